@@ -1,0 +1,218 @@
+// Contract: the compiled form of one object, the only thing a limiter knows of it. Plain JSON data; all quantities are
+// integers with their unit in the name; every list is in the order in which it is evaluated.
+
+export type ObjectKind = 'ModelRoute' | 'MCPServer';
+
+/** The identity of an object and of the resource that carries its config. */
+export interface ObjectRef {
+  readonly kind: ObjectKind;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** What a limiter is told of one ModelRoute or MCPServer. Resource name: `<kind>/<namespace>/<name>`. */
+export interface LimiterConfig extends ObjectRef {
+  readonly uid: string;
+  /** Ids of src/contract/capabilities.ts that a limiter must have to enforce this config; sorted. */
+  readonly requires: readonly string[];
+  readonly routing: ModelRouting | McpRouting;
+  /** Absent: no identity is established; user and application parts take their fallback. */
+  readonly identity?: IdentityConfig;
+  /** Where the buckets live. */
+  readonly store: StoreConfig;
+  /** In list order; groups are resolved by `priority` (higher first), then this order. */
+  readonly limits: readonly LimitConfig[];
+  readonly response: ResponseConfig;
+}
+
+export interface ModelRouting {
+  readonly kind: 'model';
+  /** modelName and loraAdapters together; at least one. */
+  readonly models: readonly string[];
+  /** Lower case; empty = every host. */
+  readonly hostnames: readonly string[];
+  /** Begins with "/", no trailing "/"; "/" alone takes everything. Stripped before the upstream sees the path. */
+  readonly pathPrefix: string;
+  /** Never empty: an object without rules has one rule that takes everything. First match wins. */
+  readonly rules: readonly RouteRule[];
+}
+
+export interface McpRouting {
+  readonly kind: 'mcp';
+  readonly transport: 'streamable-http' | 'sse';
+  readonly hostnames: readonly string[];
+  readonly pathPrefix: string;
+  readonly targets: readonly Target[];
+}
+
+export interface RouteRule {
+  readonly name: string;
+  readonly path?: StringMatch;
+  /** Names are lower case; all must hold. */
+  readonly headers: readonly NamedMatch[];
+  /** Upper case; empty = every method. */
+  readonly methods: readonly string[];
+  readonly targets: readonly Target[];
+}
+
+/** Exactly one field is set. `regex` is RE2 and matches the whole text. */
+export interface StringMatch {
+  readonly exact?: string;
+  readonly prefix?: string;
+  readonly regex?: string;
+  /** true: present with any value; false: absent. */
+  readonly present?: boolean;
+}
+
+export interface NamedMatch extends StringMatch {
+  readonly name: string;
+}
+
+/** An upstream. `url` has no trailing slash; its path is put before the request's path. */
+export interface Target {
+  readonly url: string;
+  readonly weight: number;
+}
+
+export interface IdentityConfig {
+  /** true: a request without an identity is refused with 401. */
+  readonly required: boolean;
+  /** Proxies in front of the limiter whose X-Forwarded-For entries are believed; 0 = the peer is the client. */
+  readonly trustedHops: number;
+  readonly trustedHeaders?: TrustedHeaders;
+}
+
+export interface TrustedHeaders {
+  readonly user?: string;
+  readonly application?: string;
+  /** attribute name -> header name (lower case) */
+  readonly attributes: Readonly<Record<string, string>>;
+  /** CIDRs of the peers whose headers are believed; from everyone else the headers are stripped. */
+  readonly trustedPeers: readonly string[];
+}
+
+export type StoreConfig = { readonly type: 'memory' } | { readonly type: 'redis'; readonly redis: RedisEndpoint };
+
+/** A Redis deployment. Exactly one of address, sentinel and cluster. Addresses are `host:port`. */
+export interface RedisEndpoint {
+  readonly address?: string;
+  readonly sentinel?: { readonly masterName: string; readonly addresses: readonly string[] };
+  readonly cluster?: { readonly addresses: readonly string[] };
+  readonly db?: number;
+  readonly username?: string;
+  readonly password?: string;
+}
+
+export type Measure = 'Requests' | 'InputTokens' | 'OutputTokens' | 'TotalTokens' | 'Cost' | 'Concurrency';
+export type FailurePolicy = 'Open' | 'Closed' | 'Local';
+export type Enforcement = 'Enforce' | 'Shadow';
+
+export interface LimitConfig {
+  /**
+   * Unique in the object. The short form of an MCPServer compiles to `shared`, `perUser`, `tools/<tool>/shared` and
+   * `tools/<tool>/perUser` ("/" cannot occur in a name that a user chose).
+   */
+  readonly name: string;
+  readonly measure: Measure;
+  readonly rule: BucketRule | WindowRule;
+  /** Empty = one bucket for all callers of the object. */
+  readonly per: readonly KeyPart[];
+  /** All must hold. */
+  readonly when: readonly Match[];
+  readonly group?: string;
+  readonly priority: number;
+  readonly enforcement: Enforcement;
+  /** Resolved: Closed for windows of a Day and longer unless the object says otherwise. */
+  readonly failurePolicy: FailurePolicy;
+  /** Units taken per request for the measure Requests. */
+  readonly cost: number;
+}
+
+/** A token bucket: `maxTokens` flow in per `refillPeriodMicros`, continuously; it holds at most `burst`; starts full. */
+export interface BucketRule {
+  readonly kind: 'bucket';
+  readonly maxTokens: number;
+  readonly refillPeriodMicros: number;
+  readonly burst: number;
+}
+
+export type WindowPeriod = 'Second' | 'Minute' | 'Hour' | 'Day' | 'Week' | 'Month' | 'Year';
+
+/** A calendar-aligned fixed window. limit 0 = always refused. */
+export interface WindowRule {
+  readonly kind: 'window';
+  readonly limit: number;
+  readonly period: WindowPeriod;
+  readonly timeZone: string;
+}
+
+/** One part of a bucket's key. `name` for header (lower case), query and claim, `value` for constant. */
+export interface KeyPart {
+  readonly type:
+    'user' | 'application' | 'claim' | 'header' | 'query' | 'clientIP' | 'model' | 'tool' | 'session' | 'constant';
+  readonly name?: string;
+  readonly value?: string;
+  readonly prefixV4?: number;
+  readonly prefixV6?: number;
+  /** The name that callers without the part share. */
+  readonly fallback?: string;
+  /** Share: callers without the part share one bucket. Skip: the limit does not apply to them. */
+  readonly whenAbsent: 'Share' | 'Skip';
+}
+
+/** One condition on a request. Exactly one of the condition fields is set. */
+export interface Match {
+  readonly not: boolean;
+  readonly header?: NamedMatch;
+  readonly query?: NamedMatch;
+  readonly path?: StringMatch;
+  readonly method?: readonly string[];
+  readonly model?: StringMatch;
+  readonly tool?: StringMatch;
+  /** A dotted path into the caller's attributes; on a list value it holds if an element matches. */
+  readonly claim?: NamedMatch;
+  /** CIDRs */
+  readonly clientIP?: readonly string[];
+  readonly application?: readonly string[];
+  readonly user?: readonly string[];
+}
+
+export type Dialect = 'Auto' | 'OpenAI' | 'Anthropic' | 'MCP' | 'Problem';
+export type HeaderFamily = 'IETF' | 'XRateLimit' | 'OpenAI' | 'Anthropic';
+
+export interface ResponseConfig {
+  readonly dialect: Dialect;
+  /** Which header families go out; empty = those of the dialect. */
+  readonly headers: readonly HeaderFamily[];
+  readonly resetFormat: 'Delta' | 'Epoch';
+  readonly mcp: { readonly form: 'ToolResult' | 'JSONRPCError' | 'HTTP429'; readonly code: number };
+}
+
+/** What every limiter is told about the fleet it belongs to. Resource name: `Fleet/-/-`. */
+export interface FleetConfig {
+  readonly kind: 'Fleet';
+  /** Limiters that share the buckets; at least 1. Divides what is left when the store is gone (failurePolicy Local). */
+  readonly knownLimiters: number;
+  /**
+   * What a shared limiter may dial beside the Services of an object's own namespace: CIDRs, host names,
+   * `*.example.com`. Loopback and link-local only where a CIDR covers them.
+   */
+  readonly egressAllow: readonly string[];
+}
+
+export const FLEET_RESOURCE_NAME = 'Fleet/-/-';
+
+/** Everything that one limiter is told, by resource name. */
+export type Resource = LimiterConfig | FleetConfig;
+
+/** `<kind>/<namespace>/<name>`: the resource name of an object, and its key in every table, log line and metric. */
+export function resourceName(ref: ObjectRef): string {
+  return `${ref.kind}/${ref.namespace}/${ref.name}`;
+}
+
+/** The reverse of {@link resourceName}; undefined for anything else. */
+export function parseResourceName(text: string): ObjectRef | undefined {
+  const [kind, namespace, name, ...rest] = text.split('/');
+  if ((kind !== 'ModelRoute' && kind !== 'MCPServer') || !namespace || !name || rest.length > 0) return undefined;
+  return { kind, namespace, name };
+}

@@ -1,0 +1,96 @@
+// Leaf: the one table of error codes that callers of a limiter can meet; docs/errors.md is tied to it by a test.
+
+/** What a code means over HTTP. `message` is the default text; a reply may say more, never less. */
+export interface ErrorCode {
+  readonly status: number;
+  readonly message: string;
+  /** What the caller or the operator can do about it; printed in docs/errors.md. */
+  readonly fix: string;
+}
+
+export const ERRORS = {
+  rate_limit_exceeded: {
+    status: 429,
+    message: 'rate limit exceeded',
+    fix: 'Wait for Retry-After, then send the request again.',
+  },
+  limit_blocked: {
+    status: 403,
+    message: 'blocked: this limit is 0',
+    fix: 'Ask the owner of the object: a limit of 0 is a kill switch.',
+  },
+  exceeds_capacity: {
+    status: 400,
+    message: 'this request can never fit the limit',
+    fix: 'Send a smaller request, or ask the owner to raise the limit.',
+  },
+  store_unavailable: {
+    status: 503,
+    message: 'the rate limit store does not answer and failurePolicy is Closed',
+    fix: 'Retry later; operators: check Redis.',
+  },
+  unauthenticated: {
+    status: 401,
+    message: 'no identity: authentication is required',
+    fix: 'Send credentials that the object accepts.',
+  },
+  not_found: { status: 404, message: 'no route takes this request', fix: 'Check path, host and model name.' },
+  model_not_found: { status: 404, message: 'the model does not exist on this route', fix: 'Check the model name.' },
+  body_too_large: { status: 413, message: 'the request body is too large', fix: 'Send a smaller body.' },
+  unsupported_encoding: {
+    status: 415,
+    message: 'the request body has an encoding that cannot be read',
+    fix: 'Send the body as identity, gzip, deflate or br.',
+  },
+  upgrade_required: { status: 426, message: 'connection upgrades are not proxied', fix: 'Use plain HTTP.' },
+  invalid_request: {
+    status: 400,
+    message: 'the request is malformed',
+    fix: 'Correct the request as the message says.',
+  },
+  header_mismatch: {
+    status: 400,
+    message: 'Mcp-Method or Mcp-Name header differs from the body',
+    fix: 'Send headers that name what the body names.',
+  },
+  upstream_unreachable: {
+    status: 502,
+    message: 'the upstream cannot be reached',
+    fix: 'Check the target of the route.',
+  },
+  upstream_timeout: {
+    status: 504,
+    message: 'the upstream did not answer in time',
+    fix: 'Check the target of the route.',
+  },
+  egress_refused: {
+    status: 502,
+    message: 'the target resolves to an address that this limiter may not dial',
+    fix: 'Add the address range to the egress allow list of the operator.',
+  },
+  unconfigured: {
+    status: 503,
+    message: 'this limiter has no configuration yet',
+    fix: 'Wait for the operator, or set unconfiguredPolicy to Pass.',
+  },
+  unknown_reservation: {
+    status: 404,
+    message: 'no such reservation',
+    fix: 'Settle within 10 minutes, at the limiter that decided.',
+  },
+  unauthorized: { status: 401, message: 'a bearer token is required here', fix: 'Send the decision API token.' },
+  draining: { status: 503, message: 'this limiter is shutting down', fix: 'Retry: another limiter will answer.' },
+} as const satisfies Record<string, ErrorCode>;
+
+export type ErrorName = keyof typeof ERRORS;
+
+/** An error with a code of the table: for faults, never for decisions (a refusal is a value). */
+export class WeirError extends Error {
+  readonly code: ErrorName;
+
+  constructor(code: ErrorName, message?: string) {
+    super(message ?? ERRORS[code].message);
+    this.name = 'WeirError';
+    this.code = code;
+  }
+}

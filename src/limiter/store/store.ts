@@ -1,0 +1,81 @@
+// Limiter, innermost stage: the interface of every store of buckets. Input: claims on buckets; output: all taken or
+// none, and when the refused amount would fit. One contract suite (test/store) runs against every implementation.
+import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
+
+/**
+ * A bucket as a decision names it. `key` begins with `weir:{<namespace>}:` and is equal exactly when object, limit,
+ * what is counted and caller parts are equal. The rule travels with every call: an edit of amounts keeps what was used.
+ */
+export interface BucketRef {
+  readonly key: string;
+  readonly rule: BucketRule | WindowRule;
+  /** true: counted and reported, never refuses; charged only when the enforced claims of its reservation pass. */
+  readonly shadow: boolean;
+}
+
+/** `amount` units of one bucket; a whole number, 0 <= amount <= 1e12. */
+export interface Claim {
+  readonly bucket: BucketRef;
+  readonly amount: number;
+}
+
+/** What one request takes: all of its claims or none of them. All keys share one `weir:{<namespace>}` tag. */
+export interface Reservation {
+  /** Unique; chosen by the caller. A settlement names it. */
+  readonly id: string;
+  readonly claims: readonly Claim[];
+}
+
+/** The live state of a bucket after (or, when refused, without) the decision. All times in store time. */
+export interface BucketState {
+  /** What the bucket can hold: burst, or the window's limit. */
+  readonly limit: number;
+  /** Whole units that would pass now; never negative. Debt shows in `resetMicros`. */
+  readonly remaining: number;
+  /** µs until the bucket is full again, or until the window ends. */
+  readonly resetMicros: number;
+  /** The claim would not have passed: the refusal, or a shadow bucket's would-be refusal. */
+  readonly over: boolean;
+  /** µs until the claimed amount fits; 0 when it fitted; Infinity when it never can. */
+  readonly waitMicros: number;
+}
+
+/** A decision of the store. States are in the order of the reservation's claims. */
+export type StoreDecision =
+  | { readonly outcome: 'admitted'; readonly states: readonly BucketState[] }
+  /** `refusedBy`: index of the claim with the longest wait. Nothing was taken or written. */
+  | { readonly outcome: 'refused'; readonly refusedBy: number; readonly states: readonly BucketState[] };
+
+/** The truth about a reservation: per claim (same order) what was really used. */
+export interface Settlement {
+  readonly reservation: Reservation;
+  readonly actual: readonly number[];
+}
+
+/** Thrown (rejected) when the store did not answer in time or not at all; the decision is then up to failurePolicy. */
+export class StoreUnavailable extends Error {
+  readonly reason: 'timeout' | 'connection' | 'circuit-open' | 'reply';
+
+  constructor(reason: StoreUnavailable['reason'], message: string) {
+    super(message);
+    this.name = 'StoreUnavailable';
+    this.reason = reason;
+  }
+}
+
+/** Where buckets live. Implementations batch: what is asked in one event-loop tick goes out together. */
+export interface Store {
+  /** Checks every bucket, then takes from every bucket, or from none. Rejects with StoreUnavailable. */
+  reserve(reservation: Reservation): Promise<StoreDecision>;
+  /** What `reserve` would answer, without taking. */
+  peek(reservation: Reservation): Promise<StoreDecision>;
+  /**
+   * Exactly once per reservation id, whatever is repeated within 10 minutes: refunds what was not used, charges what
+   * was used beyond the claim (into debt). Resolves to false when it had been settled before.
+   */
+  settle(settlement: Settlement): Promise<boolean>;
+  /** Charges without asking, into debt if need be; exactly once per reservation id. */
+  report(reservation: Reservation): Promise<boolean>;
+  /** Returns connections; pending calls reject with StoreUnavailable. */
+  close(): Promise<void>;
+}
