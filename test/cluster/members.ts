@@ -1,0 +1,144 @@
+// Stage: processes. Input: a program and the work folder it belongs to. Output: exactly the processes of that folder, started, found and ended.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { join } from 'node:path';
+import { waitFor } from './wait.ts';
+
+/**
+ * Each process carries this variable, so that it can be recognised in /proc without records: also after its starter was
+ * killed between the start and the record, and never mistaken for a later process with the same number.
+ */
+const marker = 'WEIR_CLUSTER_MEMBER';
+
+export interface Member {
+  readonly name: string;
+  readonly pid: number;
+}
+
+export interface StartOptions {
+  readonly folder: string;
+  readonly name: string;
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly logFile: string;
+}
+
+/** Starts the program in a session of its own: it outlives the caller unless a guard watches the folder. */
+export async function startMember({ folder, name, program, args, logFile }: StartOptions): Promise<Member> {
+  const log = openSync(logFile, 'a');
+  try {
+    const child = spawn(program, args, {
+      cwd: folder,
+      detached: true,
+      // Nothing else from the caller: etcd, for one, takes each of its flags from the environment too.
+      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], [marker]: label(folder, name) },
+      stdio: ['ignore', log, log],
+    });
+    const pid = await started(child, program);
+    child.unref();
+    return { name, pid };
+  } finally {
+    closeSync(log);
+  }
+}
+
+/** The living processes of the folder, whoever started them. */
+export function findMembers(folder: string): Member[] {
+  const members: Member[] = [];
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    const name = memberName(Number(entry), folder);
+    if (name !== undefined) members.push({ name, pid: Number(entry) });
+  }
+  return members;
+}
+
+export function isAlive(folder: string, member: Member): boolean {
+  return memberName(member.pid, folder) === member.name;
+}
+
+/** Sends the signal, waits for the end, and after `graceMs` kills. A process that is already gone is no error. */
+export async function endMember(
+  folder: string,
+  member: Member,
+  { signal = 'SIGTERM', graceMs = 15_000 }: { signal?: NodeJS.Signals; graceMs?: number } = {},
+): Promise<void> {
+  const gone = (): true | undefined => (isAlive(folder, member) ? undefined : true);
+  if (gone()) return;
+  signalMember(member, signal);
+  signalMember(member, 'SIGCONT'); // a paused process would never see the signal
+  try {
+    await waitFor(`end of ${member.name}`, gone, { deadlineMs: graceMs, everyMs: 20 });
+  } catch {
+    signalMember(member, 'SIGKILL');
+    await waitFor(`end of ${member.name} after SIGKILL`, gone, { deadlineMs: 10_000, everyMs: 20 });
+  }
+}
+
+export interface Guard {
+  /** Lets the guard go; the processes it watched must have been ended before, otherwise it ends them. */
+  release: () => Promise<void>;
+}
+
+/** Ends all processes of the folder as soon as the calling process is gone, also after kill -9: its end of a pipe closes. */
+export async function startGuard(folder: string): Promise<Guard> {
+  const child = spawn('/bin/sh', [join(import.meta.dirname, 'guard.sh'), `${marker}=${label(folder, '')}`], {
+    cwd: '/',
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
+  const ended = new Promise<void>((resolve) => {
+    child.once('exit', () => {
+      resolve();
+    });
+  });
+  await started(child, '/bin/sh');
+  const stdin = child.stdin as Socket; // a pipe is a socket to Node; neither keeps the caller running
+  child.unref();
+  stdin.unref();
+  return {
+    release: async () => {
+      child.ref();
+      stdin.end();
+      await ended;
+    },
+  };
+}
+
+async function started(child: ChildProcess, program: string): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    child.once('spawn', resolve);
+    child.once('error', reject);
+  });
+  if (child.pid === undefined) throw new Error(`${program} did not start`);
+  return child.pid;
+}
+
+function signalMember(member: Member, signal: NodeJS.Signals): void {
+  try {
+    process.kill(member.pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+/** The value of the marker. The name comes last, so that the marker of a folder is a prefix for all of its members. */
+function label(folder: string, name: string): string {
+  return `${folder}//${name}`;
+}
+
+/** A process that has ended but was not yet reaped has an empty environment, and so no name. */
+function memberName(pid: number, folder: string): string | undefined {
+  const start = `${marker}=${label(folder, '')}`;
+  let environment: string;
+  try {
+    environment = readFileSync(`/proc/${pid}/environ`, 'utf8');
+  } catch {
+    return undefined;
+  }
+  return environment
+    .split('\0')
+    .find((line) => line.startsWith(start))
+    ?.slice(start.length);
+}
