@@ -54,6 +54,8 @@ export interface Ports {
 
 /** All that is needed to start the servers again on the same addresses and data, by whichever process. */
 export interface Settings {
+  /** Names one `up`. */
+  readonly run: string;
   readonly programs: { readonly etcd: string; readonly 'kube-apiserver': string };
   readonly ports: Ports;
   readonly audit: boolean;

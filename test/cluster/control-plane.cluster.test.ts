@@ -184,6 +184,13 @@ describeOnControlPlane('processes of a control plane', {}, (cluster) => {
     await waitFor('end of its processes', () => findMembers(folder).length === 0 || undefined, { deadlineMs: 10_000 });
   });
 
+  test('the next up right after a kill keeps its own', async () => {
+    await (await upElsewhere(true)).kill();
+    plane = await up({ folder, programs: await programs() });
+    await mustKubectl(['get', 'namespace', 'default'], { kubeconfig: plane.kubeconfig });
+    expect(findMembers(folder)).toHaveLength(2);
+  });
+
   test('unguarded ones stay, and the next up takes their place with their data and address', async () => {
     await (await upElsewhere(false)).kill();
     const left = findMembers(folder).map(({ pid }) => pid);

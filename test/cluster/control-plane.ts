@@ -1,4 +1,5 @@
 // Stage: control plane. Input: programs and a work folder. Output: a Kubernetes API on loopback (etcd and kube-apiserver, no nodes, no controllers), until it is taken down.
+import { randomUUID } from 'node:crypto';
 import { mkdir, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { issueClientCertificate, type Subject } from './certificates.ts';
@@ -64,13 +65,14 @@ export async function up(options: ControlPlaneOptions): Promise<ControlPlane> {
   await prepareFolder(folder);
   const earlier = await readSettings(folder);
   const settings: Settings = {
+    run: randomUUID(),
     programs: options.programs,
     ports: await choosePorts(earlier?.ports),
     audit: options.audit ?? false,
     flags: options.flags ?? {},
   };
   await writeSettings(folder, settings);
-  const guard = options.guarded === false ? undefined : await startGuard(folder);
+  const guard = options.guarded === false ? undefined : await startGuard(folder, settings.run);
   const plane = controlPlane(folder, settings, guard, options.deadlineMs);
   try {
     await writeKubeconfig(plane, layout(folder).kubeconfig, { user: 'weir-test-admin', groups: ['system:masters'] });

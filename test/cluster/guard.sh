@@ -1,4 +1,4 @@
-# Stage: processes. Input: the marker of a work folder, and a pipe whose other end its owner holds. Output: once the owner is gone, none of the folder's processes is left.
+# Stage: processes. Input: how the markers of one run begin, and a pipe whose other end its owner holds. Output: once the owner is gone, none of its processes is left.
 read -r _
 for environment in /proc/[0-9]*/environ; do
   if grep -qzF -- "$1" "$environment" 2>/dev/null; then

@@ -18,6 +18,8 @@ export interface Member {
 
 export interface StartOptions {
   readonly folder: string;
+  /** Which `up` of the folder this belongs to: the guard of an earlier one lets it live. */
+  readonly run: string;
   readonly name: string;
   readonly program: string;
   readonly args: readonly string[];
@@ -25,14 +27,14 @@ export interface StartOptions {
 }
 
 /** Starts the program in a session of its own: it outlives the caller unless a guard watches the folder. */
-export async function startMember({ folder, name, program, args, logFile }: StartOptions): Promise<Member> {
+export async function startMember({ folder, run, name, program, args, logFile }: StartOptions): Promise<Member> {
   const log = openSync(logFile, 'a');
   try {
     const child = spawn(program, args, {
       cwd: folder,
       detached: true,
       // Nothing else from the caller: etcd, for one, takes each of its flags from the environment too.
-      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], [marker]: label(folder, name) },
+      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], [marker]: `${prefix(folder)}${run}/${name}` },
       stdio: ['ignore', log, log],
     });
     const pid = await started(child, program);
@@ -81,9 +83,9 @@ export interface Guard {
   release: () => Promise<void>;
 }
 
-/** Ends all processes of the folder as soon as the calling process is gone, also after kill -9: its end of a pipe closes. */
-export async function startGuard(folder: string): Promise<Guard> {
-  const child = spawn('/bin/sh', [join(import.meta.dirname, 'guard.sh'), `${marker}=${label(folder, '')}`], {
+/** Ends the processes of this run as soon as the calling process is gone, also after kill -9: its end of a pipe closes. */
+export async function startGuard(folder: string, run: string): Promise<Guard> {
+  const child = spawn('/bin/sh', [join(import.meta.dirname, 'guard.sh'), `${marker}=${prefix(folder)}${run}/`], {
     cwd: '/',
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],
@@ -123,14 +125,14 @@ function signalMember(member: Member, signal: NodeJS.Signals): void {
   }
 }
 
-/** The value of the marker. The name comes last, so that the marker of a folder is a prefix for all of its members. */
-function label(folder: string, name: string): string {
-  return `${folder}//${name}`;
+/** With it begins the marker of each member of the folder; run and name follow. No real path has two slashes together. */
+function prefix(folder: string): string {
+  return `${folder}//`;
 }
 
 /** A process that has ended but was not yet reaped has an empty environment, and so no name. */
 function memberName(pid: number, folder: string): string | undefined {
-  const start = `${marker}=${label(folder, '')}`;
+  const start = `${marker}=${prefix(folder)}`;
   let environment: string;
   try {
     environment = readFileSync(`/proc/${pid}/environ`, 'utf8');
@@ -140,5 +142,6 @@ function memberName(pid: number, folder: string): string | undefined {
   return environment
     .split('\0')
     .find((line) => line.startsWith(start))
-    ?.slice(start.length);
+    ?.slice(start.length)
+    .split('/')[1];
 }

@@ -50,7 +50,15 @@ export function server(folder: string, name: ServerName, settings: Settings, dea
 async function launch(folder: string, name: ServerName, settings: Settings): Promise<Member> {
   const flags = serverFlags[name](folder, settings);
   const args = Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`);
-  return await startMember({ folder, name, program: settings.programs[name], args, logFile: logFile(folder, name) });
+  const { run } = settings;
+  return await startMember({
+    folder,
+    run,
+    name,
+    program: settings.programs[name],
+    args,
+    logFile: logFile(folder, name),
+  });
 }
 
 type Flags = Record<string, string>;
