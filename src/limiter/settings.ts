@@ -1,0 +1,56 @@
+// Limiter: what a limiter process is told once, at its start. In: flags and environment (src/cli); out: typed settings.
+import type { ConfigSource } from './config-source.ts';
+
+/** Where a server listens; port 0 = any free port. */
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Everything `runLimiter` needs. All durations in ms, all sizes in bytes. */
+export interface LimiterSettings {
+  /** This limiter's name in logs, metrics and at the operator. */
+  readonly id: string;
+  /** sidecar: what no route claims is forwarded to `upstream`, uncounted. shared: what no route takes is 404. */
+  readonly mode: 'sidecar' | 'shared';
+  readonly listen: ListenAddress;
+  readonly adminListen: ListenAddress;
+  /** Absent: no decision API. */
+  readonly decisionListen?: ListenAddress;
+  /** One token per line, `name:token` or `token`; required where the decision API is not on loopback. */
+  readonly decisionTokenFile?: string;
+  /** Sidecar: the server of its own pod, `http://127.0.0.1:8000`; also the target of routes that name none. */
+  readonly upstream?: string;
+  readonly source: ConfigSource;
+  /** Capabilities that this limiter pretends not to have. */
+  readonly withoutCapabilities: readonly string[];
+  readonly storeDeadlineMs: number;
+  readonly unconfiguredPolicy: 'Pass' | 'Refuse';
+  /** How long a limiter that never had a config waits for one. */
+  readonly unconfiguredWaitMs: number;
+  /** How long requests in flight may go on after SIGTERM. */
+  readonly graceMs: number;
+  readonly maxBodyBytes: number;
+  readonly connectTimeoutMs: number;
+  /** From the request sent to the upstream's headers. */
+  readonly headersTimeoutMs: number;
+  /** What may be dialled beside what the operator's Fleet resource allows: CIDRs, host names, `*.example.com`. */
+  readonly egressAllow: readonly string[];
+}
+
+/** The defaults of every setting that has one. */
+export const LIMITER_DEFAULTS = {
+  mode: 'shared',
+  listen: { host: '0.0.0.0', port: 8080 },
+  adminListen: { host: '127.0.0.1', port: 9090 },
+  decisionListen: { host: '127.0.0.1', port: 8081 },
+  withoutCapabilities: [],
+  storeDeadlineMs: 50,
+  unconfiguredPolicy: 'Pass',
+  unconfiguredWaitMs: 10_000,
+  graceMs: 30_000,
+  maxBodyBytes: 16 * 1024 * 1024,
+  connectTimeoutMs: 5_000,
+  headersTimeoutMs: 600_000,
+  egressAllow: [],
+} as const satisfies Partial<LimiterSettings>;
