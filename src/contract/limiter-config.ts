@@ -33,6 +33,8 @@ export interface ModelRouting {
   readonly hostnames: readonly string[];
   /** Begins with "/", no trailing "/"; "/" alone takes everything. Stripped before the upstream sees the path. */
   readonly pathPrefix: string;
+  /** true: the object names no prefix. A shared limiter takes `pathPrefix` then, a sidecar every path ("/"). */
+  readonly isDefaultPrefix?: boolean;
   /** Never empty: an object without rules has one rule that takes everything. First match wins. */
   readonly rules: readonly RouteRule[];
 }
@@ -42,6 +44,9 @@ export interface McpRouting {
   readonly transport: 'streamable-http' | 'sse';
   readonly hostnames: readonly string[];
   readonly pathPrefix: string;
+  /** As in {@link ModelRouting}. */
+  readonly isDefaultPrefix?: boolean;
+  /** Empty: a sidecar sends to its own pod, a shared limiter only decides. As in {@link RouteRule}. */
   readonly targets: readonly Target[];
 }
 
@@ -52,6 +57,7 @@ export interface RouteRule {
   readonly headers: readonly NamedMatch[];
   /** Upper case; empty = every method. */
   readonly methods: readonly string[];
+  /** Empty: a sidecar sends to its own pod; a shared limiter has nowhere to send to and only decides. */
   readonly targets: readonly Target[];
 }
 

@@ -1,0 +1,158 @@
+// Reconcile: the words of the stage. Input: an object and what the controller knows around it. Output: the config that
+// must be in force, and the status that tells the truth about it.
+import type { LimiterConfig, ObjectKind, ObjectRef, StoreConfig } from '../contract/limiter-config.ts';
+import type { VersionedResource } from '../contract/snapshot.ts';
+
+/** An object as the API server (or a file) gave it. `spec` is believed only after it was checked. */
+export interface WeirObject {
+  readonly kind: ObjectKind;
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly uid?: string;
+    readonly generation?: number;
+    /** RFC 3339; absent = younger than everything that has one. */
+    readonly creationTimestamp?: string;
+  };
+  readonly spec?: unknown;
+  readonly status?: unknown;
+}
+
+/** The last form of an object that was in force: its spec as read, so it holds no secret and survives an upgrade. */
+export interface LastGood {
+  readonly generation: number;
+  readonly spec: unknown;
+}
+
+/** What the operator was told at its start. */
+export interface ReconcileSettings {
+  /** Where the buckets of objects without `rateLimiting.redis` live; absent: scope Shared needs `redis`. */
+  readonly defaultStore?: StoreConfig;
+  /** `cluster.local`; absent: Service names end in `.svc` and the limiter's resolver completes them. */
+  readonly clusterDomain?: string;
+}
+
+/** What a Service offers. */
+export interface ServiceFacts {
+  /** ClusterIP, NodePort, LoadBalancer, ExternalName. */
+  readonly type: string;
+  readonly ports: readonly { readonly name?: string; readonly port: number }[];
+}
+
+/** An object that could conflict with the one at hand. */
+export interface Rival {
+  readonly object: WeirObject;
+  readonly lastGood?: LastGood;
+}
+
+/** The pods beside which an object is enforced: those that carry every one of these labels. */
+export interface PodSelector {
+  readonly matchLabels: Readonly<Record<string, string>>;
+}
+
+/** Which limiters are meant: those of the pods that the selector matches, and every shared limiter of the namespace. */
+export interface LimiterQuery {
+  readonly ref: ObjectRef;
+  /** Absent: shared limiters only. */
+  readonly workloadSelector?: PodSelector;
+  /** The version that counts as synced; absent: nothing is in force, so nothing is synced. */
+  readonly version?: string;
+}
+
+/** What the limiters of one object say, seen against one version. */
+export interface LimiterTally {
+  /** Limiters that should have the object: selected pods with a limiter that are not terminating + shared ones. */
+  readonly desired: number;
+  /** Connected ones whose acknowledged version is the one asked for. */
+  readonly synced: number;
+  /** Those whose last word on exactly the version asked for is a NACK, with their own words. */
+  readonly rejected: readonly { readonly limiter: string; readonly message: string }[];
+  /** Pods that the selector matches and that are not terminating, with or without a limiter; 0 without a selector. */
+  readonly matchingPods: number;
+  /** Names of the matching pods that carry no limiter. */
+  readonly unlimitedPods: readonly string[];
+}
+
+/** The world around an object, as pure look-ups: two calls with one argument give one answer. */
+export interface World {
+  readonly settings: ReconcileSettings;
+  /** undefined: there is no such Service. */
+  serviceOf(namespace: string, name: string): ServiceFacts | undefined;
+  /** Objects that have at least one of these keys (see `conflictKeys`); the object itself may be among them. */
+  rivalsOf(keys: readonly string[]): readonly Rival[];
+  limitersOf(query: LimiterQuery): LimiterTally;
+}
+
+export interface ReconcileInput {
+  readonly object: WeirObject;
+  readonly lastGood?: LastGood;
+  readonly world: World;
+  /** RFC 3339: the time of a change of a condition. */
+  readonly now: string;
+}
+
+export type ConditionType = 'Accepted' | 'ResolvedRefs' | 'Programmed' | 'Ready';
+
+/** A condition as Kubernetes writes it. */
+export interface Condition {
+  readonly type: ConditionType;
+  readonly status: 'True' | 'False';
+  readonly reason: string;
+  readonly message: string;
+  readonly observedGeneration: number;
+  readonly lastTransitionTime: string;
+}
+
+/** What became of one limit: in force and enforced, in force and only watched, or not (yet) in force. */
+export type LimitState = 'Enforced' | 'Shadow' | 'Pending' | 'Refused';
+
+export interface LimitStatus {
+  readonly name: string;
+  readonly state: LimitState;
+  readonly message: string;
+}
+
+/** The whole `status` of an object. */
+export interface ObjectStatus {
+  readonly observedGeneration: number;
+  /** The version of the config that must be in force; absent: none. */
+  readonly configVersion?: string;
+  readonly limitCount: number;
+  readonly toolCount: number;
+  readonly limiters: {
+    readonly desired: number;
+    readonly synced: number;
+    readonly rejected: number;
+    /** `synced/desired`. */
+    readonly summary: string;
+  };
+  readonly limits: readonly LimitStatus[];
+  /** `names` has the first ten. */
+  readonly unlimitedPods: { readonly count: number; readonly names: readonly string[] };
+  readonly conditions: readonly Condition[];
+}
+
+/** What must be in force for an object. */
+export interface InForce {
+  readonly config: LimiterConfig;
+  /** The config as it is pushed; its `version` is the status's `configVersion`. */
+  readonly resource: VersionedResource;
+  /** The generation of the object that this is the form of. */
+  readonly generation: number;
+  /** The pods whose sidecars get it, beside the shared limiters; absent: shared limiters only. */
+  readonly workloadSelector?: PodSelector;
+  /** true: the present generation is refused and an earlier one goes on. */
+  readonly isLastGood: boolean;
+}
+
+export interface ReconcileOutcome {
+  /** Absent: limiters must not have the object. */
+  readonly inForce?: InForce;
+  readonly status: ObjectStatus;
+  /** false: the status that the object carries says the same already; write nothing. */
+  readonly statusChanged: boolean;
+  /** What to keep for a restart: the present form when it is in force, else what was kept before. */
+  readonly lastGood?: LastGood;
+  /** Conditions whose reason differs from what the object's status says: one Event each. */
+  readonly changedReasons: readonly Condition[];
+}
