@@ -1,0 +1,96 @@
+// Controller: the parts of Kubernetes objects that the operator reads, and the resource types that it asks for.
+
+/** Where a type of object lives in the API. */
+export interface ResourceType {
+  /** '' for the core group. */
+  readonly group: string;
+  readonly version: string;
+  readonly plural: string;
+}
+
+export const RESOURCES = {
+  modelRoutes: { group: 'weir.dev', version: 'v1alpha1', plural: 'modelroutes' },
+  mcpServers: { group: 'weir.dev', version: 'v1alpha1', plural: 'mcpservers' },
+  services: { group: '', version: 'v1', plural: 'services' },
+  pods: { group: '', version: 'v1', plural: 'pods' },
+  controllerRevisions: { group: 'apps', version: 'v1', plural: 'controllerrevisions' },
+  events: { group: 'events.k8s.io', version: 'v1', plural: 'events' },
+  tokenReviews: { group: 'authentication.k8s.io', version: 'v1', plural: 'tokenreviews' },
+  subjectAccessReviews: { group: 'authorization.k8s.io', version: 'v1', plural: 'subjectaccessreviews' },
+} as const satisfies Record<string, ResourceType>;
+
+export interface OwnerReference {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly controller?: boolean;
+}
+
+export interface ObjectMeta {
+  readonly name: string;
+  /** Absent on cluster-scoped objects. */
+  readonly namespace?: string;
+  readonly uid?: string;
+  readonly resourceVersion?: string;
+  readonly generation?: number;
+  /** RFC 3339, whole seconds. */
+  readonly creationTimestamp?: string;
+  readonly deletionTimestamp?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly ownerReferences?: readonly OwnerReference[];
+}
+
+export interface KubeObject {
+  readonly apiVersion?: string;
+  readonly kind?: string;
+  readonly metadata: ObjectMeta;
+}
+
+/** A ModelRoute or an MCPServer as the API server stores it; `spec` has passed the schema and the CEL rules. */
+export interface WeirObject extends KubeObject {
+  readonly spec?: unknown;
+  readonly status?: unknown;
+}
+
+export interface Service extends KubeObject {
+  readonly spec?: {
+    readonly ports?: readonly { readonly name?: string; readonly port: number; readonly protocol?: string }[];
+    readonly type?: string;
+    readonly externalName?: string;
+  };
+}
+
+export interface Pod extends KubeObject {
+  readonly status?: { readonly phase?: string };
+}
+
+export interface ControllerRevision extends KubeObject {
+  readonly data?: unknown;
+  readonly revision: number;
+}
+
+/** events.k8s.io/v1; `eventTime` is RFC 3339 with microseconds. */
+export interface KubeEvent extends KubeObject {
+  readonly eventTime: string;
+  readonly reportingController: string;
+  readonly reportingInstance: string;
+  readonly action: string;
+  readonly reason: string;
+  readonly note: string;
+  readonly type: 'Normal' | 'Warning';
+  readonly regarding: {
+    readonly apiVersion: string;
+    readonly kind: string;
+    readonly namespace?: string;
+    readonly name: string;
+    readonly uid?: string;
+  };
+}
+
+/** `<namespace>/<name>`, or the name alone when cluster-scoped. */
+export function objectKey(object: KubeObject): string {
+  const { namespace, name } = object.metadata;
+  return namespace === undefined ? name : `${namespace}/${name}`;
+}
