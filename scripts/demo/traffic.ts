@@ -1,0 +1,88 @@
+// Demo, traffic: sends calls to one object as a client would and counts what came back, by the answers alone.
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import type { DemoObject } from './manifests.ts';
+
+/** One answer. `by` is the limit that refused, as the answer names it; `retryAfterSeconds` as the answer says. */
+export interface Answer {
+  readonly passed: boolean;
+  readonly what: string;
+  readonly by?: string;
+  readonly retryAfterSeconds?: number;
+}
+
+const MOST_CALLS = 60;
+
+/** How many calls it takes to meet the smallest amount of the object: that and five more, at most 60. */
+export function callsFor(object: DemoObject): number {
+  const amounts: number[] = [];
+  collectAmounts(object.spec['rateLimiting'], amounts);
+  return Math.min(MOST_CALLS, Math.min(MOST_CALLS, ...amounts.filter((amount) => amount > 0)) + 5);
+}
+
+function collectAmounts(node: unknown, into: number[]): void {
+  if (typeof node !== 'object' || node === null) return;
+  if ((node as { enforcement?: unknown }).enforcement === 'Shadow') return;
+  for (const [name, value] of Object.entries(node)) {
+    if ((name === 'maxTokens' || name === 'burst' || name === 'limit') && typeof value === 'number') into.push(value);
+    collectAmounts(value, into);
+  }
+}
+
+/** The headers by which the object knows the user `ann`, when it trusts headers at all. */
+export function callerHeaders(object: DemoObject, user: string): Record<string, string> {
+  const authentication = object.spec['authentication'] as
+    { trustedHeaders?: { user?: string; application?: string } } | undefined;
+  const trusted = authentication?.trustedHeaders;
+  return {
+    ...(trusted?.user === undefined ? {} : { [trusted.user]: user }),
+    ...(trusted?.application === undefined ? {} : { [trusted.application]: `${user}-app` }),
+  };
+}
+
+/** One chat completion. */
+export async function callModel(base: string, object: DemoObject, user: string): Promise<Answer> {
+  const model = (object.spec['modelName'] ?? (object.spec['loraAdapters'] as string[] | undefined)?.[0]) as string;
+  const response = await fetch(`${base}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...callerHeaders(object, user) },
+    body: JSON.stringify({ model, messages: [{ role: 'user', content: 'Say hello.' }] }),
+  });
+  const body = await response.text();
+  if (response.ok) return { passed: true, what: String(response.status) };
+  const message = /"message":\s*"((?:[^"\\]|\\.)*)"/.exec(body)?.[1] ?? body.slice(0, 120);
+  return refusal(`${response.status} ${message}`, response.headers.get('retry-after'));
+}
+
+function refusal(what: string, retryAfter: string | null): Answer {
+  const by = /limit "([^"\\]+)"|limit \\"([^"\\]+)\\"/.exec(what);
+  const name = by?.[1] ?? by?.[2];
+  return {
+    passed: false,
+    what,
+    ...(name === undefined ? {} : { by: name }),
+    ...(retryAfter === null ? {} : { retryAfterSeconds: Number(retryAfter) }),
+  };
+}
+
+/** A session with an MCP server, by the official client. */
+export async function openMcp(base: string, object: DemoObject, user: string): Promise<Client> {
+  const client = new Client({ name: 'weir-demo', version: '1.0.0' });
+  const transport = new StreamableHTTPClientTransport(new URL(`${base}/mcp`), {
+    requestInit: { headers: callerHeaders(object, user) },
+  });
+  await client.connect(transport);
+  return client;
+}
+
+/** One tools/call; a refusal in the form ToolResult is an answer that the model can read. */
+export async function callTool(client: Client, name: string, input: Record<string, unknown>): Promise<Answer> {
+  try {
+    const result = await client.callTool({ name, arguments: input });
+    const text = (result.content as { text?: string }[])[0]?.text ?? '';
+    if (result.isError !== true) return { passed: true, what: text };
+    return refusal(text, /(\d+) ?s/.exec(text)?.[1] ?? null);
+  } catch (error) {
+    return refusal(error instanceof Error ? error.message : String(error), null);
+  }
+}

@@ -1,0 +1,94 @@
+// Tests of the tests: seeds the faults of test/mutants/faults.ts one by one into a copy of the project and runs the tests
+// that must notice. Exits 1 when a fault survives, when a fault no longer fits the source, or when the copy is not green.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { FAULTS, type Fault } from '../test/mutants/faults.ts';
+
+interface JestReport {
+  readonly success: boolean;
+  readonly testResults: readonly {
+    readonly message: string;
+    readonly assertionResults: readonly { readonly fullName: string; readonly status: string }[];
+  }[];
+}
+
+/** A copy of what git tracks (and what is new and not ignored), so that a seeded fault can never be committed. */
+function copyProject(): string {
+  const copy = mkdtempSync(join(tmpdir(), 'weir-mutants-'));
+  const list = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
+    encoding: 'utf8',
+  });
+  for (const path of list.split('\0').filter((one) => one !== '')) cpSync(path, join(copy, path), { recursive: true });
+  symlinkSync(join(process.cwd(), 'node_modules'), join(copy, 'node_modules'));
+  return copy;
+}
+
+function runJest(copy: string, files: readonly string[]): JestReport {
+  const report = join(copy, 'report.json');
+  rmSync(report, { force: true });
+  const run = spawnSync(
+    process.execPath,
+    ['--experimental-vm-modules', 'node_modules/jest/bin/jest.js', '--selectProjects', 'unit', 'redis', '--runInBand',
+      '--json', '--outputFile', report, '--runTestsByPath', ...files],
+    { cwd: copy, encoding: 'utf8', timeout: 240_000, env: { ...process.env, FORCE_COLOR: '0' } },
+  ); // prettier-ignore
+  try {
+    return JSON.parse(readFileSync(report, 'utf8')) as JestReport;
+  } catch {
+    throw new Error(`jest left no report: ${run.stderr.slice(-2000)}`);
+  }
+}
+
+function failedNames(report: JestReport): string[] {
+  return report.testResults.flatMap((file) =>
+    file.assertionResults.filter((one) => one.status === 'failed').map((one) => one.fullName),
+  );
+}
+
+/** Seeds one fault; answers undefined when the named test turned red, otherwise what went wrong. */
+function seed(copy: string, fault: Fault): string | undefined {
+  const path = join(copy, fault.file);
+  const source = readFileSync(path, 'utf8');
+  const places = source.split(fault.find).length - 1;
+  if (places !== 1) return `the text to replace stands ${places} times in ${fault.file}: bring the fault up to date`;
+  writeFileSync(
+    path,
+    source.replace(fault.find, () => fault.replace),
+  );
+  try {
+    const failed = failedNames(runJest(copy, fault.tests));
+    if (failed.length === 0) return `survived: no test of ${fault.tests.join(', ')} turned red`;
+    return failed.some((name) => name.includes(fault.caughtBy))
+      ? undefined
+      : `"${fault.caughtBy}" stayed green; red were: ${failed.join(' | ')}`;
+  } finally {
+    writeFileSync(path, source);
+  }
+}
+
+const [only] = process.argv.slice(2);
+const faults = FAULTS.filter((fault) => only === undefined || fault.name.includes(only));
+if (faults.length === 0) throw new Error(`no fault is named like "${only ?? ''}"`);
+
+const copy = copyProject();
+let survived = 0;
+try {
+  const files = [...new Set(faults.flatMap((fault) => fault.tests))];
+  const broken = failedNames(runJest(copy, files));
+  if (broken.length > 0) throw new Error(`without any fault these are red: ${broken.join(' | ')}`);
+  for (const fault of faults) {
+    const complaint = seed(copy, fault);
+    if (complaint !== undefined) survived += 1;
+    console.log(
+      complaint === undefined
+        ? `caught    ${fault.name}: "${fault.caughtBy}"`
+        : `SURVIVED  ${fault.name}: ${complaint}`,
+    );
+  }
+} finally {
+  rmSync(copy, { recursive: true, force: true });
+}
+console.log(`mutants: ${faults.length - survived} passed, ${survived} failed`);
+process.exitCode = survived === 0 ? 0 : 1;
