@@ -1,0 +1,282 @@
+// Test part: real Redis servers. Input: options. Output: redis-server processes on free loopback ports that end with
+// the test process for sure, and that a test may stop, kill, pause, resume and restart.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { freePorts } from '../cluster/ports.ts';
+import { Hopeless, waitFor } from '../cluster/wait.ts';
+
+export const LOOPBACK = '127.0.0.1';
+const START_DEADLINE_MS = 15_000;
+
+export interface RedisServerOptions {
+  /** More arguments of redis-server: `['--maxmemory', '1mb']`. */
+  readonly args?: readonly string[];
+  /** true: an append-only file keeps the data over kill and restart. */
+  readonly persistent?: boolean;
+  readonly port?: number;
+}
+
+/** One redis-server (or redis-sentinel) process. */
+export class RedisServer {
+  readonly port: number;
+  readonly folder: string;
+  readonly #command: readonly string[];
+  #child: ChildProcess | undefined;
+
+  constructor(port: number, folder: string, command: readonly string[]) {
+    this.port = port;
+    this.folder = folder;
+    this.#command = command;
+  }
+
+  /** `host:port`, as RedisEndpoint.address wants it. */
+  get address(): string {
+    return `${LOOPBACK}:${this.port}`;
+  }
+
+  /** Undefined when it is not running. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  /** Resolves when it answers PING. */
+  async start(): Promise<void> {
+    const child = spawnBound(this.#command);
+    this.#child = child;
+    let output = '';
+    child.stdout?.on('data', (chunk: Buffer) => (output = (output + chunk.toString()).slice(-4000)));
+    child.once('exit', () => {
+      if (this.#child === child) this.#child = undefined;
+    });
+    await waitFor(
+      `redis-server on ${this.port}`,
+      async () => {
+        if (this.#child !== child) throw new Hopeless(`redis-server on ${this.port} ended:\n${output}`);
+        return (await ask(this.port, 'PING')).startsWith('+PONG') || undefined;
+      },
+      { deadlineMs: START_DEADLINE_MS, everyMs: 10 },
+    );
+  }
+
+  /** SIGTERM, also to a paused one, and its end. */
+  async stop(): Promise<void> {
+    await this.#end('SIGTERM');
+  }
+
+  /** kill -9 and its end. */
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL');
+  }
+
+  /** Starts again on the same port; without `persistent` it begins empty. */
+  async restart(): Promise<void> {
+    await this.kill();
+    await this.start();
+  }
+
+  /** SIGSTOP: connections stay, nothing is answered. */
+  pause(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  /** Sends one inline command, answers the raw first bytes of the reply (RESP). */
+  async ask(command: string): Promise<string> {
+    return await ask(this.port, command);
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#child;
+    if (child === undefined) return;
+    const ended = once(child, 'exit');
+    child.kill(signal);
+    child.kill('SIGCONT');
+    await ended;
+  }
+}
+
+const running = new Set<RedisServer>();
+
+/** Starts one server; end it with {@link stopRedis} (or all of them with {@link stopAllRedis}). */
+export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
+  const port = options.port ?? (await freePort());
+  const folder = await mkdtemp(join(tmpdir(), 'weir-redis-'));
+  const persistence = options.persistent ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no'];
+  const server = new RedisServer(port, folder, [
+    'redis-server',
+    ...['--port', `${port}`, '--bind', LOOPBACK, '--dir', folder, '--save', '', '--daemonize', 'no'],
+    ...['--enable-debug-command', 'local', ...persistence, ...(options.args ?? [])],
+  ]);
+  running.add(server);
+  await server.start();
+  return server;
+}
+
+/** Ends one server and removes what it wrote. */
+export async function stopRedis(server: RedisServer): Promise<void> {
+  await server.kill();
+  running.delete(server);
+  await rm(server.folder, { recursive: true, force: true });
+}
+
+/** Ends every server that this test file started: for `afterAll`. */
+export async function stopAllRedis(): Promise<void> {
+  await Promise.all([...running].map(stopRedis));
+}
+
+/** Starts a Redis Cluster of masters without replicas; every slot is served when this resolves. */
+export async function startRedisCluster(masters = 3): Promise<RedisServer[]> {
+  const ports = await freePorts(masters * 2);
+  const servers = await Promise.all(
+    ports.slice(0, masters).map((port, index) =>
+      startRedis({
+        port,
+        args: [
+          '--cluster-enabled',
+          'yes',
+          '--cluster-port',
+          `${ports[masters + index]}`,
+          '--cluster-node-timeout',
+          '2000',
+        ],
+      }),
+    ),
+  );
+  const addresses = servers.map((server) => server.address);
+  await run(['redis-cli', '--cluster', 'create', ...addresses, '--cluster-yes', '--cluster-replicas', '0']);
+  await Promise.all(
+    servers.map(async (server) => {
+      await waitFor(
+        'cluster_state:ok',
+        async () => (await server.ask('CLUSTER INFO')).includes('cluster_state:ok') || undefined,
+        {
+          deadlineMs: START_DEADLINE_MS,
+        },
+      );
+    }),
+  );
+  return servers;
+}
+
+export interface SentinelSetup {
+  readonly masterName: string;
+  readonly master: RedisServer;
+  readonly replica: RedisServer;
+  readonly sentinels: readonly RedisServer[];
+}
+
+/** Starts a master, a replica and three sentinels that agree on the master (fail-over begins after 1 s of silence). */
+export async function startRedisSentinel(masterName = 'weir'): Promise<SentinelSetup> {
+  const master = await startRedis();
+  const replica = await startRedis({ args: ['--replicaof', LOOPBACK, `${master.port}`] });
+  const sentinels = await Promise.all([1, 2, 3].map(() => startSentinel(masterName, master.port)));
+  await Promise.all(
+    sentinels.map(async (sentinel) => {
+      await waitFor(
+        'sentinel knows master, replica and peers',
+        async () => {
+          const reply = await sentinel.ask(`SENTINEL MASTER ${masterName}`);
+          const has = (field: string, value: number): boolean =>
+            new RegExp(`${field}\\r\\n\\$\\d+\\r\\n${value}\\r\\n`).test(reply);
+          return (has('num-slaves', 1) && has('num-other-sentinels', 2)) || undefined;
+        },
+        { deadlineMs: START_DEADLINE_MS },
+      );
+    }),
+  );
+  return { masterName, master, replica, sentinels };
+}
+
+async function startSentinel(masterName: string, masterPort: number): Promise<RedisServer> {
+  const port = await freePort();
+  const folder = await mkdtemp(join(tmpdir(), 'weir-sentinel-'));
+  const file = join(folder, 'sentinel.conf');
+  const lines = [
+    `port ${port}`,
+    `bind ${LOOPBACK}`,
+    `dir ${folder}`,
+    `sentinel monitor ${masterName} ${LOOPBACK} ${masterPort} 2`,
+    `sentinel down-after-milliseconds ${masterName} 1000`,
+    `sentinel failover-timeout ${masterName} 5000`,
+  ];
+  await writeFile(file, `${lines.join('\n')}\n`);
+  const server = new RedisServer(port, folder, ['redis-sentinel', file]);
+  running.add(server);
+  await server.start();
+  return server;
+}
+
+/** Why tests on Redis cannot run here, or undefined. */
+export function redisMissing(): string | undefined {
+  return onPath('redis-server')
+    ? undefined
+    : 'redis-server is not on the PATH; to enable: apt-get install redis-server';
+}
+
+async function freePort(): Promise<number> {
+  const [port] = await freePorts(1);
+  if (port === undefined) throw new Error('no free port');
+  return port;
+}
+
+function onPath(program: string): boolean {
+  return (process.env['PATH'] ?? '').split(delimiter).some((folder) => existsSync(join(folder, program)));
+}
+
+/** The kernel ends the child with this process (setpriv --pdeathsig), whatever becomes of this process. */
+function spawnBound(command: readonly string[]): ChildProcess {
+  const [program = '', ...args] = onPath('setpriv') ? ['setpriv', '--pdeathsig', 'KILL', ...command] : command;
+  return spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+}
+
+async function run(command: readonly string[]): Promise<void> {
+  const child = spawnBound(command);
+  let output = '';
+  child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  const [code] = (await once(child, 'exit')) as [number];
+  if (code !== 0) throw new Error(`${command.join(' ')} ended with ${code}:\n${output}`);
+}
+
+async function ask(port: number, command: string): Promise<string> {
+  return await new Promise((resolve, reject) => {
+    const socket = connect({ port, host: LOOPBACK });
+    let reply = '';
+    const finish = (error?: Error): void => {
+      socket.destroy();
+      if (error) reject(error);
+      else resolve(reply);
+    };
+    socket.setTimeout(1000, () => {
+      finish(new Error(`no answer to ${command}`));
+    });
+    socket.once('error', finish);
+    socket.once('close', () => {
+      finish();
+    });
+    socket.on('data', (chunk) => {
+      reply += chunk.toString();
+      if (endOfReply(reply) !== undefined) finish();
+    });
+    socket.write(`${command}\r\n`);
+  });
+}
+
+/** Where the RESP value that begins at `from` ends; undefined while it is not whole. ASCII replies only. */
+function endOfReply(text: string, from = 0): number | undefined {
+  const line = text.indexOf('\r\n', from);
+  if (line === -1) return undefined;
+  const count = Number(text.slice(from + 1, line));
+  let end: number | undefined = line + 2;
+  if (text[from] === '$' && count >= 0) return text.length >= end + count + 2 ? end + count + 2 : undefined;
+  if (text[from] !== '*') return end;
+  for (let index = 0; index < count && end !== undefined; index++) end = endOfReply(text, end);
+  return end;
+}
