@@ -2,21 +2,20 @@
 import { describe, expect, test } from '@jest/globals';
 import type { KeyPart, Limit, MCPServer, Match, ModelRoute, Tool, Window } from '../../src/crd/types.ts';
 
-type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
-const holds = <T extends true>(value: T): boolean => value;
+type Equal<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
 
 describe('types derived from the schemas', () => {
   test('required, defaulted and optional fields', () => {
-    expect(holds<Equal<Limit['name'], string>>(true)).toBe(true);
-    expect(holds<Equal<Limit['priority'], number>>(true)).toBe(true);
-    expect(holds<Equal<Limit['concurrency'], number | undefined>>(true)).toBe(true);
-    expect(holds<Equal<Window['period'], 'Second' | 'Minute' | 'Hour' | 'Day' | 'Week' | 'Month' | 'Year'>>(true)).toBe(
-      true,
-    );
-    expect(holds<Equal<KeyPart['whenAbsent'], 'Share' | 'Skip'>>(true)).toBe(true);
-    expect(holds<Equal<NonNullable<Match['not']>, boolean>>(true)).toBe(true);
-    expect(holds<Equal<NonNullable<Tool['perUser']>['maxTokens'], number>>(true)).toBe(true);
-    expect(holds<Equal<MCPServer['spec']['transport'], 'streamable-http' | 'sse'>>(true)).toBe(true);
+    const name: Equal<Limit['name'], string> = true;
+    const priority: Equal<Limit['priority'], number> = true;
+    const concurrency: Equal<Limit['concurrency'], number | undefined> = true;
+    const period: Equal<Window['period'], 'Second' | 'Minute' | 'Hour' | 'Day' | 'Week' | 'Month' | 'Year'> = true;
+    const whenAbsent: Equal<KeyPart['whenAbsent'], 'Share' | 'Skip'> = true;
+    const not: Equal<NonNullable<Match['not']>, boolean> = true;
+    const maxTokens: Equal<NonNullable<Tool['perUser']>['maxTokens'], number> = true;
+    const transport: Equal<MCPServer['spec']['transport'], 'streamable-http' | 'sse'> = true;
+    const all = [name, priority, concurrency, period, whenAbsent, not, maxTokens, transport];
+    expect(all.every(Boolean)).toBe(true);
   });
 
   test('a minimal object needs nothing that has no default', () => {
