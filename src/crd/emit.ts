@@ -1,0 +1,73 @@
+// CRD: writes the CustomResourceDefinitions; in: the kinds, out: deploy/crds/*.yaml. Run it with `npm run emit`.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { stringify } from 'yaml';
+import { GROUP, KINDS, VERSION } from './kinds.ts';
+import type { Kind } from './kinds.ts';
+
+const FOLDER = new URL('../../deploy/crds/', import.meta.url);
+const HEADER = '# Generated from src/crd by `npm run emit`. Do not edit.\n';
+
+/** The CustomResourceDefinition of a kind, as plain data. */
+export function customResourceDefinition(kind: Kind): Record<string, unknown> {
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: {
+      name: `${kind.plural}.${GROUP}`,
+      labels: { 'app.kubernetes.io/part-of': 'weir' },
+    },
+    spec: {
+      group: GROUP,
+      scope: 'Namespaced',
+      names: {
+        kind: kind.kind,
+        listKind: `${kind.kind}List`,
+        plural: kind.plural,
+        singular: kind.singular,
+        shortNames: [kind.shortName],
+        categories: ['weir'],
+      },
+      versions: [version(kind)],
+    },
+  };
+}
+
+/** Every file of deploy/crds by name, as it must be checked in. */
+export function crdFiles(): ReadonlyMap<string, string> {
+  return new Map(
+    KINDS.map((kind) => {
+      const options = { aliasDuplicateObjects: false, lineWidth: 120 };
+      return [`${kind.plural}.yaml`, HEADER + stringify(customResourceDefinition(kind), options)];
+    }),
+  );
+}
+
+function version(kind: Kind): Record<string, unknown> {
+  const text = (description: string) => ({ type: 'string', description });
+  return {
+    name: VERSION,
+    served: true,
+    storage: true,
+    subresources: { status: {} },
+    additionalPrinterColumns: kind.columns,
+    schema: {
+      openAPIV3Schema: {
+        type: 'object',
+        description: kind.description,
+        required: ['spec'],
+        properties: {
+          apiVersion: text('Version of the schema of this object.'),
+          kind: text('Kind of this object.'),
+          metadata: { type: 'object' },
+          spec: kind.spec,
+          status: kind.status,
+        },
+      },
+    },
+  };
+}
+
+if (import.meta.main) {
+  mkdirSync(FOLDER, { recursive: true });
+  for (const [name, content] of crdFiles()) writeFileSync(new URL(name, FOLDER), content);
+}

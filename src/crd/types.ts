@@ -1,0 +1,56 @@
+// CRD: the types of the objects as the API server hands them out (defaults applied), derived from the schemas.
+import type { Status } from './conditions.ts';
+import type { MCPServerSpec } from './mcp-server.ts';
+import type { ModelRouteSpec } from './model-route.ts';
+import type { MCPRateLimiting, ModelRateLimiting } from './rate-limiting.ts';
+
+export type { Authentication } from './authentication.ts';
+export type { Condition, ConditionType, LimitStatus, Status } from './conditions.ts';
+export type { KeyPart } from './key-part.ts';
+export type { Bucket, Limit, LimitBucket, Window } from './limit.ts';
+export type { HeaderMatch, Match, PathMatch, RuleMatches } from './match.ts';
+export type { MCPServerSpec } from './mcp-server.ts';
+export type { ModelRouteSpec, RouteRuleSpec } from './model-route.ts';
+export type { MCPRateLimiting, ModelRateLimiting, Tool } from './rate-limiting.ts';
+export type { Redis } from './redis.ts';
+export type { TargetSpec } from './target.ts';
+export type { SecretKeyRef, SecretRef, WorkloadSelector } from './values.ts';
+
+/** `spec.rateLimiting` of either kind. */
+export type RateLimiting = ModelRateLimiting | MCPRateLimiting;
+
+/** What Weir reads of the metadata of an object. Times are RFC 3339. */
+export interface ObjectMeta {
+  readonly name: string;
+  readonly namespace: string;
+  /** Absent in manifests; standalone makes one. */
+  readonly uid?: string;
+  readonly generation?: number;
+  readonly resourceVersion?: string;
+  readonly creationTimestamp?: string;
+  readonly deletionTimestamp?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** The group and version of both kinds. */
+export type ApiVersion = 'weir.dev/v1alpha1';
+
+export interface ModelRoute {
+  readonly apiVersion: ApiVersion;
+  readonly kind: 'ModelRoute';
+  readonly metadata: ObjectMeta;
+  readonly spec: ModelRouteSpec;
+  readonly status?: Status;
+}
+
+export interface MCPServer {
+  readonly apiVersion: ApiVersion;
+  readonly kind: 'MCPServer';
+  readonly metadata: ObjectMeta;
+  readonly spec: MCPServerSpec;
+  readonly status?: Status;
+}
+
+/** An object of either kind. */
+export type WeirObject = ModelRoute | MCPServer;

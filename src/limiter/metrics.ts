@@ -1,0 +1,157 @@
+// Limiter, beside the request path: counts what was decided. In: decisions and states; out: Prometheus text. Every label
+// comes from a config or a fixed list, never from a caller; the series of a deleted object or limit vanish with it.
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { LimiterConfig } from '../contract/limiter-config.ts';
+import { resourceName } from '../contract/limiter-config.ts';
+import type { Decision } from './decision.ts';
+
+type Labels = Record<string, string>;
+
+/** A counter whose series belong to objects; counts only for objects and limits that are in force. */
+class ObjectCounter {
+  readonly #counter: Counter;
+  readonly #series = new Map<string, Map<string, Labels>>();
+
+  constructor(registry: Registry, name: string, help: string, labelNames: readonly string[]) {
+    this.#counter = new Counter({ name, help, labelNames: ['object', ...labelNames], registers: [registry] });
+  }
+
+  add(object: string, labels: Labels, amount = 1): void {
+    const all = { object, ...labels };
+    const ofObject = this.#series.get(object) ?? new Map<string, Labels>();
+    this.#series.set(object, ofObject.set(Object.values(labels).join('\u0000'), all));
+    this.#counter.inc(all, amount);
+  }
+
+  /** Removes the series of `object` that `keep` does not want. */
+  remove(object: string, keep: (labels: Labels) => boolean): void {
+    const ofObject = this.#series.get(object);
+    for (const [id, labels] of ofObject ?? []) {
+      if (keep(labels)) continue;
+      this.#counter.remove(labels);
+      ofObject?.delete(id);
+    }
+    if (ofObject?.size === 0) this.#series.delete(object);
+  }
+}
+
+/** How a decision is called in metrics. */
+function outcomeOf(decision: Decision): string {
+  if (decision.kind === 'allowed') return 'allowed';
+  if (decision.kind === 'unavailable') return 'unavailable';
+  return { exhausted: 'denied', blocked: 'blocked', 'too-large': 'too_large' }[decision.reason];
+}
+
+/** The one limit that decided; '' when the request passed. */
+function limitOf(decision: Decision): string {
+  if (decision.kind === 'allowed') return '';
+  return decision.kind === 'denied' ? decision.by.limit.name : decision.limit.name;
+}
+
+/** All metrics of one limiter, in a registry of its own. */
+export class LimiterMetrics {
+  readonly registry = new Registry();
+  readonly #limitsInForce = new Map<string, ReadonlySet<string>>();
+  readonly #decisions = new ObjectCounter(
+    this.registry,
+    'weir_decisions_total',
+    'Decisions by object, the limit that decided, outcome, and the failure policy that stood in for the store.',
+    ['limit', 'outcome', 'degraded'],
+  );
+  readonly #shadow = new ObjectCounter(
+    this.registry,
+    'weir_shadow_refusals_total',
+    'Requests that a limit in Shadow would have refused.',
+    ['limit'],
+  );
+  readonly #answers = new ObjectCounter(
+    this.registry,
+    'weir_answers_total',
+    'Answers by object, status class and who gave them (limiter or upstream).',
+    ['status', 'source'],
+  );
+  readonly #unrouted = this.#counter('weir_unrouted_requests_total', 'Requests that no object takes.', ['outcome']);
+  readonly #configChanges = this.#counter('weir_config_updates_total', 'Configs received by outcome.', ['outcome']);
+  readonly #storeErrors = this.#counter('weir_store_errors_total', 'Store calls without an answer.', [
+    'call',
+    'reason',
+  ]);
+  readonly #objects = this.#gauge('weir_objects', 'Objects in force.');
+  readonly #inFlight = this.#gauge('weir_requests_in_flight', 'Requests being served.');
+  readonly #configured = this.#gauge('weir_configured', '1 once a snapshot was applied.');
+  readonly #decisionSeconds = new Histogram({
+    name: 'weir_decision_seconds',
+    help: 'Time from the request read to the decision made.',
+    buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1],
+    registers: [this.registry],
+  });
+
+  /** Counts a decision on a request to an object; `seconds` is what deciding took. */
+  decided(object: string, decision: Decision, seconds: number): void {
+    this.#decisionSeconds.observe(seconds);
+    const limits = this.#limitsInForce.get(object);
+    if (limits === undefined) return;
+    const limit = limitOf(decision);
+    const degraded = decision.kind === 'unavailable' ? 'Closed' : (decision.degraded ?? '');
+    if (limit === '' || limits.has(limit)) {
+      this.#decisions.add(object, { limit, outcome: outcomeOf(decision), degraded });
+    }
+    for (const outcome of decision.outcomes) {
+      if (outcome.limit.enforcement !== 'Shadow' || !outcome.state.over || !limits.has(outcome.limit.name)) continue;
+      this.#shadow.add(object, { limit: outcome.limit.name });
+    }
+  }
+
+  /** Counts an answer of an object. */
+  answered(object: string, status: number, source: 'limiter' | 'upstream'): void {
+    if (!this.#limitsInForce.has(object)) return;
+    this.#answers.add(object, { status: `${Math.floor(status / 100)}xx`, source });
+  }
+
+  /** Counts a request without an object: forwarded by a sidecar, not found, or met before any config came. */
+  unrouted(outcome: 'forwarded' | 'not_found' | 'unconfigured_passed' | 'unconfigured_refused' | 'invalid'): void {
+    this.#unrouted.inc({ outcome });
+  }
+
+  storeFailed(call: 'reserve' | 'settle' | 'report' | 'peek', reason: string): void {
+    this.#storeErrors.inc({ call, reason });
+  }
+
+  requestStarted(): void {
+    this.#inFlight.inc();
+  }
+
+  requestEnded(): void {
+    this.#inFlight.dec();
+  }
+
+  configUpdates(accepted: number, rejected: number): void {
+    this.#configured.set(1);
+    this.#configChanges.inc({ outcome: 'accepted' }, accepted);
+    this.#configChanges.inc({ outcome: 'rejected' }, rejected);
+  }
+
+  /** Tells which objects and limits are in force now; series of all others are removed. */
+  inForce(configs: readonly LimiterConfig[]): void {
+    const now = new Map(
+      configs.map((config) => [resourceName(config), new Set(config.limits.map(({ name }) => name))]),
+    );
+    for (const object of new Set([...this.#limitsInForce.keys(), ...now.keys()])) {
+      const limits = now.get(object);
+      const keep = (labels: Labels): boolean =>
+        limits !== undefined && (!labels['limit'] || limits.has(labels['limit']));
+      for (const counter of [this.#decisions, this.#shadow, this.#answers]) counter.remove(object, keep);
+    }
+    this.#limitsInForce.clear();
+    for (const [object, limits] of now) this.#limitsInForce.set(object, limits);
+    this.#objects.set(now.size);
+  }
+
+  #counter(name: string, help: string, labelNames: string[]): Counter {
+    return new Counter({ name, help, labelNames, registers: [this.registry] });
+  }
+
+  #gauge(name: string, help: string): Gauge {
+    return new Gauge({ name, help, registers: [this.registry] });
+  }
+}

@@ -1,0 +1,54 @@
+// Tests the emitted CRDs: the checked-in files are those of the source, and every field keeps the bounds of the API.
+import { readFileSync, readdirSync } from 'node:fs';
+import { describe, expect, test } from '@jest/globals';
+import { crdFiles } from '../../src/crd/emit.ts';
+import { KINDS } from '../../src/crd/kinds.ts';
+import { MAX_INTEGER } from '../../src/crd/schema.ts';
+import type { SchemaData } from '../../src/crd/schema.ts';
+
+const FOLDER = new URL('../../deploy/crds/', import.meta.url);
+
+function fieldsOf(schema: SchemaData, path: string): [string, SchemaData][] {
+  const children = [
+    ...Object.entries(schema.properties ?? {}).map(([name, field]) => fieldsOf(field, `${path}.${name}`)),
+    ...(schema.items ? [fieldsOf(schema.items, `${path}[]`)] : []),
+    ...(schema.additionalProperties ? [fieldsOf(schema.additionalProperties, `${path}{}`)] : []),
+  ];
+  return [[path, schema], ...children.flat()];
+}
+
+const FIELDS = KINDS.flatMap(({ kind, spec, status }) => [
+  ...fieldsOf(spec, `${kind}.spec`),
+  ...fieldsOf(status, `${kind}.status`),
+]);
+const pathsWhere = (test_: (schema: SchemaData) => boolean) => FIELDS.filter(([, s]) => test_(s)).map(([path]) => path);
+
+describe('the CRDs', () => {
+  test('the checked-in files are those of the source: else run `npm run emit`', () => {
+    expect(readdirSync(FOLDER).sort()).toEqual([...crdFiles().keys()].sort());
+    for (const [name, content] of crdFiles()) expect(readFileSync(new URL(name, FOLDER), 'utf8')).toBe(content);
+  });
+
+  test('each has at most 200 KiB', () => {
+    for (const content of crdFiles().values()) expect(Buffer.byteLength(content)).toBeLessThanOrEqual(200 * 1024);
+  });
+
+  test('every field has a description', () => {
+    expect(pathsWhere(({ description }) => description.length < 5)).toEqual([]);
+  });
+
+  test('every list and map has a maximum, and every list its type', () => {
+    expect(pathsWhere(({ type, maxItems }) => type === 'array' && maxItems === undefined)).toEqual([]);
+    expect(pathsWhere((s) => s.type === 'array' && s['x-kubernetes-list-type'] === undefined)).toEqual([]);
+    expect(pathsWhere((s) => s.additionalProperties !== undefined && s.maxProperties === undefined)).toEqual([]);
+  });
+
+  test('every string has a maximum or a list of words', () => {
+    expect(pathsWhere((s) => s.type === 'string' && s.maxLength === undefined && s.enum === undefined)).toEqual([]);
+  });
+
+  test('every integer is at most 1e12', () => {
+    expect(pathsWhere((s) => s.type === 'integer' && !((s.maximum ?? Infinity) <= MAX_INTEGER))).toEqual([]);
+    expect(pathsWhere((s) => s.type === 'integer' && s.minimum === undefined)).toEqual([]);
+  });
+});
