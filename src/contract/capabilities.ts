@@ -108,7 +108,7 @@ export interface CapabilityUse {
 /** Every use of a capability in an object, in table order. */
 export function usesOf(object: unknown): CapabilityUse[] {
   return CAPABILITIES.flatMap((capability) =>
-    expand(object, capability.path.split('.'), '')
+    valuesAt(object, capability.path)
       .filter(({ value }) => asksFor(capability, value))
       .map(({ path, value }) => ({ id: capability.id, path, value, enforced: capability.enforced })),
   );
@@ -125,12 +125,23 @@ export function missingCapabilities(required: readonly string[], own: ReadonlySe
   return [...new Set(required)].filter((id) => !own.has(id)).sort();
 }
 
+/** A value in an object, and where it is: `path` has real indices. */
+export interface PlacedValue {
+  readonly path: string;
+  readonly value: unknown;
+}
+
+/** What is at `path` in an object, with `[]` for "any element"; absent members give nothing. */
+export function valuesAt(object: unknown, path: string): PlacedValue[] {
+  return expand(object, path.split('.'), '');
+}
+
 function asksFor(capability: Capability, value: unknown): boolean {
   if (value === undefined || value === null) return false;
   return capability.values === undefined || capability.values.some((candidate) => candidate === value);
 }
 
-function expand(value: unknown, steps: readonly string[], path: string): { path: string; value: unknown }[] {
+function expand(value: unknown, steps: readonly string[], path: string): PlacedValue[] {
   const [step, ...rest] = steps;
   if (step === undefined) return [{ path, value }];
   if (typeof value !== 'object' || value === null) return [];

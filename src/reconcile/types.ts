@@ -1,10 +1,11 @@
 // Reconcile: the words of the stage. Input: an object and what the controller knows around it. Output: the config that
 // must be in force, and the status that tells the truth about it.
 import type { LimiterConfig, ObjectKind, ObjectRef, StoreConfig } from '../contract/limiter-config.ts';
+import type { Condition, LimitStatus, WorkloadSelector } from '../crd/types.ts';
 import type { VersionedResource } from '../contract/snapshot.ts';
 
 /** An object as the API server (or a file) gave it. `spec` is believed only after it was checked. */
-export interface WeirObject {
+export interface ObjectAsRead {
   readonly kind: ObjectKind;
   readonly metadata: {
     readonly name: string;
@@ -41,20 +42,15 @@ export interface ServiceFacts {
 
 /** An object that could conflict with the one at hand. */
 export interface Rival {
-  readonly object: WeirObject;
+  readonly object: ObjectAsRead;
   readonly lastGood?: LastGood;
-}
-
-/** The pods beside which an object is enforced: those that carry every one of these labels. */
-export interface PodSelector {
-  readonly matchLabels: Readonly<Record<string, string>>;
 }
 
 /** Which limiters are meant: those of the pods that the selector matches, and every shared limiter of the namespace. */
 export interface LimiterQuery {
   readonly ref: ObjectRef;
   /** Absent: shared limiters only. */
-  readonly workloadSelector?: PodSelector;
+  readonly workloadSelector?: WorkloadSelector;
   /** The version that counts as synced; absent: nothing is in force, so nothing is synced. */
   readonly version?: string;
 }
@@ -84,32 +80,11 @@ export interface World {
 }
 
 export interface ReconcileInput {
-  readonly object: WeirObject;
+  readonly object: ObjectAsRead;
   readonly lastGood?: LastGood;
   readonly world: World;
   /** RFC 3339: the time of a change of a condition. */
   readonly now: string;
-}
-
-export type ConditionType = 'Accepted' | 'ResolvedRefs' | 'Programmed' | 'Ready';
-
-/** A condition as Kubernetes writes it. */
-export interface Condition {
-  readonly type: ConditionType;
-  readonly status: 'True' | 'False';
-  readonly reason: string;
-  readonly message: string;
-  readonly observedGeneration: number;
-  readonly lastTransitionTime: string;
-}
-
-/** What became of one limit: in force and enforced, in force and only watched, or not (yet) in force. */
-export type LimitState = 'Enforced' | 'Shadow' | 'Pending' | 'Refused';
-
-export interface LimitStatus {
-  readonly name: string;
-  readonly state: LimitState;
-  readonly message: string;
 }
 
 /** The whole `status` of an object. */
@@ -140,7 +115,7 @@ export interface InForce {
   /** The generation of the object that this is the form of. */
   readonly generation: number;
   /** The pods whose sidecars get it, beside the shared limiters; absent: shared limiters only. */
-  readonly workloadSelector?: PodSelector;
+  readonly workloadSelector?: WorkloadSelector;
   /** true: the present generation is refused and an earlier one goes on. */
   readonly isLastGood: boolean;
 }

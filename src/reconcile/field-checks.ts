@@ -1,0 +1,72 @@
+// Reconcile, validate: what schema and CEL cannot say about single values. Input: a text of the spec; output: what is wrong
+// with it, or nothing.
+import ipaddr from 'ipaddr.js';
+import { RE2JS } from 're2js';
+import { messageOf } from '../lib/log.ts';
+
+/** What is wrong with a value and how to mend it; undefined: nothing. */
+export type FieldCheck = (text: string) => string | undefined;
+
+/** RE2: what would not run in linear time does not compile. */
+export const checkRegex: FieldCheck = (text) => {
+  try {
+    RE2JS.compile(text);
+    return undefined;
+  } catch (error) {
+    return `${quote(text)} is not a valid regular expression (RE2): ${messageOf(error)}`;
+  }
+};
+
+/** A CIDR, or a plain address. */
+export const checkCidr: FieldCheck = (text) => {
+  const [address = '', prefix, ...rest] = text.split('/');
+  const bits = bitsOf(address);
+  const isGood = bits !== undefined && rest.length === 0 && (prefix === undefined || isPrefix(prefix, bits));
+  return isGood ? undefined : `${quote(text)} is not a valid CIDR: write it like 10.0.0.0/8 or 2001:db8::/32`;
+};
+
+function bitsOf(address: string): 32 | 128 | undefined {
+  if (ipaddr.IPv4.isValidFourPartDecimal(address)) return 32;
+  return ipaddr.IPv6.isValid(address) && !address.includes('%') ? 128 : undefined;
+}
+
+function isPrefix(text: string, bits: number): boolean {
+  return /^[0-9]{1,3}$/.test(text) && Number(text) <= bits;
+}
+
+/** A name of the IANA data base; an offset like +02:00 is none, for it knows no daylight saving. */
+export const checkTimeZone: FieldCheck = (text) => {
+  const problem = `${quote(text)} is not a known time zone: use an IANA name like Europe/Berlin`;
+  if (!/^[A-Za-z]/.test(text)) return problem;
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: text });
+    return undefined;
+  } catch {
+    return problem;
+  }
+};
+
+/** An upstream that can be dialled. */
+export const checkUrl: FieldCheck = (text) => {
+  const url = URL.parse(text);
+  if (url === null) return `${quote(text)} is not a valid URL`;
+  const isPlain = url.username === '' && url.password === '' && url.search === '' && url.hash === '';
+  if (isPlain && (url.protocol === 'http:' || url.protocol === 'https:')) return undefined;
+  return 'must be an http or https URL without user, password, query and fragment';
+};
+
+/** `host:port` with a port that exists. */
+export const checkAddress: FieldCheck = (text) => {
+  const port = Number(text.slice(text.lastIndexOf(':') + 1));
+  return port >= 1 && port <= 65_535 ? undefined : `${quote(text)} has no valid port: use 1 to 65535`;
+};
+
+/** A prefix that a request's path can begin with once it is normalised. */
+export const checkPathPrefix: FieldCheck = (text) => {
+  const isNormal = !text.includes('//') && text.split('/').every((segment) => segment !== '.' && segment !== '..');
+  return isNormal ? undefined : `${quote(text)} can never match: write it without "//", "." and ".."`;
+};
+
+function quote(text: string): string {
+  return JSON.stringify(text);
+}

@@ -1,0 +1,103 @@
+// Reconcile, validate: an object that schema and CEL admitted -> everything else that is wrong with it, all at once.
+import { usesOf, valuesAt } from '../contract/capabilities.ts';
+import type { RateLimiting, WeirObject } from '../crd/types.ts';
+import { storeOf } from './compile.ts';
+import { type FieldCheck, checkAddress, checkCidr, checkPathPrefix } from './field-checks.ts';
+import { checkRegex, checkTimeZone, checkUrl } from './field-checks.ts';
+import type { Problem } from './problems.ts';
+import type { ReconcileSettings } from './types.ts';
+
+const LIMITS = 'spec.rateLimiting.limits[]';
+const WHEN = `${LIMITS}.when[]`;
+const MATCHES = 'spec.rules[].matches';
+const REDIS = 'spec.rateLimiting.redis';
+
+/** Which values are checked, and how. */
+const FIELD_CHECKS: readonly (readonly [FieldCheck, readonly string[]])[] = [
+  [checkRegex, [...regexes(WHEN, ['header', 'query', 'claim', 'path']), ...regexes(MATCHES, ['path', 'headers[]'])]],
+  [checkCidr, [`${WHEN}.clientIP[]`, 'spec.authentication.trustedPeers[]']],
+  [checkTimeZone, [`${LIMITS}.window.timeZone`, `${WHEN}.schedule.timeZone`]],
+  [checkUrl, ['spec.targets[].url', 'spec.rules[].targets[].url', 'spec.authentication.jwt.jwksUri']],
+  [checkAddress, [`${REDIS}.address`, `${REDIS}.sentinel.addresses[]`, `${REDIS}.cluster.addresses[]`]],
+  [checkPathPrefix, ['spec.pathPrefix']],
+];
+
+function regexes(below: string, fields: readonly string[]): string[] {
+  return fields.map((field) => `${below}.${field}.regex`);
+}
+
+/** The message of RedisRequired. */
+export const REDIS_REQUIRED =
+  "rateLimiting with scope Shared requires Redis: set rateLimiting.redis or the operator's default";
+
+/** Everything that is wrong with an object by itself; empty: it can be compiled. */
+export function validate(object: WeirObject, settings: ReconcileSettings): Problem[] {
+  return [
+    ...checkFields(object),
+    ...checkTargets(object),
+    ...checkPrices(object),
+    ...checkSupport(object),
+    ...checkRedis(object.spec.rateLimiting, settings),
+  ];
+}
+
+function checkFields(object: WeirObject): Problem[] {
+  return FIELD_CHECKS.flatMap(([check, paths]) =>
+    paths
+      .flatMap((path) => valuesAt(object, path))
+      .flatMap(({ path, value }) => {
+        const message = typeof value === 'string' ? check(value) : undefined;
+        return message === undefined ? [] : [{ reason: 'Invalid' as const, path, message }];
+      }),
+  );
+}
+
+/** Without pods of its own an object has no default upstream. */
+function checkTargets(object: WeirObject): Problem[] {
+  if (object.spec.workloadSelector !== undefined) return [];
+  return [...valuesAt(object, 'spec.targets[]'), ...valuesAt(object, 'spec.rules[].targets[]')]
+    .filter(({ value }) => !names(value, 'service') && !names(value, 'url'))
+    .map(({ path }) => ({
+      reason: 'Invalid',
+      path,
+      message: 'a target needs service or url unless workloadSelector is set',
+    }));
+}
+
+function names(value: unknown, field: string): boolean {
+  return typeof value === 'object' && value !== null && field in value;
+}
+
+function checkPrices(object: WeirObject): Problem[] {
+  const { rateLimiting } = object.spec;
+  if (object.kind !== 'ModelRoute' || rateLimiting === undefined) return [];
+  const priced = new Set((rateLimiting.prices ?? []).map((price) => price.model));
+  const models = [object.spec.modelName, ...(object.spec.loraAdapters ?? [])];
+  const missing = models.filter((model) => model !== undefined && !priced.has(model));
+  return (rateLimiting.limits ?? []).flatMap((limit, index) =>
+    limit.measure !== 'Cost'
+      ? []
+      : missing.map((model) => ({
+          reason: 'Invalid' as const,
+          path: `spec.rateLimiting.limits[${index}]`,
+          message: `measure Cost requires a price for model ${JSON.stringify(model)}`,
+        })),
+  );
+}
+
+/** What the API accepts and no limiter of this version does: it must never look as if it were enforced. */
+function checkSupport(object: WeirObject): Problem[] {
+  return usesOf({ spec: object.spec })
+    .filter((use) => !use.enforced)
+    .map(({ path, value }) => ({
+      reason: 'NotSupported',
+      path,
+      message: `${typeof value === 'object' ? 'this field' : JSON.stringify(value)} is not enforced by this version: remove it`,
+    }));
+}
+
+function checkRedis(rateLimiting: RateLimiting | undefined, settings: ReconcileSettings): Problem[] {
+  if (rateLimiting === undefined || rateLimiting.redis !== undefined) return [];
+  if (storeOf(rateLimiting, settings) !== undefined) return [];
+  return [{ reason: 'RedisRequired', message: REDIS_REQUIRED }];
+}
