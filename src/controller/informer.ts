@@ -1,0 +1,326 @@
+// Controller: a local copy of all objects of one type. Input: list and watch of the API server. Output: the current
+// objects by key, and one call of every handler for each change, whatever breaks on the way.
+import { setTimeout as pause } from 'node:timers/promises';
+import { messageOf, type Logger } from '../lib/log.ts';
+import { hasStatus, type Kube } from './kube.ts';
+import { objectKey, type KubeObject, type ResourceType } from './kube-types.ts';
+import { DONE, WorkQueue } from './work-queue.ts';
+
+/** What happened to a key since the handler last succeeded for it. Either side is undefined when there was no object. */
+export interface Change<T> {
+  readonly key: string;
+  readonly before: T | undefined;
+  readonly after: T | undefined;
+}
+
+export type ChangeHandler<T> = (change: Change<T>) => void;
+
+/** The read side of an informer: what reconcile and its neighbours are given. */
+export interface ObjectStore<T> {
+  readonly hasSynced: boolean;
+  get(key: string): T | undefined;
+  values(): IterableIterator<T>;
+}
+
+export interface InformerSettings<T extends KubeObject> {
+  readonly kube: Pick<Kube, 'list' | 'watch'>;
+  readonly type: ResourceType;
+  /** Empty = all namespaces. */
+  readonly namespaces: readonly string[];
+  readonly labelSelector?: string;
+  /** Keeps what the operator reads: memory is proportional to what this returns. */
+  readonly trim: (object: T) => T;
+  readonly log: Logger;
+  readonly timing?: Partial<InformerTiming>;
+  /** In [0, 1); spreads retries and watch ends. */
+  readonly random?: () => number;
+}
+
+export interface InformerTiming {
+  /** First pause after a failure, doubled on each further one. */
+  readonly baseBackoffMs: number;
+  readonly maxBackoffMs: number;
+  /** Shortest and longest life of one watch. */
+  readonly watchSeconds: readonly [number, number];
+  /** A watch without a word for this long is dead: the API server sends a bookmark each minute. */
+  readonly silenceMs: number;
+  readonly pageSize: number;
+}
+
+export interface InformerStats {
+  lists: number;
+  failures: number;
+  handlerErrors: number;
+}
+
+const TIMING: InformerTiming = {
+  baseBackoffMs: 200,
+  maxBackoffMs: 10_000,
+  watchSeconds: [240, 480],
+  silenceMs: 90_000,
+  pageSize: 500,
+};
+/** After this many failed watches in a row the version itself is doubted (a restored etcd) and everything listed again. */
+const DOUBT_AFTER = 5;
+/** A watch that ended sooner, without any event, counts as a failure: it must not become a tight loop. */
+const SHORTEST_WATCH_MS = 1000;
+
+/**
+ * What the client library's own informer lacks: it restarts after every error with back-off and jitter, lists again on 410,
+ * says `hasSynced` only after a first complete list, pages, and keeps the changes whose handler threw until it succeeds.
+ */
+export class Informer<T extends KubeObject> implements ObjectStore<T> {
+  readonly stats: InformerStats = { lists: 0, failures: 0, handlerErrors: 0 };
+  readonly #settings: InformerSettings<T>;
+  readonly #timing: InformerTiming;
+  readonly #objects = new Map<string, T>();
+  readonly #handlers: ChangeHandler<T>[] = [];
+  /** By key, the handlers that failed and the state that they saw last. */
+  readonly #undelivered = new Map<string, Map<ChangeHandler<T>, T | undefined>>();
+  readonly #redelivery: WorkQueue;
+  readonly #stopping = new AbortController();
+  readonly #synced = Promise.withResolvers<undefined>();
+  /** Scopes (namespaces, or the whole cluster) whose first list is still to come. */
+  readonly #unsynced: Set<string>;
+  #running: Promise<unknown> = Promise.resolve();
+
+  constructor(settings: InformerSettings<T>) {
+    this.#settings = settings;
+    this.#timing = { ...TIMING, ...settings.timing };
+    this.#unsynced = new Set(settings.namespaces.length === 0 ? [''] : settings.namespaces);
+    this.#redelivery = new WorkQueue({
+      name: `redelivery of ${settings.type.plural}`,
+      workers: 1,
+      log: settings.log,
+      work: (key) => {
+        this.#redeliver(key);
+        return DONE;
+      },
+    });
+  }
+
+  get hasSynced(): boolean {
+    return this.#unsynced.size === 0;
+  }
+
+  get size(): number {
+    return this.#objects.size;
+  }
+
+  get(key: string): T | undefined {
+    return this.#objects.get(key);
+  }
+
+  values(): IterableIterator<T> {
+    return this.#objects.values();
+  }
+
+  /**
+   * Takes over what a write of our own returned, without telling the handlers: the next look sees it, and the event that
+   * the watch will bring for it is no change.
+   */
+  observe(object: T): void {
+    const key = objectKey(object);
+    const before = this.#objects.get(key);
+    if (before !== undefined && !isOlder(object, before)) this.#objects.set(key, this.#settings.trim(object));
+  }
+
+  /** To be called before `start`. A handler that throws is called again, with back-off, with the then current state. */
+  onChange(handler: ChangeHandler<T>): void {
+    this.#handlers.push(handler);
+  }
+
+  start(): void {
+    this.#redelivery.start();
+    this.#running = Promise.all([...this.#unsynced].map((scope) => this.#follow(scope)));
+  }
+
+  /** Resolves after the first complete list of every scope; never rejects: a list that fails is tried again. */
+  whenSynced(): Promise<void> {
+    return this.#synced.promise;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#redelivery.stop();
+    await this.#running;
+  }
+
+  /** Follows one scope until stopped: list, then watch from there, for ever. */
+  async #follow(scope: string): Promise<void> {
+    let version: string | undefined;
+    let failures = 0;
+    while (!this.#stopping.signal.aborted) {
+      try {
+        version ??= await this.#list(scope);
+        const cursor = new WatchCursor(version);
+        try {
+          await this.#watch(scope, cursor);
+        } finally {
+          version = cursor.version;
+          if (cursor.isHealthy) failures = 0;
+        }
+        if (!cursor.isHealthy) failures++;
+      } catch (error) {
+        failures++;
+        if (this.#isStopping()) return;
+        this.#reportFailure(scope, failures, error);
+        if (hasStatus(error, 410) || failures % DOUBT_AFTER === 0) version = undefined;
+      }
+      if (failures > 0) await this.#backOff(failures);
+    }
+  }
+
+  #isStopping(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+
+  async #backOff(failures: number): Promise<void> {
+    const { baseBackoffMs, maxBackoffMs } = this.#timing;
+    const longestMs = Math.min(maxBackoffMs, baseBackoffMs * 2 ** Math.min(failures - 1, 20));
+    const waitMs = longestMs * (1 - this.#random() / 2);
+    await pause(waitMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+  }
+
+  #random(): number {
+    return (this.#settings.random ?? Math.random)();
+  }
+
+  #reportFailure(scope: string, failures: number, error: unknown): void {
+    this.stats.failures++;
+    const level = hasStatus(error, 410) || failures === 1 ? 'info' : 'warn';
+    const { plural } = this.#settings.type;
+    this.#settings.log.log(level, 'watch interrupted', { type: plural, scope, failures, error: messageOf(error) });
+  }
+
+  /** Reads every page, then makes the store equal to it. @returns the version to watch from. */
+  async #list(scope: string): Promise<string> {
+    const { kube, type, labelSelector, trim } = this.#settings;
+    const namespace = scope === '' ? undefined : scope;
+    const found = new Map<string, T>();
+    let next = '';
+    for (;;) {
+      const options = { namespace, labelSelector, limit: this.#timing.pageSize, next, signal: this.#stopping.signal };
+      const page = await kube.list<T>(type, options);
+      for (const item of page.items) found.set(objectKey(item), trim(item));
+      next = page.next;
+      if (next !== '') continue;
+      this.stats.lists++;
+      this.#replace(namespace, found);
+      this.#markSynced(scope);
+      return page.resourceVersion;
+    }
+  }
+
+  #replace(namespace: string | undefined, found: ReadonlyMap<string, T>): void {
+    for (const [key, object] of this.#objects) {
+      const inScope = namespace === undefined || object.metadata.namespace === namespace;
+      if (inScope && !found.has(key)) this.#store(key, undefined);
+    }
+    for (const [key, object] of found) this.#store(key, object);
+  }
+
+  #markSynced(scope: string): void {
+    this.#unsynced.delete(scope);
+    if (this.#unsynced.size === 0) this.#synced.resolve(undefined);
+  }
+
+  async #watch(scope: string, cursor: WatchCursor): Promise<void> {
+    const { kube, type, labelSelector, trim } = this.#settings;
+    const [shortest, longest] = this.#timing.watchSeconds;
+    const events = kube.watch<T>(type, {
+      namespace: scope === '' ? undefined : scope,
+      labelSelector,
+      resourceVersion: cursor.version,
+      timeoutSeconds: Math.round(shortest + (longest - shortest) * this.#random()),
+      silenceMs: this.#timing.silenceMs,
+      signal: this.#stopping.signal,
+    });
+    for await (const { type: kind, object } of events) {
+      if (kind === 'DELETED') this.#store(objectKey(object), undefined);
+      else if (kind !== 'BOOKMARK' && !this.#isOutdated(object)) this.#store(objectKey(object), trim(object));
+      cursor.advance(object.metadata.resourceVersion);
+    }
+  }
+
+  /** An event that is behind what a write of our own returned. */
+  #isOutdated(object: T): boolean {
+    const held = this.#objects.get(objectKey(object));
+    return held !== undefined && isOlder(object, held);
+  }
+
+  #store(key: string, after: T | undefined): void {
+    const before = this.#objects.get(key);
+    if (before === after || isSame(before, after)) return;
+    if (before !== undefined && after !== undefined && before.metadata.uid !== after.metadata.uid) {
+      this.#store(key, undefined);
+      this.#store(key, after);
+      return;
+    }
+    if (after === undefined) this.#objects.delete(key);
+    else this.#objects.set(key, after);
+    const delivered = this.#handlers.map((handler) => this.#deliver(handler, { key, before, after }));
+    if (delivered.includes(false)) this.#redelivery.addAfter(key, this.#timing.baseBackoffMs);
+  }
+
+  /** @returns false when the handler threw: it is then remembered with what it saw last. */
+  #deliver(handler: ChangeHandler<T>, change: Change<T>): boolean {
+    const { key, after } = change;
+    const failed = this.#undelivered.get(key);
+    const before = failed?.has(handler) === true ? failed.get(handler) : change.before;
+    try {
+      handler({ key, before, after });
+      failed?.delete(handler);
+      if (failed?.size === 0) this.#undelivered.delete(key);
+      return true;
+    } catch (error) {
+      this.stats.handlerErrors++;
+      const { log, type } = this.#settings;
+      log.error('handler failed, will be called again', { type: type.plural, key, error: messageOf(error) });
+      const handlers = failed ?? new Map<ChangeHandler<T>, T | undefined>();
+      this.#undelivered.set(key, handlers.set(handler, before));
+      return false;
+    }
+  }
+
+  /** Throws when a handler still fails, so that the queue waits longer each time. */
+  #redeliver(key: string): void {
+    for (const [handler, before] of [...(this.#undelivered.get(key) ?? [])]) {
+      this.#deliver(handler, { key, before, after: this.#objects.get(key) });
+    }
+    if (this.#undelivered.has(key)) throw new Error('a handler still fails');
+  }
+}
+
+/** How far a watch came. Healthy: it brought something, or lived long enough not to be a tight loop. */
+class WatchCursor {
+  version: string;
+  readonly #beganMs = performance.now();
+  #advanced = false;
+
+  constructor(version: string) {
+    this.version = version;
+  }
+
+  get isHealthy(): boolean {
+    return this.#advanced || performance.now() - this.#beganMs >= SHORTEST_WATCH_MS;
+  }
+
+  advance(version: string | undefined): void {
+    if (version === undefined) return;
+    this.version = version;
+    this.#advanced = true;
+  }
+}
+
+function isSame<T extends KubeObject>(a: T | undefined, b: T | undefined): boolean {
+  if (a === undefined || b === undefined) return false;
+  const version = a.metadata.resourceVersion;
+  return version !== undefined && version === b.metadata.resourceVersion && a.metadata.uid === b.metadata.uid;
+}
+
+/** Versions of one object are comparable numbers in every API server that stores in etcd; others are taken as newer. */
+function isOlder(object: KubeObject, than: KubeObject): boolean {
+  if (object.metadata.uid !== than.metadata.uid) return false;
+  return Number(object.metadata.resourceVersion) < Number(than.metadata.resourceVersion);
+}
