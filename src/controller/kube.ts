@@ -60,24 +60,20 @@ export interface WatchEvent<T> {
   readonly object: T;
 }
 
-/** A user as the API server knows it. */
-export interface KubeUser {
-  readonly username?: string;
-  readonly uid?: string;
-  readonly groups?: readonly string[];
-  /** Holds `authentication.kubernetes.io/pod-name` and `…/pod-uid` for a token that is bound to a pod. */
-  readonly extra?: Readonly<Record<string, readonly string[]>>;
-}
-
 /** The verdict of the API server on a token. */
 export interface TokenVerdict {
-  readonly authenticated?: boolean;
-  readonly audiences?: readonly string[];
-  readonly user?: KubeUser;
+  readonly authenticated: boolean;
+  readonly username: string;
+  readonly groups: readonly string[];
+  readonly audiences: readonly string[];
+  /** Holds `authentication.kubernetes.io/pod-name` and `…/pod-uid` for a token that is bound to a pod. */
+  readonly extra: Readonly<Record<string, readonly string[]>>;
 }
 
 export interface AccessQuestion {
-  readonly user: KubeUser;
+  readonly username: string;
+  readonly groups: readonly string[];
+  readonly extra: Readonly<Record<string, readonly string[]>>;
   readonly verb: string;
   readonly group: string;
   readonly resource: string;
@@ -238,25 +234,24 @@ class KubeClient implements Kube {
     }
   }
 
-  async reviewToken(token: string, audiences: readonly string[]): Promise<TokenVerdict> {
-    const { status } = await this.#json<{ status?: TokenVerdict }>({
+  async reviewToken(token: string, wanted: readonly string[]): Promise<TokenVerdict> {
+    const { status } = await this.#json<{ status?: TokenReviewStatus }>({
       method: 'POST',
       path: pathOf(RESOURCES.tokenReviews),
-      body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token, audiences } },
+      body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token, audiences: wanted } },
     });
-    return status ?? {};
+    const { authenticated = false, audiences = [], user = {} } = status ?? {};
+    const { username = '', groups = [], extra = {} } = user;
+    return { authenticated, audiences, username, groups, extra };
   }
 
-  async reviewAccess({ user, ...resourceAttributes }: AccessQuestion): Promise<boolean> {
-    const { username, ...others } = user;
+  async reviewAccess(question: AccessQuestion): Promise<boolean> {
+    const { username, groups, extra, verb, group, resource, namespace } = question;
+    const spec = { user: username, groups, extra, resourceAttributes: { verb, group, resource, namespace } };
     const { status } = await this.#json<{ status?: { allowed?: boolean } }>({
       method: 'POST',
       path: pathOf(RESOURCES.subjectAccessReviews),
-      body: {
-        apiVersion: 'authorization.k8s.io/v1',
-        kind: 'SubjectAccessReview',
-        spec: { user: username, ...others, resourceAttributes },
-      },
+      body: { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', spec },
     });
     return status?.allowed === true;
   }
@@ -329,6 +324,16 @@ interface ApiStatus {
   readonly code?: number;
   readonly reason?: string;
   readonly message?: string;
+}
+
+interface TokenReviewStatus {
+  readonly authenticated?: boolean;
+  readonly audiences?: readonly string[];
+  readonly user?: {
+    readonly username?: string;
+    readonly groups?: readonly string[];
+    readonly extra?: Readonly<Record<string, readonly string[]>>;
+  };
 }
 
 function errorOf(code: number, status: ApiStatus): KubeError {
