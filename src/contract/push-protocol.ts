@@ -90,12 +90,12 @@ export interface PushProtocol {
   /** DeltaAggregatedResources, streaming both ways. */
   readonly method: MethodDefinition<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
   /** A resource as it goes into a response. Costs a copy of its bytes: keep the result. */
-  encode(resource: VersionedResource): WireResource;
+  readonly encode: (resource: VersionedResource) => WireResource;
   /**
    * The canonical bytes of a received resource.
    * @throws Error when the Any is absent, of another type or not readable.
    */
-  decode(resource: WireResource): Buffer;
+  readonly decode: (resource: WireResource) => Buffer;
 }
 
 let loaded: PushProtocol | undefined;

@@ -15,6 +15,8 @@ export interface ConfigChange {
   readonly updates: readonly VersionedConfig[];
   /** Resource names; one that is not there is no error. */
   readonly removals: readonly string[];
+  /** true: the rest of a large snapshot follows at once; a limiter that never had one is not configured by this part. */
+  readonly isPartial?: boolean;
 }
 
 /** What became of one update. A rejected one leaves the last good version of its resource in force. */
