@@ -50,6 +50,11 @@ export type StoreDecision =
 export interface Settlement {
   readonly reservation: Reservation;
   readonly actual: readonly number[];
+  /**
+   * Store time at which the reservation was taken (µs): only for a copy, which the store does not recognise as the object
+   * that it admitted. A window's refund counts only while that window lasts; of an unknown time it is dropped.
+   */
+  readonly reservedAtMicros?: number;
 }
 
 /** Thrown (rejected) when the store did not answer in time or not at all; the decision is then up to failurePolicy. */
@@ -67,7 +72,7 @@ export class StoreUnavailable extends Error {
 export interface Store {
   /** Checks every bucket, then takes from every bucket, or from none. Rejects with StoreUnavailable. */
   reserve(reservation: Reservation): Promise<StoreDecision>;
-  /** What `reserve` would answer, without taking. */
+  /** What `reserve` would answer (states after the taking, too), without taking. */
   peek(reservation: Reservation): Promise<StoreDecision>;
   /**
    * Exactly once per reservation id, whatever is repeated within 10 minutes: refunds what was not used, charges what

@@ -1,0 +1,206 @@
+// Limiter, store: buckets in this process. Input: claims; output: decisions, by the arithmetic of bucket-state.ts, in the
+// order in which they were asked. What Redis is to several limiters, this is to one.
+import type { Clock } from '../../lib/clock.ts';
+import {
+  applyCharge,
+  compileRule,
+  MAX_SKEW_MICROS,
+  resetAfter,
+  viewBucket,
+  waitFor,
+  type BucketView,
+  type CompiledRule,
+  type StoredBucket,
+} from './bucket-state.ts';
+import { WindowCalendar } from './calendar-window.ts';
+import { checkReservation, checkSettlement, ReservationTimes } from './claims.ts';
+import type { BucketState, Claim, Reservation, Settlement, Store, StoreDecision } from './store.ts';
+
+/** Ids of settlements and reports are remembered this long. */
+export const REMEMBER_MICROS = 600_000_000;
+/** Buckets looked at per operation, to forget those that are full again. */
+const SWEEP_STEP = 2;
+
+interface Entry extends StoredBucket {
+  /** When it is full again or its window is over: from then on it may be forgotten. */
+  readonly expiresAt: number;
+}
+
+interface Look {
+  readonly claim: Claim;
+  readonly rule: CompiledRule;
+  readonly view: BucketView;
+  readonly wait: number;
+}
+
+export class MemoryStore implements Store {
+  readonly #clock: Clock;
+  readonly #buckets = new Map<string, Entry>();
+  readonly #remembered = new Map<string, number>();
+  readonly #calendar = new WindowCalendar();
+  readonly #times = new ReservationTimes();
+  #sweep: Iterator<[string, Entry]>;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#sweep = this.#buckets.entries();
+  }
+
+  /** Live buckets: those that are not known to be full again. */
+  get size(): number {
+    return this.#buckets.size;
+  }
+
+  reserve(reservation: Reservation): Promise<StoreDecision> {
+    return answer(() => this.#decide(reservation, true));
+  }
+
+  peek(reservation: Reservation): Promise<StoreDecision> {
+    return answer(() => this.#decide(reservation, false));
+  }
+
+  settle(settlement: Settlement): Promise<boolean> {
+    return answer(() => {
+      checkSettlement(settlement);
+      const { reservation, actual } = settlement;
+      const reservedAt = this.#times.of(settlement);
+      return this.#once(`settle ${reservation.id}`, (now) => {
+        reservation.claims.forEach((claim, index) => {
+          this.#adjust(claim, (actual[index] ?? 0) - claim.amount, reservedAt, now);
+        });
+      });
+    });
+  }
+
+  report(reservation: Reservation): Promise<boolean> {
+    return answer(() => {
+      checkReservation(reservation);
+      return this.#once(`report ${reservation.id}`, (now) => {
+        for (const claim of reservation.claims) this.#adjust(claim, claim.amount, now, now);
+      });
+    });
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #decide(reservation: Reservation, take: boolean): StoreDecision {
+    checkReservation(reservation);
+    const now = this.#clock.nowMicros();
+    const pending = new Map<string, number>();
+    const looks = reservation.claims.map((claim) => this.#look(claim, pending, now));
+    const refusedBy = longestWait(looks);
+    const states = looks.map((look) => stateOf(look, refusedBy < 0 ? (pending.get(look.claim.bucket.key) ?? 0) : 0));
+    if (take && refusedBy < 0) {
+      this.#take(looks, pending, now);
+      this.#times.note(reservation, now);
+    }
+    this.#forgetFull(now);
+    return refusedBy < 0 ? { outcome: 'admitted', states } : { outcome: 'refused', refusedBy, states };
+  }
+
+  #look(claim: Claim, pending: Map<string, number>, now: number): Look {
+    const { key } = claim.bucket;
+    const rule = compileRule(claim.bucket.rule);
+    const view = viewBucket(this.#load(key, now), rule, claim.bucket.shadow, now, this.#calendar.find);
+    const before = pending.get(key) ?? 0;
+    pending.set(key, before + claim.amount);
+    return { claim, rule, view, wait: waitFor(view, rule, view.used + before, claim.amount) };
+  }
+
+  /** Several claims of one reservation on one bucket are taken together. */
+  #take(looks: readonly Look[], pending: Map<string, number>, now: number): void {
+    for (const { claim, rule, view } of looks) {
+      const amount = pending.get(claim.bucket.key) ?? 0;
+      pending.set(claim.bucket.key, 0);
+      if (amount > 0) this.#write(claim, rule, view, amount, claim.bucket.shadow, now);
+    }
+  }
+
+  #adjust(claim: Claim, delta: number, reservedAt: number, now: number): void {
+    if (delta === 0) return;
+    const rule = compileRule(claim.bucket.rule);
+    const stored = this.#load(claim.bucket.key, now);
+    const view = viewBucket(stored, rule, claim.bucket.shadow, now, this.#calendar.find);
+    if (delta < 0 && view.window !== undefined && reservedAt < view.window.start) return;
+    const shadow = claim.bucket.shadow && (delta > 0 || (stored?.shadow ?? false));
+    this.#write(claim, rule, view, delta, shadow, now);
+  }
+
+  #write(claim: Claim, rule: CompiledRule, view: BucketView, delta: number, shadow: boolean, now: number): void {
+    const next = applyCharge(view, delta, shadow);
+    if (next === undefined) {
+      this.#buckets.delete(claim.bucket.key);
+      return;
+    }
+    // Redis expires keys by the millisecond; the same here, so that both stores forget alike.
+    const expiresAt = Math.ceil((now + resetAfter(view, rule, next.used)) / 1000) * 1000;
+    this.#buckets.set(claim.bucket.key, { ...next, expiresAt });
+  }
+
+  /** A state from the future (the clock stepped back) is moved to the present. */
+  #load(key: string, now: number): StoredBucket | undefined {
+    const entry = this.#buckets.get(key);
+    if (entry === undefined || entry.expiresAt <= now) return undefined;
+    if (entry.at <= now + MAX_SKEW_MICROS) return entry;
+    const moved = { ...entry, at: now };
+    this.#buckets.set(key, moved);
+    return moved;
+  }
+
+  #once(id: string, apply: (now: number) => void): boolean {
+    const now = this.#clock.nowMicros();
+    for (const [known, until] of this.#remembered) {
+      if (until > now) break;
+      this.#remembered.delete(known);
+    }
+    if ((this.#remembered.get(id) ?? 0) > now) return false;
+    this.#remembered.set(id, now + REMEMBER_MICROS);
+    apply(now);
+    return true;
+  }
+
+  #forgetFull(now: number): void {
+    for (let step = 0; step < SWEEP_STEP; step++) {
+      const next = this.#sweep.next();
+      if (next.done === true) {
+        this.#sweep = this.#buckets.entries();
+        return;
+      }
+      const [key, entry] = next.value;
+      if (entry.expiresAt <= now) this.#buckets.delete(key);
+    }
+  }
+}
+
+/** The first of the enforced claims with the longest wait; -1: all fit. */
+function longestWait(looks: readonly Look[]): number {
+  let found = -1;
+  let longest = 0;
+  looks.forEach(({ claim, wait }, index) => {
+    if (claim.bucket.shadow || wait <= longest) return;
+    found = index;
+    longest = wait;
+  });
+  return found;
+}
+
+function stateOf({ rule, view, wait }: Look, taken: number): BucketState {
+  const used = view.used + taken;
+  return {
+    limit: rule.capacity,
+    remaining: Math.max(0, rule.capacity - used),
+    resetMicros: resetAfter(view, rule, used),
+    over: wait > 0,
+    waitMicros: wait,
+  };
+}
+
+function answer<T>(work: () => T): Promise<T> {
+  try {
+    return Promise.resolve(work());
+  } catch (error) {
+    return Promise.reject(error instanceof Error ? error : new Error(String(error)));
+  }
+}
