@@ -14,8 +14,9 @@ import {
   type Settings,
 } from './cluster-folder.ts';
 import { formatKubeconfig } from './kubeconfig.ts';
+import type { Server } from './member-server.ts';
 import { endMember, findMembers, startGuard, type Guard } from './members.ts';
-import { loopback, server, serverNames, type Server, type ServerName } from './servers.ts';
+import { loopback, server, serverNames, type ServerName } from './servers.ts';
 
 export interface ControlPlaneOptions {
   /** Everything that the control plane keeps is in this folder, and its processes are known by it. */

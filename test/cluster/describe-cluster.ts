@@ -2,7 +2,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, jest } from '@jest/globals';
+import { leaveOut } from '../leave-out.ts';
 import { up, type ControlPlane, type ControlPlaneOptions } from './control-plane.ts';
 import { kubectl, mustKubectl, type KubectlOptions, type KubectlResult } from './kubectl.ts';
 import { chooseCluster, type ClusterChoice } from './programs.ts';
@@ -67,20 +68,6 @@ export function describeOnControlPlane(
       await rm(folder, { recursive: true, force: true });
     }, 60_000);
     body(() => cluster ?? notStarted());
-  });
-}
-
-/** In CI a part that is missing is a failure; elsewhere it is a skipped suite whose name says what to do about it. */
-function leaveOut(title: string, reason: string, body: () => void): void {
-  if (process.env['CI'] !== 'true' && process.env['STRICT'] !== '1') {
-    process.stderr.write(`skipped: ${title}: ${reason}\n`); // jest is silent about a file that is skipped whole
-    describe.skip(`${title} [${reason}]`, body);
-    return;
-  }
-  describe(title, () => {
-    test('has a cluster', () => {
-      throw new Error(reason);
-    });
   });
 }
 

@@ -24,17 +24,20 @@ export interface StartOptions {
   readonly program: string;
   readonly args: readonly string[];
   readonly logFile: string;
+  /** Beside PATH and HOME; the program gets nothing else of the caller's environment. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** Starts the program in a session of its own: it outlives the caller unless a guard watches the folder. */
-export async function startMember({ folder, run, name, program, args, logFile }: StartOptions): Promise<Member> {
+export async function startMember(options: StartOptions): Promise<Member> {
+  const { folder, run, name, program, args, logFile, environment } = options;
   const log = openSync(logFile, 'a');
   try {
     const child = spawn(program, args, {
       cwd: folder,
       detached: true,
       // Nothing else from the caller: etcd, for one, takes each of its flags from the environment too.
-      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], [marker]: `${prefix(folder)}${run}/${name}` },
+      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...environment, ...markerOf(folder, run, name) },
       stdio: ['ignore', log, log],
     });
     const pid = await started(child, program);
@@ -43,6 +46,11 @@ export async function startMember({ folder, run, name, program, args, logFile }:
   } finally {
     closeSync(log);
   }
+}
+
+/** The variable by which a process is known; one that is started by hand with it is a member like the others. */
+export function markerOf(folder: string, run: string, name: string): Record<string, string> {
+  return { [marker]: `${prefix(folder)}${run}/${name}` };
 }
 
 /** The living processes of the folder, whoever started them. */
@@ -60,11 +68,16 @@ export function isAlive(folder: string, member: Member): boolean {
   return memberName(member.pid, folder) === member.name;
 }
 
+export interface EndOptions {
+  readonly signal?: NodeJS.Signals;
+  readonly graceMs?: number;
+}
+
 /** Sends the signal, waits for the end, and after `graceMs` kills. A process that is already gone is no error. */
 export async function endMember(
   folder: string,
   member: Member,
-  { signal = 'SIGTERM', graceMs = 15_000 }: { signal?: NodeJS.Signals; graceMs?: number } = {},
+  { signal = 'SIGTERM', graceMs = 15_000 }: EndOptions = {},
 ): Promise<void> {
   const gone = (): true | undefined => (isAlive(folder, member) ? undefined : true);
   if (gone()) return;
@@ -117,7 +130,8 @@ async function started(child: ChildProcess, program: string): Promise<number> {
   return child.pid;
 }
 
-function signalMember(member: Member, signal: NodeJS.Signals): void {
+/** A process that is already gone is no error. */
+export function signalMember(member: Member, signal: NodeJS.Signals): void {
   try {
     process.kill(member.pid, signal);
   } catch (error) {

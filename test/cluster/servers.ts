@@ -3,61 +3,24 @@ import { readFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { layout, serviceRange, type Layout, type Settings } from './cluster-folder.ts';
-import { endMember, findMembers, isAlive, startMember, type Member } from './members.ts';
-import { Hopeless, waitFor } from './wait.ts';
+import { memberServer, type Server } from './member-server.ts';
 
 export const loopback = '127.0.0.1';
 /** In the order of their start; they end the other way round. */
 export const serverNames = ['etcd', 'kube-apiserver'] as const;
 export type ServerName = (typeof serverNames)[number];
 
-/** One server of the folder. All of it acts on whatever process plays the part now, also one that another process started. */
-export interface Server {
-  /** Undefined when it is not running. */
-  pid: () => number | undefined;
-  /** Resolves when it is ready to answer; nothing happens when it runs already, except that wait. */
-  start: () => Promise<void>;
-  /** SIGTERM, then a wait for its end. */
-  stop: () => Promise<void>;
-  /** kill -9, then a wait for its end. */
-  kill: () => Promise<void>;
-  restart: () => Promise<void>;
-}
-
 export function server(folder: string, name: ServerName, settings: Settings, deadlineMs: number): Server {
-  const find = (): Member | undefined => findMembers(folder).find((member) => member.name === name);
-  const end = async (signal: NodeJS.Signals): Promise<void> => {
-    const member = find();
-    if (member) await endMember(folder, member, { signal });
-  };
-  const start = async (): Promise<void> => {
-    const member = find() ?? (await launch(folder, name, settings));
-    await untilReady(folder, member, readyProbe[name](folder, settings), deadlineMs);
-  };
-  const stop = (): Promise<void> => end('SIGTERM');
-  return {
-    pid: () => find()?.pid,
-    start,
-    stop,
-    kill: () => end('SIGKILL'),
-    restart: async () => {
-      await stop();
-      await start();
-    },
-  };
-}
-
-async function launch(folder: string, name: ServerName, settings: Settings): Promise<Member> {
-  const flags = serverFlags[name](folder, settings);
-  const args = Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`);
-  const { run } = settings;
-  return await startMember({
+  const flags = Object.entries(serverFlags[name](folder, settings));
+  return memberServer({
     folder,
-    run,
+    run: settings.run,
     name,
     program: settings.programs[name],
-    args,
-    logFile: logFile(folder, name),
+    args: flags.map(([flag, value]) => `--${flag}=${value}`),
+    logFile: join(layout(folder).logs, `${name}.log`),
+    ready: readyProbe[name](folder, settings),
+    deadlineMs,
   });
 }
 
@@ -166,31 +129,4 @@ async function get(access: TlsAccess, path: string): Promise<{ status: number; b
     call.on('error', reject);
     call.end();
   });
-}
-
-async function untilReady(
-  folder: string,
-  member: Member,
-  probe: () => Promise<true | undefined>,
-  deadlineMs: number,
-): Promise<void> {
-  const check = async (): Promise<true | undefined> => {
-    if (!isAlive(folder, member)) throw new Hopeless(`${member.name} ended before it was ready`);
-    return await probe();
-  };
-  try {
-    await waitFor(`${member.name} ready`, check, { deadlineMs, everyMs: 100 });
-  } catch (error) {
-    const tail = await logTail(logFile(folder, member.name));
-    throw new Error(`${(error as Error).message}; the end of its log:\n${tail}`, { cause: error });
-  }
-}
-
-function logFile(folder: string, name: string): string {
-  return join(layout(folder).logs, `${name}.log`);
-}
-
-async function logTail(path: string): Promise<string> {
-  const text = await readFile(path, 'utf8').catch(() => '(no log)');
-  return text.trimEnd().split('\n').slice(-15).join('\n');
 }

@@ -1,6 +1,7 @@
 // Test part: suites on real Redis. Input: a title and tests. Output: the tests run, or are skipped by name with what
 // would enable them; with CI=true or STRICT=1 a missing Redis is a failure. Every server of the file ends with it.
-import { afterAll, describe, test } from '@jest/globals';
+import { afterAll, describe } from '@jest/globals';
+import { leaveOut } from '../leave-out.ts';
 import { redisMissing, stopAllRedis } from './redis-server.ts';
 
 /** `body` starts its own servers (beforeAll); they are ended here. */
@@ -13,14 +14,5 @@ export function describeOnRedis(title: string, body: () => void): void {
     });
     return;
   }
-  if (process.env['CI'] === 'true' || process.env['STRICT'] === '1') {
-    describe(title, () => {
-      test('has redis-server', () => {
-        throw new Error(reason);
-      });
-    });
-    return;
-  }
-  process.stderr.write(`skipped: ${title}: ${reason}\n`);
-  describe.skip(`${title} [${reason}]`, body);
+  leaveOut(title, reason, body);
 }
