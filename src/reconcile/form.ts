@@ -1,0 +1,51 @@
+// Reconcile: one form of an object (its present spec, or the last good one) -> the config it stands for, or all that is
+// wrong with it.
+import type { LimiterConfig, ObjectRef } from '../contract/limiter-config.ts';
+import type { WorkloadSelector } from '../crd/types.ts';
+import { compile } from './compile.ts';
+import { given } from './optional.ts';
+import { parse } from './parse.ts';
+import type { Problem } from './problems.ts';
+import type { LastGood, ObjectAsRead, ReconcileSettings } from './types.ts';
+import { validate } from './validate.ts';
+
+/** A form that schema and CEL admit has a config, also when it must not be in force. */
+export interface Form {
+  readonly generation: number;
+  /** The spec as it was read. */
+  readonly spec: unknown;
+  /** Empty: nothing but a conflict can keep it from being in force. */
+  readonly problems: readonly Problem[];
+  readonly config?: LimiterConfig;
+  readonly workloadSelector?: WorkloadSelector;
+}
+
+/** The identity of an object, whatever else is wrong with it. */
+export function refOf(object: ObjectAsRead): ObjectRef {
+  const { name, namespace } = object.metadata;
+  return { kind: object.kind, namespace: namespace ?? '', name };
+}
+
+/** The form that the object has now. */
+export function presentForm(object: ObjectAsRead, settings: ReconcileSettings): Form {
+  return formOf(object, object.spec, object.metadata.generation ?? 0, settings);
+}
+
+/** The forms of an object that could be in force, the most wanted first: the present one, then the last good one. */
+export function formsOf(object: ObjectAsRead, lastGood: LastGood | undefined, settings: ReconcileSettings): Form[] {
+  const present = presentForm(object, settings);
+  if (lastGood === undefined || lastGood.generation === present.generation) return [present];
+  return [present, formOf(object, lastGood.spec, lastGood.generation, settings)];
+}
+
+function formOf(object: ObjectAsRead, spec: unknown, generation: number, settings: ReconcileSettings): Form {
+  const parsed = parse({ ...object, spec });
+  if (parsed.object === undefined) return { generation, spec, problems: parsed.problems };
+  return {
+    generation,
+    spec,
+    problems: validate(parsed.object, settings),
+    config: compile(parsed.object, settings),
+    ...given('workloadSelector', parsed.object.spec.workloadSelector),
+  };
+}

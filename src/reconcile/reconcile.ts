@@ -1,0 +1,94 @@
+// Reconcile: the path on one screen. Input: an object as read and the world around it; output: what must be in force for it,
+// and a status that says no more than is true. Pure: equal inputs give equal outcomes, and nothing that can be read makes it
+// throw.
+//
+//   forms (parse, validate, compile) -> precedence -> in force -> references, limiters -> verdicts -> status
+import { resourceName } from '../contract/limiter-config.ts';
+import { toVersioned } from '../contract/snapshot.ts';
+import { notesOn } from './notes.ts';
+import { type Form, presentForm, refOf } from './form.ts';
+import { given } from './optional.ts';
+import { type Standing, standingOf } from './precedence.ts';
+import { type Problem, summarise } from './problems.ts';
+import { type Verdict, programmedVerdict } from './programmed.ts';
+import { unresolved } from './references.ts';
+import { changedReasons, differs, statusOf } from './status.ts';
+import type { InForce, LastGood, ReconcileInput, ReconcileOutcome } from './types.ts';
+
+/**
+ * Decides what of an object is in force. The present form is, unless something is wrong with it or an older object takes the
+ * same requests; then the last good form goes on; else nothing is.
+ */
+export function reconcile(input: ReconcileInput): ReconcileOutcome {
+  const { object, lastGood, world } = input;
+  const ref = refOf(object);
+  const present = presentForm(object, world.settings);
+  const standing = standingOf(object, lastGood, world);
+  const inForce = toInForce(standing.inForce, present);
+  const problems = problemsOf(present, standing);
+  const workloadSelector = inForce === undefined ? present.workloadSelector : inForce.workloadSelector;
+  const tally = world.limitersOf({
+    ref,
+    ...given('workloadSelector', workloadSelector),
+    ...given('version', inForce?.resource.version),
+  });
+  const status = statusOf(input, {
+    ...given('inForce', inForce),
+    tally,
+    problems,
+    accepted: acceptedVerdict(problems, present, inForce),
+    resolvedRefs: resolvedVerdict(input),
+    programmed: programmedVerdict(inForce, tally),
+  });
+  return {
+    ...given('inForce', inForce),
+    status,
+    statusChanged: differs(status, object.status),
+    ...given('lastGood', toKeep(inForce, present, lastGood)),
+    changedReasons: changedReasons(status, object.status),
+  };
+}
+
+function toInForce(form: Form | undefined, present: Form): InForce | undefined {
+  if (form?.config === undefined) return undefined;
+  return {
+    config: form.config,
+    resource: toVersioned(resourceName(form.config), form.config),
+    generation: form.generation,
+    ...given('workloadSelector', form.workloadSelector),
+    isLastGood: form.generation !== present.generation,
+  };
+}
+
+function problemsOf(present: Form, { conflict }: Standing): readonly Problem[] {
+  return present.problems.length === 0 && conflict !== undefined ? [conflict] : present.problems;
+}
+
+function toKeep(inForce: InForce | undefined, present: Form, before: LastGood | undefined): LastGood | undefined {
+  if (inForce === undefined || inForce.isLastGood) return before;
+  return { generation: present.generation, spec: present.spec };
+}
+
+function acceptedVerdict(problems: readonly Problem[], present: Form, inForce: InForce | undefined): Verdict {
+  const [first, ...rest] = problems;
+  if (first === undefined) {
+    const notes = present.config === undefined ? [] : notesOn(present.config, present.workloadSelector !== undefined);
+    return {
+      holds: true,
+      reason: 'Accepted',
+      message: ['the spec is valid and all of it is enforced', ...notes].join('; '),
+    };
+  }
+  const { reason, message } = summarise([first, ...rest]);
+  if (inForce === undefined) return { holds: false, reason, message };
+  const instead = `generation ${present.generation} is not in force; generation ${inForce.generation} still is`;
+  return { holds: false, reason, message: `${message} (${instead})` };
+}
+
+function resolvedVerdict({ object, world }: ReconcileInput): Verdict {
+  const [first, ...rest] = unresolved(object.spec, object.metadata.namespace ?? '', world);
+  if (first === undefined) {
+    return { holds: true, reason: 'ResolvedRefs', message: 'every Service that is named exists and has the port' };
+  }
+  return { holds: false, reason: first.reason, message: [first, ...rest].map(({ message }) => message).join('; ') };
+}
