@@ -1,0 +1,118 @@
+// CRD: what the API server asks of the metadata of every object; in: the metadata of a manifest, out: findings.
+import { isRecord, show } from './finding.ts';
+import type { Located } from './finding.ts';
+import { unknownField } from './structure.ts';
+
+type Reader = (value: unknown) => boolean;
+const isText: Reader = (value) => typeof value === 'string';
+const isInteger: Reader = (value) => Number.isSafeInteger(value);
+const isTextMap: Reader = (value) =>
+  isRecord(value) && Object.values(value).every((text) => text === null || isText(text));
+const isTime: Reader = (value) => isText(value) && !Number.isNaN(Date.parse(value as string));
+const isTextList: Reader = (value) => Array.isArray(value) && value.every(isText);
+const isObjectList: Reader = (value) => Array.isArray(value) && value.every(isRecord);
+
+/** Every field of ObjectMeta and what it is read as. */
+const FIELDS: Readonly<Record<string, Reader>> = {
+  name: isText,
+  generateName: isText,
+  namespace: isText,
+  selfLink: isText,
+  uid: isText,
+  resourceVersion: isText,
+  generation: isInteger,
+  creationTimestamp: isTime,
+  deletionTimestamp: isTime,
+  deletionGracePeriodSeconds: isInteger,
+  labels: isTextMap,
+  annotations: isTextMap,
+  ownerReferences: isObjectList,
+  finalizers: isTextList,
+  managedFields: isObjectList,
+};
+
+const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+const QUALIFIED = /^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$/;
+const MAX_ANNOTATION_BYTES = 256 * 1024;
+
+/** Strict decoding of `metadata`: unknown fields and values that cannot be read. */
+export function metadataFields(metadata: unknown): Located[] {
+  if (metadata === undefined || metadata === null) return [];
+  if (!isRecord(metadata)) return [unreadable(['metadata'], metadata)];
+  return Object.entries(metadata).flatMap(([name, value]) => {
+    const at = ['metadata', name];
+    const reads = Object.hasOwn(FIELDS, name) ? FIELDS[name] : undefined;
+    if (reads === undefined) return [unknownField(at)];
+    return value === null || reads(value) ? [] : [unreadable(at, value)];
+  });
+}
+
+/** Validation of `metadata` that could be decoded. */
+export function metadataErrors(metadata: unknown): Located[] {
+  const fields = isRecord(metadata) ? metadata : {};
+  return [...nameErrors(fields), ...labelErrors(fields['labels']), ...annotationErrors(fields['annotations'])];
+}
+
+function nameErrors(fields: Readonly<Record<string, unknown>>): Located[] {
+  const { name, generateName, namespace } = fields;
+  const found: Located[] = [];
+  if (!isFilled(name) && !isFilled(generateName)) {
+    const message = 'Required value: name or generateName is required';
+    found.push({ stage: 'schema', at: ['metadata', 'name'], type: 'Required', message });
+  }
+  if (isFilled(name) && (name.length > 253 || !SUBDOMAIN.test(name))) {
+    const rule = 'lower-case letters, digits, "-" and ".", at most 253, beginning and ending with a letter or digit';
+    found.push(invalid('name', `${show(name)}: must be ${rule}`));
+  }
+  if (isFilled(namespace) && (namespace.length > 63 || !LABEL.test(namespace))) {
+    const rule = 'lower-case letters, digits and "-", at most 63, beginning and ending with a letter or digit';
+    found.push(invalid('namespace', `${show(namespace)}: must be ${rule}`));
+  }
+  return found;
+}
+
+function labelErrors(labels: unknown): Located[] {
+  return Object.entries(isRecord(labels) ? labels : {}).flatMap(([key, value]) => {
+    const isValue = value === null || value === '' || (isFilled(value) && value.length <= 63 && QUALIFIED.test(value));
+    return [
+      ...(isQualifiedName(key) ? [] : [invalid('labels', `${show(key)}: is not the key of a label`)]),
+      ...(isValue ? [] : [invalid('labels', `${show(value)}: is not the value of a label`)]),
+    ];
+  });
+}
+
+function annotationErrors(annotations: unknown): Located[] {
+  const entries = Object.entries(isRecord(annotations) ? annotations : {});
+  const bytes = entries.reduce(
+    (sum, [key, value]) => sum + Buffer.byteLength(key) + (isFilled(value) ? Buffer.byteLength(value) : 0),
+    0,
+  );
+  const keys = entries
+    .filter(([key]) => !isQualifiedName(key.toLowerCase()))
+    .map(([key]) => invalid('annotations', `${show(key)}: is not the key of an annotation`));
+  if (bytes <= MAX_ANNOTATION_BYTES) return keys;
+  const message = `Too long: may not be more than ${MAX_ANNOTATION_BYTES} bytes`;
+  return [...keys, { stage: 'schema', at: ['metadata', 'annotations'], type: 'TooLong', message }];
+}
+
+/** `name` or `prefix/name`, as keys of labels and annotations are. */
+function isQualifiedName(key: string): boolean {
+  const parts = key.split('/');
+  const name = parts[parts.length - 1] ?? '';
+  if (parts.length > 2 || name.length > 63 || !QUALIFIED.test(name)) return false;
+  const [prefix] = parts;
+  return parts.length === 1 || (prefix !== undefined && prefix.length <= 253 && SUBDOMAIN.test(prefix));
+}
+
+function isFilled(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
+}
+
+function invalid(field: string, message: string): Located {
+  return { stage: 'schema', at: ['metadata', field], type: 'Invalid', message: `Invalid value: ${message}` };
+}
+
+function unreadable(at: readonly string[], value: unknown): Located {
+  return { stage: 'decode', at, type: 'Unreadable', message: `cannot be read from ${show(value)}` };
+}

@@ -1,0 +1,160 @@
+// CRD: structural validation; in: an object with defaults, out: where it breaks the schema, in the API server's terms.
+import { Ajv } from 'ajv';
+import type { ErrorObject, ValidateFunction } from 'ajv';
+import { RE2JS } from 're2js';
+import { isRecord, show } from './finding.ts';
+import type { FindingType, Located, Segments } from './finding.ts';
+import type { SchemaData } from './schema.ts';
+import { memberSchema } from './structure.ts';
+
+/** From here on the API server reads a number as one with a fraction. */
+const INT64_LIMIT = 2 ** 63;
+
+const compiled = new WeakMap<SchemaData, ValidateFunction>();
+
+/** Every breach of `schema` by `value`; empty when there is none. */
+export function schemaErrors(value: unknown, schema: SchemaData): Located[] {
+  const validate = validatorOf(schema);
+  validate(value);
+  return [...(validate.errors ?? []).map((error) => toLocated(error, value)), ...walk(value, schema, [])];
+}
+
+/**
+ * RE2 in place of RegExp: linear time, and the syntax of the API server. ajv keeps one engine per `toString`.
+ */
+const re2 = Object.assign(
+  (pattern: string) => {
+    const program = RE2JS.compile(pattern);
+    return { test: (text: string) => program.matcher(text).find(), toString: () => pattern };
+  },
+  { code: 're2' },
+);
+
+function validatorOf(schema: SchemaData): ValidateFunction {
+  const known = compiled.get(schema);
+  if (known !== undefined) return known;
+  const ajv = new Ajv({ allErrors: true, strict: false, validateFormats: false, verbose: true, code: { regExp: re2 } });
+  const validate = ajv.compile(schema);
+  compiled.set(schema, validate);
+  return validate;
+}
+
+const TYPES: Readonly<Record<string, FindingType>> = {
+  required: 'Required',
+  type: 'TypeInvalid',
+  enum: 'NotSupported',
+  maxLength: 'TooLong',
+  maxItems: 'TooMany',
+  maxProperties: 'TooMany',
+};
+
+function toLocated(error: ErrorObject, root: unknown): Located {
+  const at = segmentsOf(error.instancePath, root);
+  const missing = error.params['missingProperty'] as string | undefined;
+  return {
+    stage: 'schema',
+    at: missing === undefined ? at : [...at, missing],
+    type: TYPES[error.keyword] ?? 'Invalid',
+    message: messageOf(error),
+  };
+}
+
+/** A JSON pointer as names and indices; which of both a number is, the value tells. */
+function segmentsOf(pointer: string, root: unknown): Segments {
+  const steps = pointer.split('/').slice(1);
+  let value = root;
+  return steps.map((step) => {
+    const name = step.replaceAll('~1', '/').replaceAll('~0', '~');
+    const isIndex = Array.isArray(value);
+    value = (value as Record<string, unknown>)[name];
+    return isIndex ? Number(name) : name;
+  });
+}
+
+function messageOf(error: ErrorObject): string {
+  const bound = error.schema as number;
+  const value = show(error.data);
+  switch (error.keyword) {
+    case 'required':
+      return 'Required value';
+    case 'type':
+      return wrongType(error.data, String(error.schema));
+    case 'enum':
+      return `Unsupported value: ${value}: supported values: ${(error.schema as string[]).map(show).join(', ')}`;
+    case 'maxLength':
+      return `Too long: may not be more than ${bound} characters`;
+    case 'maxItems':
+      return `Too many: ${(error.data as unknown[]).length}: must have at most ${bound} items`;
+    case 'maxProperties':
+      return `Too many: ${Object.keys(error.data as object).length}: must have at most ${bound} entries`;
+    case 'pattern':
+      return `Invalid value: ${value}: should match '${String(error.schema)}'`;
+    default:
+      return `Invalid value: ${value}: ${boundText(error.keyword, bound)}`;
+  }
+}
+
+function boundText(keyword: string, bound: number): string {
+  const texts: Readonly<Record<string, string>> = {
+    minimum: `should be greater than or equal to ${bound}`,
+    maximum: `should be less than or equal to ${bound}`,
+    minLength: `should be at least ${bound} chars long`,
+    minItems: `should have at least ${bound} items`,
+    minProperties: `should have at least ${bound} entries`,
+  };
+  return texts[keyword] ?? `breaks ${keyword}`;
+}
+
+function wrongType(value: unknown, wanted: string): string {
+  return `Invalid value: ${show(value)}: must be of type ${wanted}, not ${typeName(value)}`;
+}
+
+function typeName(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'array';
+  return typeof value;
+}
+
+/** What JSON schema cannot say: unique keys, and integers that do not fit 64 bits. */
+function walk(value: unknown, schema: SchemaData, at: Segments): Located[] {
+  if (Array.isArray(value)) {
+    const { items } = schema;
+    const inner = items === undefined ? [] : value.flatMap((element, index) => walk(element, items, [...at, index]));
+    return [...duplicates(value, schema, at), ...inner];
+  }
+  if (isRecord(value)) {
+    return Object.entries(value).flatMap(([name, member]) => {
+      const known = memberSchema(schema, name);
+      return known === undefined ? [] : walk(member, known, [...at, name]);
+    });
+  }
+  if (schema.type === 'integer' && Number.isInteger(value) && Math.abs(value as number) >= INT64_LIMIT) {
+    return [{ stage: 'schema', at, type: 'TypeInvalid', message: wrongType(value, 'integer') }];
+  }
+  return [];
+}
+
+function duplicates(list: readonly unknown[], schema: SchemaData, at: Segments): Located[] {
+  const keyed = schema['x-kubernetes-list-type'] === 'map';
+  if (!keyed && schema['x-kubernetes-list-type'] !== 'set') return [];
+  const names = schema['x-kubernetes-list-map-keys'] ?? [];
+  const seen = new Set<string>();
+  return list.flatMap((element, index): Located[] => {
+    const here = [...at, index];
+    if (keyed && !isRecord(element)) return notAnEntry(element, here);
+    const key = JSON.stringify(keyed ? keyOf(element as Record<string, unknown>, names) : element);
+    const again = seen.has(key);
+    seen.add(key);
+    return again ? [{ stage: 'schema', at: here, type: 'Duplicate', message: `Duplicate value: ${key}` }] : [];
+  });
+}
+
+function notAnEntry(element: unknown, at: Segments): Located[] {
+  if (element === null) return [];
+  const message = `Invalid value: ${show(element)}: must be an object, the list is a map by name`;
+  return [{ stage: 'schema', at, type: 'Invalid', message }];
+}
+
+function keyOf(element: Record<string, unknown>, names: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(names.filter((name) => Object.hasOwn(element, name)).map((name) => [name, element[name]]));
+}

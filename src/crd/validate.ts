@@ -1,0 +1,181 @@
+// CRD: the verdict of the API server, offline; in: manifests as text or data, out: every finding with its field path, and
+// the object as it would be stored.
+import { celErrors } from './cel.ts';
+import { isRecord, formatPath, show } from './finding.ts';
+import type { Finding, FindingType, Located } from './finding.ts';
+import { API_VERSION, GROUP, KINDS, kindNamed } from './kinds.ts';
+import type { Kind } from './kinds.ts';
+import { readDocuments } from './manifest-text.ts';
+import type { TextDocument } from './manifest-text.ts';
+import { metadataErrors, metadataFields } from './metadata.ts';
+import { schemaErrors } from './schema-errors.ts';
+import type { SchemaData } from './schema.ts';
+import { complete, unknownField, unknownFields } from './structure.ts';
+import type { WeirObject } from './types.ts';
+
+export type { Finding, FindingType, Stage } from './finding.ts';
+
+/** What became of one document. */
+export interface Verdict {
+  /** Line on which the document begins, from 1; 1 for objects that were not read from text. */
+  readonly line: number;
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly namespace?: string;
+  readonly name: string;
+  /** true: an object of another group, which Weir has no opinion of. */
+  readonly foreign: boolean;
+  /** Everything that is wrong; empty when the API server would accept it. */
+  readonly findings: readonly Finding[];
+  /** The object with defaults, without unknown fields and status, when it has no finding. `namespace` may be missing. */
+  readonly object?: WeirObject;
+  /** Line of a path like `spec.rateLimiting.limits[0].name`, for findings that others make later. */
+  lineOf(path: string): number | undefined;
+}
+
+/** Every finding in a manifest: one document of YAML or JSON, or an object that was read already. */
+export function validateManifest(manifest: unknown): Finding[] {
+  if (typeof manifest !== 'string') return [...judgeObject(manifest).findings];
+  const verdicts = judgeText(manifest);
+  if (verdicts.length > 0) return verdicts.flatMap(({ findings }) => findings);
+  return [{ stage: 'decode', path: '', type: 'Unreadable', message: 'there is no object in it', line: 1 }];
+}
+
+/** The verdict on every document of a text. Empty documents are left out. */
+export function judgeText(text: string): Verdict[] {
+  return readDocuments(text).map((document) => {
+    const { kind, found, stored } = judge(document.value, document.findings.length > 0);
+    const lined = found.map((one) => toFinding(one, document.lineOf(one.at)));
+    const findings = [...document.findings, ...(document.value === undefined ? [] : lined)];
+    return verdict(document.value, kind, findings, stored, document);
+  });
+}
+
+/** The verdict on an object that was read already. */
+export function judgeObject(value: unknown): Verdict {
+  const { kind, found, stored } = judge(value, false);
+  return verdict(
+    value,
+    kind,
+    found.map((one) => toFinding(one)),
+    stored,
+  );
+}
+
+interface Judgement {
+  readonly kind: Kind | 'foreign' | undefined;
+  readonly found: readonly Located[];
+  readonly stored?: WeirObject;
+}
+
+function judge(value: unknown, isBroken: boolean): Judgement {
+  if (!isRecord(value)) {
+    return { kind: undefined, found: [decode([], 'Unreadable', `an object is needed, not ${show(value)}`)] };
+  }
+  const { apiVersion, kind: name } = value;
+  if (typeof apiVersion !== 'string' || apiVersion === '') {
+    return { kind: undefined, found: [decode(['apiVersion'], 'Unreadable', `must be ${API_VERSION}`)] };
+  }
+  if (typeof name !== 'string' || name === '') {
+    return { kind: undefined, found: [decode(['kind'], 'Unreadable', `must be ${kindNames()}`)] };
+  }
+  if (apiVersion.split('/')[0] !== GROUP) return { kind: 'foreign', found: [] };
+  if (apiVersion !== API_VERSION) {
+    return { kind: undefined, found: [decode(['apiVersion'], 'Unreadable', `must be ${API_VERSION}`)] };
+  }
+  const kind = kindNamed(name);
+  if (kind === undefined) {
+    return { kind, found: [decode(['kind'], 'Unreadable', `must be ${kindNames()}, not ${show(name)}`)] };
+  }
+  return judgeKind(value, kind, isBroken);
+}
+
+function judgeKind(value: Record<string, unknown>, kind: Kind, isBroken: boolean): Judgement {
+  const stored = complete({ spec: value['spec'] }, rootSchema(kind));
+  const schema = schemaErrors(stored, rootSchema(kind));
+  const found = [
+    ...decodeErrors(value, kind),
+    ...metadataErrors(value['metadata']),
+    ...schema,
+    ...celErrors(stored, rootSchema(kind), schema.length > 0 ? 'ignore' : 'report'),
+  ];
+  if (isBroken || found.length > 0) return { kind, found };
+  const { spec } = stored as Pick<WeirObject, 'spec'>;
+  const metadata = withoutNulls(value['metadata'] as Record<string, unknown>);
+  return { kind, found, stored: { apiVersion: API_VERSION, kind: kind.kind, metadata, spec } as unknown as WeirObject };
+}
+
+function decodeErrors(value: Record<string, unknown>, kind: Kind): Located[] {
+  const extra = Object.keys(value).filter((name) => !ROOT_FIELDS.includes(name));
+  return [
+    ...extra.map((name) => unknownField([name])),
+    ...metadataFields(value['metadata']),
+    ...unknownFields(value['spec'], kind.spec, ['spec']),
+    ...unknownFields(value['status'], kind.status, ['status']),
+  ];
+}
+
+const ROOT_FIELDS: readonly string[] = ['apiVersion', 'kind', 'metadata', 'spec', 'status'];
+const roots = new Map<Kind, SchemaData>();
+
+/** The schema of an object: its spec. The status of a manifest is dropped, its metadata judged elsewhere. */
+function rootSchema(kind: Kind): SchemaData {
+  const known = roots.get(kind);
+  if (known !== undefined) return known;
+  const root: SchemaData = {
+    type: 'object',
+    description: kind.description,
+    required: ['spec'],
+    properties: { spec: kind.spec },
+  };
+  roots.set(kind, root);
+  return root;
+}
+
+function withoutNulls(metadata: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(metadata).filter(([, value]) => value !== null));
+}
+
+function verdict(
+  value: unknown,
+  kind: Judgement['kind'],
+  findings: readonly Finding[],
+  stored: WeirObject | undefined,
+  document?: TextDocument,
+): Verdict {
+  const root = isRecord(value) ? value : {};
+  const metadata = isRecord(root['metadata']) ? root['metadata'] : {};
+  const text = (field: unknown) => (typeof field === 'string' ? field : '');
+  const namespace = text(metadata['namespace']);
+  return {
+    line: document?.line ?? 1,
+    apiVersion: text(root['apiVersion']),
+    kind: text(root['kind']),
+    ...(namespace === '' ? {} : { namespace }),
+    name: text(metadata['name']),
+    foreign: kind === 'foreign',
+    findings,
+    ...(stored === undefined ? {} : { object: stored }),
+    lineOf: (path) => document?.lineOf(parsePath(path)),
+  };
+}
+
+/** The reverse of formatPath; names with a dot or bracket in them are not told apart. */
+function parsePath(path: string): (string | number)[] {
+  return [...path.matchAll(/\[(\d+)\]|([^.[\]]+)/g)].map(([, index, name]) =>
+    index === undefined ? (name ?? '') : Number(index),
+  );
+}
+
+function toFinding(located: Located, line?: number): Finding {
+  const { at, ...rest } = located;
+  return { ...rest, path: formatPath(at), ...(line === undefined ? {} : { line }) };
+}
+
+function decode(at: readonly string[], type: FindingType, message: string): Located {
+  return { stage: 'decode', at, type, message };
+}
+
+function kindNames(): string {
+  return KINDS.map(({ kind }) => kind).join(' or ');
+}
