@@ -13,6 +13,8 @@ export interface ObjectRef {
 /** What a limiter is told of one ModelRoute or MCPServer. Resource name: `<kind>/<namespace>/<name>`. */
 export interface LimiterConfig extends ObjectRef {
   readonly uid: string;
+  /** metadata.creationTimestamp (RFC 3339): of two equally specific matches the older object's wins. Absent: by name. */
+  readonly createdAt?: string;
   /** Ids of src/contract/capabilities.ts that a limiter must have to enforce this config; sorted. */
   readonly requires: readonly string[];
   readonly routing: ModelRouting | McpRouting;

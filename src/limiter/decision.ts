@@ -93,5 +93,7 @@ export interface RefusalContext {
   readonly shape: 'openai' | 'anthropic' | 'mcp' | 'problem';
   readonly jsonRpcId?: string | number;
   readonly isNotification?: boolean;
+  /** MCP-Protocol-Version of the request, when known: error code -32029 exists only before 2026-07-28. */
+  readonly mcpProtocolVersion?: string;
   readonly requestId: string;
 }

@@ -1,0 +1,230 @@
+// Limiter, decide stage: object + facts -> Decision. The store is asked once for all claims of a request; when it does
+// not answer, failurePolicy decides.
+import type { WindowPeriod } from '../contract/limiter-config.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Decision, LimitOutcome, RequestFacts } from './decision.ts';
+import { flowMicros, LocalShares, type WindowEnd } from './degrade.ts';
+import { KeyBudget } from './key-budget.ts';
+import { bucketKey } from './keys.ts';
+import { applicableLimits } from './match.ts';
+import { PendingReservations, type Actual, type SettleOutcome } from './pending.ts';
+import type { RuntimeLimit, RuntimeObject } from './runtime-object.ts';
+import { StoreUnavailable, type BucketState, type Claim, type Reservation, type Store } from './store/store.ts';
+
+/** What a decider needs of its limiter. */
+export interface DeciderOptions {
+  /** The store of an object's buckets; called per request, so it must be cheap. */
+  readonly storeFor: (object: RuntimeObject) => Store;
+  /** Limiters that share the buckets, this one included. */
+  readonly knownLimiters: () => number;
+  readonly clock: Clock;
+  readonly windowEnd: WindowEnd;
+  /** Live keys per object that callers may mint on this limiter; beyond it they share one bucket. */
+  readonly liveKeys?: number;
+  readonly maxPending?: number;
+  /** Told when a caller's key was put into the overflow bucket: for a metric. */
+  readonly onOverflow?: (object: RuntimeObject, limit: RuntimeLimit) => void;
+}
+
+/** One question. */
+export interface DecideRequest {
+  /** Unique, chosen by the limiter, never by the caller; a settlement names it. */
+  readonly id: string;
+  /** peek: what would be decided, without taking. */
+  readonly mode: 'reserve' | 'peek';
+  /** Requests that are asked for at once; a whole number, 1 when absent. */
+  readonly hits?: number;
+}
+
+/** One limit of an object as `explain` tells it. */
+export interface Explanation {
+  readonly limit: string;
+  /** false: its `when` does not hold, another of its group applies, or a key part is absent with whenAbsent Skip. */
+  readonly applies: boolean;
+  /** The key of its bucket; nothing of the caller is readable in it. */
+  readonly key?: string;
+}
+
+/** A limit that applies, and what this request takes of which bucket. */
+interface Planned {
+  readonly limit: RuntimeLimit;
+  readonly claim: Claim;
+}
+
+const MAX_AMOUNT = 1e12;
+const PERIOD_MICROS: Readonly<Record<WindowPeriod, number>> = {
+  Second: 1e6,
+  Minute: 60e6,
+  Hour: 3600e6,
+  Day: 86_400e6,
+  Week: 604_800e6,
+  Month: 31 * 86_400e6,
+  Year: 366 * 86_400e6,
+};
+
+/** Decides on requests and settles what it admitted. */
+export class Decider {
+  readonly #options: DeciderOptions;
+  readonly #shares: LocalShares;
+  readonly #pending: PendingReservations;
+  readonly #budget: KeyBudget;
+
+  constructor(options: DeciderOptions) {
+    this.#options = options;
+    this.#shares = new LocalShares(options.windowEnd);
+    this.#pending = new PendingReservations(options.clock, this.#shares, options.maxPending);
+    this.#budget = new KeyBudget(options.liveKeys);
+  }
+
+  /**
+   * Decides on one request: takes all of its claims in one step, or none. In this order:
+   * an enforced limit of 0 blocks, without a word to the store and whatever failurePolicy says; what can never fit is
+   * too large; no applicable limit allows; then the store decides. `outcomes` has every applicable limit where the store
+   * (or a share) was asked, and else the limit that refused. Rejects for faults only, never for an outage.
+   */
+  async decide(object: RuntimeObject, facts: RequestFacts, request: DecideRequest): Promise<Decision> {
+    const planned = this.#plan(object, facts, request.hits ?? 1, request.mode);
+    const early = refusedUnasked(planned);
+    if (early !== undefined) return early;
+    const asked = planned.filter(({ limit }) => limit.capacity > 0);
+    if (asked.length === 0) return { kind: 'allowed', outcomes: planned.map((each) => outcomeOf(each, BLOCKED)) };
+    const reservation: Reservation = { id: request.id, claims: asked.map(({ claim }) => claim) };
+    try {
+      return await this.#ask(object, planned, asked, reservation, request.mode);
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error;
+      return this.#degrade(asked, request);
+    }
+  }
+
+  /**
+   * Settles an admitted reservation, once. `claimed` forgets it without a store call (it stays charged as claimed);
+   * `nothing` refunds it. When the store does not answer the settlement is kept and sent again.
+   */
+  settle(id: string, actual: Actual): Promise<SettleOutcome> {
+    return this.#pending.settle(id, actual);
+  }
+
+  /** Charges without asking, into debt if need be. false: this id was charged before. Rejects with StoreUnavailable. */
+  async report(object: RuntimeObject, facts: RequestFacts, request: { id: string; hits?: number }): Promise<boolean> {
+    const asked = this.#plan(object, facts, request.hits ?? 1, 'reserve').filter(({ limit }) => limit.capacity > 0);
+    if (asked.length === 0) return true;
+    return this.#options.storeFor(object).report({ id: request.id, claims: asked.map(({ claim }) => claim) });
+  }
+
+  /** Which limits of an object apply to a request, and their keys. Takes nothing; ask `decide` in mode peek for states. */
+  explain(object: RuntimeObject, facts: RequestFacts): readonly Explanation[] {
+    const planned = new Map(this.#plan(object, facts, 1, 'peek').map(({ limit, claim }) => [limit, claim.bucket.key]));
+    return object.limits.map((limit) => {
+      const key = planned.get(limit);
+      return { limit: limit.config.name, applies: key !== undefined, ...(key === undefined ? {} : { key }) };
+    });
+  }
+
+  /** Sends settlements again that the store did not take; call it every second or so, and at shutdown. */
+  retrySettlements(): Promise<void> {
+    return this.#pending.retryDeferred();
+  }
+
+  /** Reservations that wait for their settlement. */
+  get pendingCount(): number {
+    return this.#pending.size;
+  }
+
+  #plan(object: RuntimeObject, facts: RequestFacts, hits: number, mode: DecideRequest['mode']): readonly Planned[] {
+    return applicableLimits(object, facts).flatMap((limit) => {
+      const own = bucketKey(limit, facts);
+      if (own === undefined) return [];
+      const { rule, cost, enforcement } = limit.config;
+      const key = mode === 'peek' ? own : this.#bounded(object, limit, own);
+      const bucket = { key, rule, shadow: enforcement === 'Shadow' };
+      return [{ limit, claim: { bucket, amount: Math.min(cost * hits, MAX_AMOUNT) } }];
+    });
+  }
+
+  #bounded(object: RuntimeObject, limit: RuntimeLimit, key: string): string {
+    if (!limit.callerChosen || limit.capacity === 0) return key;
+    const { rule } = limit.config;
+    const life = rule.kind === 'bucket' ? flowMicros(rule, rule.burst) : PERIOD_MICROS[rule.period];
+    if (this.#budget.admits(object.config.uid, key, life, this.#options.clock.nowMicros())) return key;
+    this.#options.onOverflow?.(object, limit);
+    return `${limit.keyPrefix}:overflow`;
+  }
+
+  async #ask(
+    object: RuntimeObject,
+    planned: readonly Planned[],
+    asked: readonly Planned[],
+    reservation: Reservation,
+    mode: DecideRequest['mode'],
+  ): Promise<Decision> {
+    const store = this.#options.storeFor(object);
+    const answer = mode === 'peek' ? await store.peek(reservation) : await store.reserve(reservation);
+    if (mode === 'reserve') this.#shares.saw(reservation.claims, answer.states, this.#options.clock.nowMicros());
+    const outcomes = outcomesOf(planned, asked, answer.states);
+    if (answer.outcome === 'refused') return exhausted(outcomes, asked[answer.refusedBy]);
+    if (mode === 'peek') return { kind: 'allowed', outcomes };
+    this.#pending.add(reservation, costsOf(asked), store);
+    return { kind: 'allowed', reservation, outcomes };
+  }
+
+  /** The store did not answer: any Closed refuses, Local asks this limiter's share, Open admits; Shadow has no say. */
+  #degrade(asked: readonly Planned[], request: DecideRequest): Decision {
+    const enforced = asked.filter(({ limit }) => limit.config.enforcement === 'Enforce');
+    const closed = enforced.find(({ limit }) => limit.config.failurePolicy === 'Closed');
+    if (closed !== undefined) return { kind: 'unavailable', limit: closed.limit.config, outcomes: [] };
+    const local = enforced.filter(({ limit }) => limit.config.failurePolicy === 'Local');
+    if (local.length === 0) return { kind: 'allowed', outcomes: [], degraded: 'Open' };
+    const claims = local.map(({ claim }) => claim);
+    const peek = request.mode === 'peek';
+    const now = this.#options.clock.nowMicros();
+    const answer = this.#shares.take(claims, this.#options.knownLimiters(), now, peek);
+    const outcomes = outcomesOf(local, local, answer.states);
+    if (answer.outcome === 'refused') return { ...exhausted(outcomes, local[answer.refusedBy]), degraded: 'Local' };
+    if (!peek) this.#pending.add({ id: request.id, claims }, costsOf(local));
+    return { kind: 'allowed', outcomes, degraded: 'Local' };
+  }
+}
+
+const BLOCKED: BucketState = { limit: 0, remaining: 0, resetMicros: 0, over: true, waitMicros: Infinity };
+
+/** Refusals that need no store: a limit of 0, and an amount beyond what the limit ever holds. */
+function refusedUnasked(planned: readonly Planned[]): Decision | undefined {
+  const enforced = planned.filter(({ limit }) => limit.config.enforcement === 'Enforce');
+  const blocked = enforced.find(({ limit }) => limit.capacity === 0);
+  if (blocked !== undefined) return denied('blocked', outcomeOf(blocked, BLOCKED));
+  const tooLarge = enforced.find(({ limit, claim }) => claim.amount > limit.capacity);
+  if (tooLarge === undefined) return undefined;
+  return denied('too-large', outcomeOf(tooLarge, { ...BLOCKED, limit: tooLarge.limit.capacity }));
+}
+
+function exhausted(
+  outcomes: readonly LimitOutcome[],
+  refusing: Planned | undefined,
+): Extract<Decision, { kind: 'denied' }> {
+  const by = outcomes.find(({ limit }) => limit === refusing?.limit.config);
+  if (by === undefined) throw new Error('the store refused by a claim that was not asked');
+  return { kind: 'denied', reason: by.state.waitMicros === Infinity ? 'too-large' : 'exhausted', by, outcomes };
+}
+
+function denied(reason: 'blocked' | 'too-large', by: LimitOutcome): Decision {
+  return { kind: 'denied', reason, by, outcomes: [by] };
+}
+
+/** States back in the order of the plan; what was not asked (a Shadow limit of 0) is over. */
+function outcomesOf(
+  planned: readonly Planned[],
+  asked: readonly Planned[],
+  states: readonly BucketState[],
+): readonly LimitOutcome[] {
+  const stateOf = new Map(asked.map((each, index) => [each, states[index]]));
+  return planned.map((each) => outcomeOf(each, stateOf.get(each) ?? BLOCKED));
+}
+
+function outcomeOf({ limit, claim }: Planned, state: BucketState): LimitOutcome {
+  return { limit: limit.config, amount: claim.amount, state };
+}
+
+function costsOf(planned: readonly Planned[]): readonly number[] {
+  return planned.map(({ limit }) => limit.config.cost);
+}
