@@ -86,8 +86,16 @@ export class Decider {
    * (or a share) was asked, and else the limit that refused.
    * Rejects for faults only, never for an outage. @throws WeirError invalid_request for bad hits
    */
-  async decide(object: RuntimeObject, facts: RequestFacts, request: DecideRequest): Promise<Decision> {
-    const planned = this.#plan(object, facts, hitsOf(request.hits), request.mode);
+  decide(object: RuntimeObject, facts: RequestFacts, request: DecideRequest): Promise<Decision> {
+    return this.decideAll(object, [facts], request);
+  }
+
+  /**
+   * Decides on several requests that come as one (a batch): all of them pass or none. What they take of one bucket is
+   * added up; a limit has one outcome per bucket then.
+   */
+  async decideAll(object: RuntimeObject, facts: readonly RequestFacts[], request: DecideRequest): Promise<Decision> {
+    const planned = merged(facts.flatMap((each) => this.#plan(object, each, hitsOf(request.hits), request.mode)));
     const early = refusedUnasked(planned);
     if (early !== undefined) return early;
     const asked = planned.filter(({ limit }) => limit.capacity > 0);
@@ -169,7 +177,7 @@ export class Decider {
     const answer = mode === 'peek' ? await store.peek(reservation) : await store.reserve(reservation);
     if (mode === 'reserve') this.#shares.saw(reservation.claims, answer.states, this.#options.clock.nowMicros());
     const outcomes = outcomesOf(planned, asked, answer.states);
-    if (answer.outcome === 'refused') return exhausted(outcomes, asked[answer.refusedBy]);
+    if (answer.outcome === 'refused') return exhausted(outcomes, planned, asked[answer.refusedBy]);
     if (mode === 'peek') return { kind: 'allowed', outcomes };
     this.#pending.add(reservation, costsOf(asked), store);
     return { kind: 'allowed', reservation, outcomes };
@@ -187,7 +195,8 @@ export class Decider {
     const now = this.#options.clock.nowMicros();
     const answer = this.#shares.take(claims, this.#options.knownLimiters(), now, peek);
     const outcomes = outcomesOf(local, local, answer.states);
-    if (answer.outcome === 'refused') return { ...exhausted(outcomes, local[answer.refusedBy]), degraded: 'Local' };
+    if (answer.outcome === 'refused')
+      return { ...exhausted(outcomes, local, local[answer.refusedBy]), degraded: 'Local' };
     if (!peek) this.#pending.add({ id: request.id, claims }, costsOf(local));
     return { kind: 'allowed', outcomes, degraded: 'Local' };
   }
@@ -211,11 +220,23 @@ function refusedUnasked(planned: readonly Planned[]): Decision | undefined {
   return denied('too-large', outcomeOf(tooLarge, { ...BLOCKED, limit: tooLarge.limit.capacity }));
 }
 
+/** One claim per bucket: amounts for the same bucket are added up. */
+function merged(planned: readonly Planned[]): readonly Planned[] {
+  const byKey = new Map<string, Planned>();
+  for (const each of planned) {
+    const { bucket, amount } = each.claim;
+    const sum = Math.min((byKey.get(bucket.key)?.claim.amount ?? 0) + amount, MAX_AMOUNT);
+    byKey.set(bucket.key, { limit: each.limit, claim: { bucket, amount: sum } });
+  }
+  return [...byKey.values()];
+}
+
 function exhausted(
   outcomes: readonly LimitOutcome[],
+  planned: readonly Planned[],
   refusing: Planned | undefined,
 ): Extract<Decision, { kind: 'denied' }> {
-  const by = outcomes.find(({ limit }) => limit === refusing?.limit.config);
+  const by = refusing === undefined ? undefined : outcomes[planned.indexOf(refusing)];
   if (by === undefined) throw new Error('the store refused by a claim that was not asked');
   return { kind: 'denied', reason: by.state.waitMicros === Infinity ? 'too-large' : 'exhausted', by, outcomes };
 }
