@@ -46,7 +46,7 @@ export class ConfigApplier {
     this.#inForce = {
       set: RuntimeSet.empty(options.route),
       fleet,
-      egress: compileEgress(fleet.egressAllow),
+      egress: compileEgress(fleet.egressAllow, fleet.clusterDomain),
       egressGeneration: 0,
     };
   }
@@ -91,11 +91,11 @@ export class ConfigApplier {
   #withFleet(resource: Resource): InForce {
     if (resource.kind !== 'Fleet') return this.#inForce;
     const fleet = this.#withOwnEgress(resource);
-    if (fleet.egressAllow.join('\n') === this.#inForce.fleet.egressAllow.join('\n')) return { ...this.#inForce, fleet };
+    if (egressText(fleet) === egressText(this.#inForce.fleet)) return { ...this.#inForce, fleet };
     return {
       ...this.#inForce,
       fleet,
-      egress: compileEgress(fleet.egressAllow),
+      egress: compileEgress(fleet.egressAllow, fleet.clusterDomain),
       egressGeneration: this.#inForce.egressGeneration + 1,
     };
   }
@@ -103,4 +103,8 @@ export class ConfigApplier {
   #withOwnEgress(fleet: FleetConfig): FleetConfig {
     return { ...fleet, egressAllow: [...fleet.egressAllow, ...this.#options.egressAllow] };
   }
+}
+
+function egressText({ egressAllow, clusterDomain }: FleetConfig): string {
+  return [clusterDomain ?? '', ...egressAllow].join('\n');
 }

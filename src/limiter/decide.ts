@@ -222,11 +222,14 @@ function refusedUnasked(planned: readonly Planned[]): Decision | undefined {
 
 /** One claim per bucket: amounts for the same bucket are added up. */
 function merged(planned: readonly Planned[]): readonly Planned[] {
+  if (planned.length < 2) return planned;
   const byKey = new Map<string, Planned>();
   for (const each of planned) {
     const { bucket, amount } = each.claim;
-    const sum = Math.min((byKey.get(bucket.key)?.claim.amount ?? 0) + amount, MAX_AMOUNT);
-    byKey.set(bucket.key, { limit: each.limit, claim: { bucket, amount: sum } });
+    const before = byKey.get(bucket.key);
+    const sum = amount + (before?.claim.amount ?? 0);
+    const isTooLarge = each.isTooLarge || before?.isTooLarge === true || sum > each.limit.capacity;
+    byKey.set(bucket.key, { limit: each.limit, claim: { bucket, amount: Math.min(sum, MAX_AMOUNT) }, isTooLarge });
   }
   return [...byKey.values()];
 }

@@ -10,7 +10,7 @@ import type { InForce } from '../config-applier.ts';
 import type { Configured } from '../configured.ts';
 import type { Decider } from '../decide.ts';
 import type { Decision, RequestFacts, RouteMatch } from '../decision.ts';
-import { establishIdentity } from '../identity.ts';
+import { establishIdentity, factsOf } from '../identity.ts';
 import type { LimiterMetrics } from '../metrics.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
 import type { RuntimeObject } from '../runtime-object.ts';
@@ -187,7 +187,8 @@ export class Proxy {
       return undefined;
     }
     const strip = result.kind === 'identified' ? result.strip : (object.identity?.headerNames ?? []);
-    return { facts: { ...incoming.wire, identity: result.identity, upstreamPath: match.upstreamPath }, strip };
+    const caller = { kind: 'identified', identity: result.identity, strip } as const;
+    return { facts: factsOf(incoming.wire, match, caller), strip };
   }
 
   async #decide({ object }: Routed, facts: readonly RequestFacts[]): Promise<Decision & { id?: string }> {
