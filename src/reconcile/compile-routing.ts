@@ -55,7 +55,7 @@ function compileRule(
 ): RouteRule {
   const matches = spec.matches;
   return {
-    name: spec.name ?? `rule-${index}`,
+    name: spec.name ?? `rules[${index}]`,
     ...optional('path', matches?.path, stringMatch),
     headers: (matches?.headers ?? []).map(headerMatch),
     methods: [...(matches?.methods ?? [])],
@@ -65,11 +65,18 @@ function compileRule(
 }
 
 function compileTargets(targets: readonly TargetSpec[] | undefined, context: RoutingContext): Target[] {
-  return (targets ?? []).map((target) => ({ url: urlOf(target, context), weight: target.weight }));
+  return (targets ?? [])
+    .filter((target) => !isNameless(target))
+    .map((target) => ({ url: urlOf(target, context), weight: target.weight }));
 }
 
 function urlOf(target: TargetSpec, { namespace, clusterDomain }: RoutingContext): string {
   if (target.service === undefined) return (target.url ?? '').replace(/\/+$/, '');
   const suffix = clusterDomain === undefined ? 'svc' : `svc.${clusterDomain}`;
   return `http://${target.service.name}.${namespace}.${suffix}:${target.service.port}`;
+}
+
+/** A target without service and url: the sidecar's own pod. A list of such targets compiles to none. */
+export function isNameless(target: TargetSpec): boolean {
+  return target.service === undefined && target.url === undefined;
 }

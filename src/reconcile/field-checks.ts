@@ -7,11 +7,14 @@ import { messageOf } from '../lib/log.ts';
 /** What is wrong with a value and how to mend it; undefined: nothing. */
 export type FieldCheck = (text: string) => string | undefined;
 
+/** Instructions of a compiled expression; the time per character of a request grows with them. */
+const MAX_PROGRAM = 4_000;
+
 /** RE2: what would not run in linear time does not compile. */
 export const checkRegex: FieldCheck = (text) => {
   try {
-    RE2JS.compile(text);
-    return undefined;
+    const size = RE2JS.compile(text).programSize();
+    return size <= MAX_PROGRAM ? undefined : `${quote(text)} is too large: use smaller repetitions`;
   } catch (error) {
     return `${quote(text)} is not a valid regular expression (RE2): ${messageOf(error)}`;
   }
@@ -61,11 +64,33 @@ export const checkAddress: FieldCheck = (text) => {
   return port >= 1 && port <= 65_535 ? undefined : `${quote(text)} has no valid port: use 1 to 65535`;
 };
 
-/** A prefix that a request's path can begin with once it is normalised. */
-export const checkPathPrefix: FieldCheck = (text) => {
-  const isNormal = !text.includes('//') && text.split('/').every((segment) => segment !== '.' && segment !== '..');
-  return isNormal ? undefined : `${quote(text)} can never match: write it without "//", "." and ".."`;
+/** A path with no escape that is malformed, and nothing that servers read differently. */
+export const checkPath: FieldCheck = (text) => {
+  if (/%(?![0-9a-fA-F]{2})/.test(text)) return `${quote(text)} is not a path: write % as %25`;
+  const isOdd = [...text].some((character) => character < ' ' || character === '\u007f' || character === '\\');
+  const isPlain = !isOdd && !/%(?:[01][0-9a-f]|7f|5c)/i.test(text);
+  return isPlain ? undefined : `${quote(text)} can never match: control characters and backslashes are not served`;
 };
+
+/** A prefix that a normalised path can begin with, in the one spelling that it has: two objects are compared by it. */
+export const checkPathPrefix: FieldCheck = (text) => {
+  const problem = checkPath(text);
+  if (problem !== undefined) return problem;
+  const isNormal = !text.includes('//') && text.split('/').every((segment) => !/^\.{1,2}(;|$)/.test(segment));
+  if (!isNormal) return `${quote(text)} can never match: write it without "//", "." and ".."`;
+  const needless = [...text.matchAll(/%[0-9a-f]{2}/gi)].map(([escape]) => escape).find(isNeedless);
+  return needless === undefined ? undefined : `${quote(text)}: write "${needless}" as ${quote(spelling(needless))}`;
+};
+
+/** Whether an escape stands for a character that paths hold literally, or is not in upper case. */
+function isNeedless(escape: string): boolean {
+  return spelling(escape) !== escape;
+}
+
+function spelling(escape: string): string {
+  const character = String.fromCharCode(parseInt(escape.slice(1), 16));
+  return /^[-A-Za-z0-9._~!$&'()*+,;=:@/]$/.test(character) ? character : escape.toUpperCase();
+}
 
 function quote(text: string): string {
   return JSON.stringify(text);

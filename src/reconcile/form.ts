@@ -1,13 +1,13 @@
 // Reconcile: one form of an object (its present spec, or the last good one) -> the config it stands for, or all that is
 // wrong with it.
-import type { LimiterConfig, ObjectRef } from '../contract/limiter-config.ts';
+import { type LimiterConfig, type ObjectRef, resourceName } from '../contract/limiter-config.ts';
 import type { WorkloadSelector } from '../crd/types.ts';
 import { compile } from './compile.ts';
 import { given } from './optional.ts';
 import { parse } from './parse.ts';
 import type { Problem } from './problems.ts';
 import type { LastGood, ObjectAsRead, ReconcileSettings } from './types.ts';
-import { validate } from './validate.ts';
+import { validate, validateValues } from './validate.ts';
 
 /** A form that schema and CEL admit has a config, also when it must not be in force. */
 export interface Form {
@@ -38,9 +38,34 @@ export function formsOf(object: ObjectAsRead, lastGood: LastGood | undefined, se
   return [present, formOf(object, lastGood.spec, lastGood.generation, settings)];
 }
 
+interface Remembered {
+  readonly object: ObjectAsRead;
+  readonly form: Form;
+}
+
+/** Forms already made, as long as somebody holds their spec: rivals look at one another far more often than they change. */
+const remembered = new WeakMap<ReconcileSettings, WeakMap<object, Remembered>>();
+
 function formOf(object: ObjectAsRead, spec: unknown, generation: number, settings: ReconcileSettings): Form {
+  if (typeof spec !== 'object' || spec === null) return makeForm(object, spec, generation, settings);
+  const forms = remembered.get(settings) ?? new WeakMap<object, Remembered>();
+  remembered.set(settings, forms);
+  const known = forms.get(spec);
+  if (known?.form.generation === generation && isSame(known.object, object)) return known.form;
+  const form = makeForm(object, spec, generation, settings);
+  forms.set(spec, { object, form });
+  return form;
+}
+
+function isSame(a: ObjectAsRead, b: ObjectAsRead): boolean {
+  return resourceName(refOf(a)) === resourceName(refOf(b)) && a.metadata.uid === b.metadata.uid;
+}
+
+function makeForm(object: ObjectAsRead, spec: unknown, generation: number, settings: ReconcileSettings): Form {
   const parsed = parse({ ...object, spec });
-  if (parsed.object === undefined) return { generation, spec, problems: parsed.problems };
+  if (parsed.object === undefined) {
+    return { generation, spec, problems: [...parsed.problems, ...validateValues(spec)] };
+  }
   return {
     generation,
     spec,

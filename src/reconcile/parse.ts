@@ -1,16 +1,27 @@
-// Reconcile: an object as read -> the same with its type established, or what schema and CEL have against it.
+// Reconcile: an object as read -> the same with its type established and its defaults filled in, or all that schema and CEL
+// have against it.
+import { type Finding, judgeObject } from '../crd/validate.ts';
+import { API_VERSION } from '../crd/kinds.ts';
 import type { WeirObject } from '../crd/types.ts';
 import type { Problem } from './problems.ts';
 import type { ObjectAsRead } from './types.ts';
 
+/** Either the object, or at least one problem. */
 export type Parsed =
   | { readonly object: WeirObject; readonly problems: readonly [] }
   | { readonly object?: never; readonly problems: readonly Problem[] };
 
-/** Checks again what the API server checks: admission can be by-passed, and files never met it. */
-export function parse(object: ObjectAsRead): Parsed {
-  if (typeof object.spec !== 'object' || object.spec === null) {
-    return { problems: [{ reason: 'Invalid', path: 'spec', message: 'must be an object' }] };
-  }
-  return { object: object as WeirObject, problems: [] };
+/** Checks again what the API server checks: admission can be by-passed, and an older CRD may have let something in. */
+export function parse({ kind, metadata, spec }: ObjectAsRead): Parsed {
+  const { name, namespace = '', uid = '' } = metadata;
+  const { object, findings } = judgeObject({ apiVersion: API_VERSION, kind, metadata: { name, namespace }, spec });
+  if (object === undefined) return { problems: findings.map(toProblem) };
+  return { object: { ...object, metadata: { name, namespace, uid } } as WeirObject, problems: [] };
+}
+
+/** A field of a newer version is valid there and enforced by nobody here. */
+function toProblem({ type, path, message }: Finding): Problem {
+  const where = path === '' ? {} : { path };
+  if (type !== 'UnknownField') return { reason: 'Invalid', ...where, message };
+  return { reason: 'NotSupported', ...where, message: 'this version does not know the field: remove it' };
 }

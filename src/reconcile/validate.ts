@@ -1,9 +1,18 @@
 // Reconcile, validate: an object that schema and CEL admitted -> everything else that is wrong with it, all at once.
 import { usesOf, valuesAt } from '../contract/capabilities.ts';
 import type { RateLimiting, WeirObject } from '../crd/types.ts';
+import { isNameless } from './compile-routing.ts';
 import { storeOf } from './compile.ts';
-import { type FieldCheck, checkAddress, checkCidr, checkPathPrefix } from './field-checks.ts';
-import { checkRegex, checkTimeZone, checkUrl } from './field-checks.ts';
+import {
+  type FieldCheck,
+  checkAddress,
+  checkCidr,
+  checkPath,
+  checkPathPrefix,
+  checkRegex,
+  checkTimeZone,
+  checkUrl,
+} from './field-checks.ts';
 import type { Problem } from './problems.ts';
 import type { ReconcileSettings } from './types.ts';
 
@@ -20,6 +29,7 @@ const FIELD_CHECKS: readonly (readonly [FieldCheck, readonly string[]])[] = [
   [checkUrl, ['spec.targets[].url', 'spec.rules[].targets[].url', 'spec.authentication.jwt.jwksUri']],
   [checkAddress, [`${REDIS}.address`, `${REDIS}.sentinel.addresses[]`, `${REDIS}.cluster.addresses[]`]],
   [checkPathPrefix, ['spec.pathPrefix']],
+  [checkPath, [`${WHEN}.path.exact`, `${WHEN}.path.prefix`, `${MATCHES}.path.exact`, `${MATCHES}.path.prefix`]],
 ];
 
 function regexes(below: string, fields: readonly string[]): string[] {
@@ -30,18 +40,22 @@ function regexes(below: string, fields: readonly string[]): string[] {
 export const REDIS_REQUIRED =
   "rateLimiting with scope Shared requires Redis: set rateLimiting.redis or the operator's default";
 
-/** Everything that is wrong with an object by itself; empty: it can be compiled. */
+/** What can be said of a spec whatever it is: values that are no good, and fields that no limiter enforces. */
+export function validateValues(spec: unknown): Problem[] {
+  return [...checkFields({ spec }), ...checkSupport({ spec })];
+}
+
+/** Everything that is wrong with an object that schema and CEL admit; empty: it can be in force. */
 export function validate(object: WeirObject, settings: ReconcileSettings): Problem[] {
   return [
-    ...checkFields(object),
+    ...validateValues(object.spec),
     ...checkTargets(object),
     ...checkPrices(object),
-    ...checkSupport(object),
     ...checkRedis(object.spec.rateLimiting, settings),
   ];
 }
 
-function checkFields(object: WeirObject): Problem[] {
+function checkFields(object: { readonly spec: unknown }): Problem[] {
   return FIELD_CHECKS.flatMap(([check, paths]) =>
     paths
       .flatMap((path) => valuesAt(object, path))
@@ -52,20 +66,17 @@ function checkFields(object: WeirObject): Problem[] {
   );
 }
 
-/** Without pods of its own an object has no default upstream. */
+/** Targets that name nothing stand for the sidecar's own pod; beside others they would have no address to weigh. */
 function checkTargets(object: WeirObject): Problem[] {
-  if (object.spec.workloadSelector !== undefined) return [];
-  return [...valuesAt(object, 'spec.targets[]'), ...valuesAt(object, 'spec.rules[].targets[]')]
-    .filter(({ value }) => !names(value, 'service') && !names(value, 'url'))
-    .map(({ path }) => ({
-      reason: 'Invalid',
-      path,
-      message: 'a target needs service or url unless workloadSelector is set',
-    }));
-}
-
-function names(value: unknown, field: string): boolean {
-  return typeof value === 'object' && value !== null && field in value;
+  const { targets = [], ...spec } = object.spec;
+  const rules = 'rules' in spec ? (spec.rules ?? []) : [];
+  const lists = [targets, ...rules.map((rule) => rule.targets ?? [])];
+  return lists.flatMap((list, index) => {
+    const nameless = list.filter(isNameless).length;
+    if (nameless === 0 || nameless === list.length) return [];
+    const path = index === 0 ? 'spec.targets' : `spec.rules[${index - 1}].targets`;
+    return [{ reason: 'Invalid' as const, path, message: 'either every target names a service or url, or none does' }];
+  });
 }
 
 function checkPrices(object: WeirObject): Problem[] {
@@ -86,8 +97,8 @@ function checkPrices(object: WeirObject): Problem[] {
 }
 
 /** What the API accepts and no limiter of this version does: it must never look as if it were enforced. */
-function checkSupport(object: WeirObject): Problem[] {
-  return usesOf({ spec: object.spec })
+function checkSupport(object: { readonly spec: unknown }): Problem[] {
+  return usesOf(object)
     .filter((use) => !use.enforced)
     .map(({ path, value }) => ({
       reason: 'NotSupported',

@@ -1,0 +1,43 @@
+// A world for reconcile that a test writes down as data.
+import type { LimiterTally, ReconcileSettings, Rival, ServiceFacts, World } from '../../src/reconcile/types.ts';
+
+export const NOW = '2026-06-01T12:00:00Z';
+
+/** The limiters of one object. A synced one has acknowledged whatever is in force. */
+export interface Fleet {
+  readonly limiters?: readonly {
+    readonly name: string;
+    readonly state: 'synced' | 'pending' | 'rejected';
+    readonly message?: string;
+  }[];
+  readonly pods?: { readonly matching: number; readonly unlimited?: readonly string[] };
+}
+
+interface Surroundings {
+  readonly fleet?: Fleet;
+  readonly rivals?: { rivalsOf(keys: readonly string[]): readonly Rival[] };
+  /** By `namespace/name`. */
+  readonly services?: Readonly<Record<string, ServiceFacts>>;
+}
+
+export function worldOf(settings: ReconcileSettings, { fleet = {}, rivals, services = {} }: Surroundings = {}): World {
+  return {
+    settings,
+    serviceOf: (namespace, name) => services[`${namespace}/${name}`],
+    rivalsOf: (keys) => rivals?.rivalsOf(keys) ?? [],
+    limitersOf: ({ version, workloadSelector }) =>
+      tally(fleet, version !== undefined, workloadSelector !== undefined ? (fleet.pods?.matching ?? 0) : 0),
+  };
+}
+
+function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterTally {
+  const limiters = fleet.limiters ?? [];
+  const inState = (state: string) => (isInForce ? limiters.filter((limiter) => limiter.state === state) : []);
+  return {
+    desired: limiters.length,
+    synced: inState('synced').length,
+    rejected: inState('rejected').map(({ name, message }) => ({ limiter: name, message: message ?? '' })),
+    matchingPods,
+    unlimitedPods: matchingPods > 0 ? (fleet.pods?.unlimited ?? []) : [],
+  };
+}
