@@ -36,7 +36,8 @@ export function customResourceDefinition(kind: Kind): Record<string, unknown> {
 export function crdFiles(): ReadonlyMap<string, string> {
   return new Map(
     KINDS.map((kind) => {
-      const options = { aliasDuplicateObjects: false, lineWidth: 120 };
+      // 1.1 is what the API server reads: it must not take the word Off for a boolean
+      const options = { version: '1.1', aliasDuplicateObjects: false, lineWidth: 120 } as const;
       return [`${kind.plural}.yaml`, HEADER + stringify(customResourceDefinition(kind), options)];
     }),
   );

@@ -16,7 +16,14 @@ const compiled = new WeakMap<SchemaData, ValidateFunction>();
 export function schemaErrors(value: unknown, schema: SchemaData): Located[] {
   const validate = validatorOf(schema);
   validate(value);
-  return [...(validate.errors ?? []).map((error) => toLocated(error, value)), ...walk(value, schema, [])];
+  const errors = (validate.errors ?? []).filter((error, _index, all) => !isFollowUp(error, all));
+  return [...errors.map((error) => toLocated(error, value)), ...walk(value, schema, [])];
+}
+
+/** The API server looks at the pattern of a text only when its length is right. */
+function isFollowUp(error: ErrorObject, all: readonly ErrorObject[]): boolean {
+  if (error.keyword !== 'pattern') return false;
+  return all.some((other) => /^m(ax|in)Length$/.test(other.keyword) && other.instancePath === error.instancePath);
 }
 
 /**

@@ -20,7 +20,10 @@ const target = object(
       { header: withDefault(headerName('Header that carries it.'), 'authorization') },
     ),
     streamUsage: withDefault(
-      choice('Off: the upstream does not know stream_options, do not ask it for usage.', ['Auto', 'Off']),
+      choice(
+        'Off: the upstream does not know stream_options, do not ask it for usage. Write "Off" in quotes: YAML reads the bare word as false.',
+        ['Auto', 'Off'],
+      ),
       'Auto',
     ),
     engine: withDefault(
