@@ -1,25 +1,29 @@
 // Limiter, store: what every store checks before it looks at a reservation or a settlement. Input: from the caller; output:
 // nothing, or a RangeError that says what is wrong (a fault of the caller, never a decision).
 import { MAX_AMOUNT } from './bucket-state.ts';
-import type { Reservation, Settlement } from './store.ts';
+import type { BucketState, Claim, Reservation, Settlement } from './store.ts';
 
-/** @throws RangeError when an amount is no whole number in [0, 1e12] or the keys do not share one hash tag. */
-export function checkReservation(reservation: Reservation): void {
+/**
+ * @returns the hash tag that all keys share; undefined when there are no claims.
+ * @throws RangeError when an amount is no whole number in [0, 1e12] or the keys do not share one hash tag.
+ */
+export function checkReservation(reservation: Reservation): string | undefined {
   let tag: string | undefined;
   for (const { bucket, amount } of reservation.claims) {
     checkAmount(amount);
-    const own = hashTag(bucket.key);
-    if (tag !== undefined && tag !== own) throw new RangeError('the keys of one reservation must share one hash tag');
-    tag = own;
+    tag ??= hashTag(bucket.key);
+    if (!bucket.key.startsWith(tag)) throw new RangeError('the keys of one reservation must share one hash tag');
   }
+  return tag;
 }
 
 /** @throws RangeError as {@link checkReservation}, and when there is not one actual amount per claim. */
-export function checkSettlement(settlement: Settlement): void {
-  checkReservation(settlement.reservation);
+export function checkSettlement(settlement: Settlement): string | undefined {
+  const tag = checkReservation(settlement.reservation);
   if (settlement.actual.length !== settlement.reservation.claims.length)
     throw new RangeError('a settlement needs one actual amount per claim');
   settlement.actual.forEach(checkAmount);
+  return tag;
 }
 
 /** `weir:{<namespace>}`: what decides the slot of a key on Redis Cluster. @throws RangeError for any other key. */
@@ -32,6 +36,18 @@ export function hashTag(key: string): string {
 function checkAmount(amount: number): void {
   if (!Number.isInteger(amount) || amount < 0 || amount > MAX_AMOUNT)
     throw new RangeError(`an amount is a whole number from 0 to ${MAX_AMOUNT}`);
+}
+
+/** The first of the enforced claims with the longest wait: the one that refuses; -1: none does. */
+export function longestWait(claims: readonly Claim[], states: readonly Pick<BucketState, 'waitMicros'>[]): number {
+  let found = -1;
+  let longest = 0;
+  states.forEach(({ waitMicros }, index) => {
+    if ((claims[index]?.bucket.shadow ?? true) || waitMicros <= longest) return;
+    found = index;
+    longest = waitMicros;
+  });
+  return found;
 }
 
 /**

@@ -13,7 +13,7 @@ import {
   type StoredBucket,
 } from './bucket-state.ts';
 import { WindowCalendar } from './calendar-window.ts';
-import { checkReservation, checkSettlement, ReservationTimes } from './claims.ts';
+import { checkReservation, checkSettlement, longestWait, ReservationTimes } from './claims.ts';
 import type { BucketState, Claim, Reservation, Settlement, Store, StoreDecision } from './store.ts';
 
 /** Ids of settlements and reports are remembered this long. */
@@ -30,7 +30,7 @@ interface Look {
   readonly claim: Claim;
   readonly rule: CompiledRule;
   readonly view: BucketView;
-  readonly wait: number;
+  readonly waitMicros: number;
 }
 
 export class MemoryStore implements Store {
@@ -90,7 +90,7 @@ export class MemoryStore implements Store {
     const now = this.#clock.nowMicros();
     const pending = new Map<string, number>();
     const looks = reservation.claims.map((claim) => this.#look(claim, pending, now));
-    const refusedBy = longestWait(looks);
+    const refusedBy = longestWait(reservation.claims, looks);
     const states = looks.map((look) => stateOf(look, refusedBy < 0 ? (pending.get(look.claim.bucket.key) ?? 0) : 0));
     if (take && refusedBy < 0) {
       this.#take(looks, pending, now);
@@ -103,10 +103,20 @@ export class MemoryStore implements Store {
   #look(claim: Claim, pending: Map<string, number>, now: number): Look {
     const { key } = claim.bucket;
     const rule = compileRule(claim.bucket.rule);
-    const view = viewBucket(this.#load(key, now), rule, claim.bucket.shadow, now, this.#calendar.find);
+    const view = this.#view(claim, rule, now);
     const before = pending.get(key) ?? 0;
     pending.set(key, before + claim.amount);
-    return { claim, rule, view, wait: waitFor(view, rule, view.used + before, claim.amount) };
+    return { claim, rule, view, waitMicros: waitFor(view, rule, view.used + before, claim.amount) };
+  }
+
+  /** The bucket now. A state from the future (the clock stepped back) is moved to the present first. */
+  #view({ bucket: { key, shadow } }: Claim, rule: CompiledRule, now: number): BucketView {
+    const stored = this.#load(key, now);
+    if (stored !== undefined && stored.at > now + MAX_SKEW_MICROS) {
+      const view = viewBucket(stored, rule, true, now, this.#calendar.find);
+      this.#put(key, { ...stored, at: now }, now + resetAfter(view, rule, stored.used));
+    }
+    return viewBucket(stored, rule, shadow, now, this.#calendar.find);
   }
 
   /** Several claims of one reservation on one bucket are taken together. */
@@ -121,32 +131,26 @@ export class MemoryStore implements Store {
   #adjust(claim: Claim, delta: number, reservedAt: number, now: number): void {
     if (delta === 0) return;
     const rule = compileRule(claim.bucket.rule);
-    const stored = this.#load(claim.bucket.key, now);
-    const view = viewBucket(stored, rule, claim.bucket.shadow, now, this.#calendar.find);
+    const view = this.#view(claim, rule, now);
     if (delta < 0 && view.window !== undefined && reservedAt < view.window.start) return;
-    const shadow = claim.bucket.shadow && (delta > 0 || (stored?.shadow ?? false));
-    this.#write(claim, rule, view, delta, shadow, now);
+    const wasShadow = this.#load(claim.bucket.key, now)?.shadow ?? false;
+    this.#write(claim, rule, view, delta, claim.bucket.shadow && (delta > 0 || wasShadow), now);
   }
 
   #write(claim: Claim, rule: CompiledRule, view: BucketView, delta: number, shadow: boolean, now: number): void {
     const next = applyCharge(view, delta, shadow);
-    if (next === undefined) {
-      this.#buckets.delete(claim.bucket.key);
-      return;
-    }
-    // Redis expires keys by the millisecond; the same here, so that both stores forget alike.
-    const expiresAt = Math.ceil((now + resetAfter(view, rule, next.used)) / 1000) * 1000;
-    this.#buckets.set(claim.bucket.key, { ...next, expiresAt });
+    if (next === undefined) this.#buckets.delete(claim.bucket.key);
+    else this.#put(claim.bucket.key, next, now + resetAfter(view, rule, next.used));
   }
 
-  /** A state from the future (the clock stepped back) is moved to the present. */
+  /** Redis expires keys by the millisecond; the same here, so that both stores forget alike. */
+  #put(key: string, state: StoredBucket, fullAt: number): void {
+    this.#buckets.set(key, { ...state, expiresAt: Math.ceil(fullAt / 1000) * 1000 });
+  }
+
   #load(key: string, now: number): StoredBucket | undefined {
     const entry = this.#buckets.get(key);
-    if (entry === undefined || entry.expiresAt <= now) return undefined;
-    if (entry.at <= now + MAX_SKEW_MICROS) return entry;
-    const moved = { ...entry, at: now };
-    this.#buckets.set(key, moved);
-    return moved;
+    return entry === undefined || entry.expiresAt <= now ? undefined : entry;
   }
 
   #once(id: string, apply: (now: number) => void): boolean {
@@ -174,26 +178,14 @@ export class MemoryStore implements Store {
   }
 }
 
-/** The first of the enforced claims with the longest wait; -1: all fit. */
-function longestWait(looks: readonly Look[]): number {
-  let found = -1;
-  let longest = 0;
-  looks.forEach(({ claim, wait }, index) => {
-    if (claim.bucket.shadow || wait <= longest) return;
-    found = index;
-    longest = wait;
-  });
-  return found;
-}
-
-function stateOf({ rule, view, wait }: Look, taken: number): BucketState {
+function stateOf({ rule, view, waitMicros }: Look, taken: number): BucketState {
   const used = view.used + taken;
   return {
     limit: rule.capacity,
     remaining: Math.max(0, rule.capacity - used),
     resetMicros: resetAfter(view, rule, used),
-    over: wait > 0,
-    waitMicros: wait,
+    over: waitMicros > 0,
+    waitMicros,
   };
 }
 

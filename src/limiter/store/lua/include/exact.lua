@@ -1,0 +1,38 @@
+-- Exact whole-number arithmetic on doubles; the twin of exact.ts.
+local floor, ceil, huge = math.floor, math.ceil, math.huge
+local FAST = 4503599627370496 -- 2^52: products below it are exact, and so are their quotients
+local MAX_WHOLE = 9007199254740991 -- 2^53 - 1: results are cut to it
+
+-- multiply_divide(a, b, c, d): floor((a * b + c) / d) and the rest.
+-- a, b, c whole, 0 <= x < 2^53; d whole, 0 < d < 2^45. Beyond 2^52: `a` in nine digits of six bits, long division.
+local function multiply_divide(a, b, c, d)
+  local sum = a * b + c
+  if sum < FAST then
+    local whole = floor(sum / d)
+    return whole, sum - whole * d
+  end
+  local b_whole = floor(b / d)
+  local b_rest = b - b_whole * d
+  local whole, rest = 0, 0
+  local weight = 281474976710656 -- 64^8
+  for _ = 1, 9 do
+    local digit = floor(a / weight)
+    a = a - digit * weight
+    weight = weight / 64
+    rest = rest * 64 + b_rest * digit
+    local more = floor(rest / d)
+    rest = rest - more * d
+    whole = whole * 64 + b_whole * digit + more
+  end
+  local c_whole = floor(c / d)
+  rest = rest + (c - c_whole * d)
+  whole = whole + c_whole
+  if rest >= d then
+    rest = rest - d
+    whole = whole + 1
+  end
+  if whole > MAX_WHOLE then
+    whole = MAX_WHOLE
+  end
+  return whole, rest
+end

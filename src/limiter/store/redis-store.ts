@@ -1,0 +1,176 @@
+// Limiter, store: buckets in Redis, shared by every limiter. Input: claims; output: decisions of lua/decide.lua. All that one
+// event-loop tick asks of one hash tag goes out as one script call.
+import type { RedisEndpoint } from '../../contract/limiter-config.ts';
+import { WindowCalendar } from './calendar-window.ts';
+import { checkReservation, checkSettlement, ReservationTimes } from './claims.ts';
+import { decodeReply, encodeCall, type DecideReply, type Operation } from './decide-script.ts';
+import { loadScript, type LuaScript } from './lua-script.ts';
+import { RedisConnection, type ConnectionOptions } from './redis-connection.ts';
+import { SettlementQueue } from './settlement-queue.ts';
+import { StoreUnavailable, type Reservation, type Settlement, type Store, type StoreDecision } from './store.ts';
+
+/** Decisions per script call: about 0.3 ms of the server's time, which nobody else can use meanwhile. */
+const OPERATIONS_PER_CALL = 128;
+/** Settlements that wait for the store to come back. */
+const WAITING_SETTLEMENTS = 100_000;
+
+export interface RedisStoreOptions extends ConnectionOptions {
+  /** Settlements that were given up: the store was away for too long, or too many waited. */
+  readonly onSettlementsDropped?: ((count: number) => void) | undefined;
+  /** Keys that held no readable state: their buckets now count as used up. */
+  readonly onBroken?: ((keys: readonly string[]) => void) | undefined;
+  /** Tests bring a script with a time of their own. */
+  readonly script?: LuaScript;
+}
+
+type Result = StoreDecision | boolean;
+
+interface Asked {
+  readonly operation: Operation;
+  readonly resolve: (result: Result) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+const decideScript = loadScript('decide');
+
+export class RedisStore implements Store {
+  readonly #options: RedisStoreOptions;
+  readonly #connection: RedisConnection;
+  readonly #script: LuaScript;
+  readonly #calendar = new WindowCalendar();
+  readonly #times = new ReservationTimes();
+  readonly #settlements: SettlementQueue<{ readonly tag: string; readonly operation: Operation }>;
+  #asked = new Map<string, Asked[]>();
+  #closed = false;
+
+  constructor(endpoint: RedisEndpoint, options: RedisStoreOptions) {
+    this.#options = options;
+    this.#connection = new RedisConnection(endpoint, options);
+    this.#script = options.script ?? decideScript;
+    this.#settlements = new SettlementQueue({
+      send: ({ tag, operation }) => this.#ask(tag, operation),
+      limit: WAITING_SETTLEMENTS,
+      clock: options.clock,
+      onDropped: (count) => {
+        options.log.warn('settlements dropped', { endpoint: this.#connection.label, count });
+        options.onSettlementsDropped?.(count);
+      },
+    });
+  }
+
+  reserve(reservation: Reservation): Promise<StoreDecision> {
+    return this.#decide('reserve', reservation);
+  }
+
+  peek(reservation: Reservation): Promise<StoreDecision> {
+    return this.#decide('peek', reservation);
+  }
+
+  /** While the store is away the settlement waits here, and true is answered: it is repeated for 10 minutes. */
+  async settle(settlement: Settlement): Promise<boolean> {
+    const tag = checkSettlement(settlement);
+    const { reservation, actual } = settlement;
+    const deltas = reservation.claims.map(({ amount }, index) => (actual[index] ?? 0) - amount);
+    return await this.#record(tag, { kind: 'settle', reservation, deltas, reservedAt: this.#times.of(settlement) });
+  }
+
+  /** While the store is away it waits like a settlement. */
+  async report(reservation: Reservation): Promise<boolean> {
+    return await this.#record(checkReservation(reservation), { kind: 'report', reservation });
+  }
+
+  /** Waiting settlements are tried once more, within one deadline. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    await this.#settlements.close();
+    this.#closed = true;
+    this.#connection.close();
+  }
+
+  async #decide(kind: 'reserve' | 'peek', reservation: Reservation): Promise<StoreDecision> {
+    const tag = checkReservation(reservation);
+    if (tag === undefined) return { outcome: 'admitted', states: [] };
+    return (await this.#ask(tag, { kind, reservation })) as StoreDecision;
+  }
+
+  async #record(tag: string | undefined, operation: Operation): Promise<boolean> {
+    if (tag === undefined) return true;
+    try {
+      return (await this.#ask(tag, operation)) as boolean;
+    } catch (error) {
+      if (error instanceof StoreUnavailable && !this.#closed && this.#settlements.add({ tag, operation })) return true;
+      throw error;
+    }
+  }
+
+  #ask(tag: string, operation: Operation): Promise<Result> {
+    if (this.#closed) return Promise.reject(new StoreUnavailable('connection', 'the store is closed'));
+    return new Promise((resolve, reject) => {
+      if (this.#asked.size === 0)
+        setImmediate(() => {
+          this.#sendAsked();
+        });
+      const asked = this.#asked.get(tag);
+      if (asked === undefined) this.#asked.set(tag, [{ operation, resolve, reject }]);
+      else asked.push({ operation, resolve, reject });
+    });
+  }
+
+  #sendAsked(): void {
+    const tick = this.#asked;
+    this.#asked = new Map();
+    for (const [tag, asked] of tick) {
+      for (let from = 0; from < asked.length; from += OPERATIONS_PER_CALL)
+        void this.#send(tag, asked.slice(from, from + OPERATIONS_PER_CALL));
+    }
+  }
+
+  /** Never rejects: every caller is answered. */
+  async #send(tag: string, asked: readonly Asked[]): Promise<void> {
+    try {
+      const operations = asked.map(({ operation }) => operation);
+      const reply = await this.#call(tag, operations);
+      if (reply.broken.length > 0) this.#tellBroken(reply.broken);
+      asked.forEach(({ operation, resolve }, index) => {
+        const result = reply.results[index] ?? false;
+        if (operation.kind === 'reserve' && typeof result === 'object' && result.outcome === 'admitted')
+          this.#times.note(operation.reservation, reply.nowMicros);
+        resolve(result);
+      });
+    } catch (error) {
+      for (const { reject } of asked) reject(error);
+    }
+  }
+
+  /** A call that came late or with the wrong windows has done nothing: with the time that it told, it is sent once more. */
+  async #call(tag: string, operations: readonly Operation[]): Promise<DecideReply & { readonly status: 'done' }> {
+    const deadlineAtMs = this.#options.clock.monotonicMs() + this.#options.deadlineMs;
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const reply = await this.#attempt(tag, operations, deadlineAtMs);
+      if (reply.status === 'done') return reply;
+    }
+    throw new StoreUnavailable('timeout', `${this.#connection.label}: its clock is not steady`);
+  }
+
+  async #attempt(tag: string, operations: readonly Operation[], deadlineAtMs: number): Promise<DecideReply> {
+    const clock = this.#connection.clockOf(tag);
+    let keys: readonly string[] = [];
+    const { bytes, sentMs, heardMs } = await this.#connection.run(this.#script, deadlineAtMs, () => {
+      const nowMicros = clock.at(this.#options.clock.monotonicMs());
+      const call = encodeCall(tag, operations, clock.at(deadlineAtMs), nowMicros, this.#calendar);
+      keys = call.keys;
+      return call;
+    });
+    const reply = decodeReply(bytes, operations, keys);
+    clock.learn(reply.nowMicros, sentMs, heardMs);
+    return reply;
+  }
+
+  #tellBroken(keys: readonly string[]): void {
+    this.#options.log.error('unreadable bucket state replaced by a used-up one', {
+      endpoint: this.#connection.label,
+      count: keys.length,
+    });
+    this.#options.onBroken?.(keys);
+  }
+}
