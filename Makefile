@@ -1,24 +1,78 @@
 # The only door: `make help` lists every target by what it needs.
 SHELL := /bin/bash
-export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+export PATH := $(CURDIR)/node_modules/.bin:$(HOME)/.cache/weir-cluster/bin:$(PATH)
 JEST := node --experimental-vm-modules --disable-warning=ExperimentalWarning node_modules/jest/bin/jest.js
+# Compiled output is older than any source: build again.
+SOURCES := $(shell find src -type f)
+# make e2e ONLY=<name> runs the end-to-end files whose name contains it.
+ONLY ?=
+ROW ?= store
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build lint test-unit
+.PHONY: help deps system-deps build emit demo run test test-unit test-limiter test-redis test-cluster e2e \
+	dev-up dev-down bench mutants lint format clean
 
 help: ## Show this map
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-deps: node_modules/.installed ## Install npm packages (pinned Node included)
+deps: node_modules/.installed ## Install npm packages, the pinned Node included (needs npm)
 
 node_modules/.installed: package.json package-lock.json
-	npm ci && touch $@
+	npm ci --no-audit --no-fund
+	@touch $@
 
-build: deps ## Compile src/ to dist/
-	npm run --silent build
+system-deps: deps ## Install what tests need from outside npm: Redis (Debian), the Kubernetes programs (Go)
+	@scripts/system-deps.sh
+
+build: dist/.built ## Compile src/ to dist/
+
+dist/.built: node_modules/.installed $(SOURCES) tsconfig.json tsconfig.build.json
+	@npm run --silent build && touch $@
+
+emit: deps ## Write deploy/crds from the schemas in src/crd
+	@node src/crd/emit.ts
+
+demo: build ## Weir on this machine in a minute: no cluster, no Redis (WEIR_DEMO_DIR=dir for your own manifests)
+	@node scripts/demo.ts
+
+run: build ## The demo's servers, staying up, with curl lines to try
+	@node scripts/demo.ts --stay
+
+test: system-deps build ## Everything: lint, unit, Redis, API server, end to end
+	@scripts/test.sh
+
+test-unit: deps ## Unit tests: need nothing, take seconds
+	$(JEST) --selectProjects unit $(ARGS)
+
+test-redis: deps ## Tests against real Redis servers (needs redis-server)
+	$(JEST) --selectProjects redis $(ARGS)
+
+test-cluster: deps ## Tests against a real API server (needs Go, or a cluster: test/cluster/README.md)
+	$(JEST) --selectProjects cluster --runInBand $(ARGS)
+
+test-limiter: deps ## The limiter's tests with the control plane's sources deleted (in a copy)
+	@scripts/test-limiter.sh
+
+e2e: build ## End to end with real processes; ONLY=<name> runs one (needs Redis and Go)
+	$(JEST) --selectProjects e2e --runInBand $(ONLY) $(ARGS)
+
+dev-up: build ## etcd, kube-apiserver, Redis, operator, two limiters, an upstream on loopback; writes .run/env
+	@node test/dev/cli.ts up
+
+dev-down: ## End exactly what dev-up started
+	@node test/dev/cli.ts down
+
+bench: build ## Benchmarks: ROW=store|push|memory SECONDS=n; JSON to bench/results
+	@node bench/run.ts --row $(ROW) $(if $(SECONDS),--seconds $(SECONDS))
+
+mutants: deps ## Seed faults into a copy; each must turn a named test red (ONLY=<name> runs one)
+	@node scripts/mutants.ts $(ONLY)
 
 lint: deps ## ESLint, Prettier, types
 	npm run --silent lint
 
-test-unit: deps ## Unit tests: no dependencies, seconds
-	$(JEST) --selectProjects unit $(ARGS)
+format: deps ## Put every file into its form
+	npm run --silent format
+
+clean: ## Remove what was built (caches outside the project stay)
+	rm -rf dist .run coverage

@@ -206,6 +206,8 @@ export interface FleetConfig {
    * `*.example.com`. Loopback and link-local only where a CIDR covers them.
    */
   readonly egressAllow: readonly string[];
+  /** Service names of the own namespace may end in `.svc.<clusterDomain>`; cluster.local when absent. */
+  readonly clusterDomain?: string;
 }
 
 export const FLEET_RESOURCE_NAME = 'Fleet/-/-';

@@ -183,6 +183,18 @@ function namespacesIn(fields: Readonly<Record<string, WireValue>>): string[] {
   return values.map(({ stringValue = '' }) => stringValue).filter((name) => name !== '');
 }
 
+/**
+ * The last request of a limiter that leaves on purpose: a stream that just ends was lost, its limiter still counts as seen.
+ */
+export const GOODBYE: DeltaDiscoveryRequest = {
+  type_url: LIMITER_CONFIG_TYPE_URL,
+  resource_names_unsubscribe: [WILDCARD],
+};
+
+export function isGoodbye(request: DeltaDiscoveryRequest): boolean {
+  return request.resource_names_unsubscribe?.includes(WILDCARD) ?? false;
+}
+
 /** The text of a NACK's error_detail: a JSON list of what was not taken. */
 export function formatRejections(rejections: readonly Rejection[]): string {
   return JSON.stringify(

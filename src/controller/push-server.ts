@@ -4,6 +4,7 @@ import { Server, status, type ConnectionInjector } from '@grpc/grpc-js';
 import { createServer, type AddressInfo, type Server as NetServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
+  isGoodbye,
   loadPushProtocol,
   MAX_REQUEST_BYTES,
   MAX_RESPONSE_BYTES,
@@ -241,19 +242,20 @@ export class PushServer {
       stream.end(status.UNAUTHENTICATED, 'the token has expired; connect again with a new one', 'lost');
     });
     this.#streams.add(stream);
-    for (const event of ['cancelled', 'close', 'error']) call.once(event, () => finish('lost'));
-    call.once('end', () => {
-      if (finish('goodbye')) call.end();
-    });
+    for (const event of ['end', 'cancelled', 'close', 'error']) call.once(event, () => finish('lost'));
     call.on('data', (request: DeltaDiscoveryRequest) => {
-      if (this.#streams.ofLimiter(limiterId) === stream) session.answer(request);
+      if (this.#streams.ofLimiter(limiterId) !== stream) return;
+      if (isGoodbye(request)) stream.end(status.OK, 'goodbye', 'goodbye');
+      else session.answer(request);
     });
     session.start();
+    call.resume();
   }
 }
 
 function endCall(call: PushCall, code: status, details: string): void {
-  call.emit('error', { code, details });
+  if (code === status.OK) call.end();
+  else call.emit('error', { code, details });
 }
 
 /** Runs `then` at a wall-clock time; never when it is undefined. @returns a function that calls it off. */

@@ -83,7 +83,8 @@ export class PushSession {
   changeView(view: LimiterView): void {
     this.#view = view;
     this.#parts.acks.setView(view);
-    this.offer(new Set([...this.#held.keys(), ...this.#refused.keys(), ...this.#parts.store.namesSeenBy(view)]));
+    const told = [...this.#held.keys(), ...this.#refused.keys(), ...(this.#flight?.sent.keys() ?? [])];
+    this.offer(new Set([...told, ...this.#parts.store.namesSeenBy(view)]));
   }
 
   /** Takes an ACK or a NACK; one of another nonce than that in flight says nothing. */

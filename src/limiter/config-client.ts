@@ -2,9 +2,12 @@
 // out: changes for the runtime, an ACK or a NACK per response, and the snapshot file kept up to date.
 import { Client, credentials, Metadata, status, type ClientDuplexStream, type StatusObject } from '@grpc/grpc-js';
 import { readFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import {
   formatRejections,
+  GOODBYE,
   loadPushProtocol,
   LIMITER_CONFIG_TYPE_URL,
   MAX_REQUEST_BYTES,
@@ -52,6 +55,7 @@ export interface ConfigClientSettings {
 }
 
 const DEFAULTS = { minBackoffMs: 200, maxBackoffMs: 5_000, firstAnswerMs: 15_000, keepaliveMs: 5_000 };
+const UNNAMED_OPERATOR = 'weir-operator';
 const GOODBYE_MS = 1_000;
 
 type Stream = ClientDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
@@ -125,8 +129,16 @@ export class ConfigClient implements ConfigSource {
   }
 
   #dial(ca: Buffer): Client {
-    const { operator, serverName, keepaliveMs } = this.#settings;
-    return new Client(`dns:${operator}`, credentials.createSsl(ca), {
+    const {
+      operator,
+      keepaliveMs,
+      serverName = operator.replace(/:[0-9]+$/, '').replace(/^\[(.*)\]$/, '$1'),
+    } = this.#settings;
+    const check = {
+      checkServerIdentity: (_sent: string, certificate: PeerCertificate) =>
+        checkServerIdentity(serverName, certificate),
+    };
+    return new Client(`dns:${operator}`, credentials.createSsl(ca, null, null, check), {
       'grpc.max_receive_message_length': MAX_RESPONSE_BYTES,
       'grpc.max_send_message_length': MAX_REQUEST_BYTES,
       'grpc.keepalive_time_ms': keepaliveMs,
@@ -137,7 +149,8 @@ export class ConfigClient implements ConfigSource {
       'grpc.service_config_disable_resolution': 1,
       'grpc.enable_http_proxy': 0,
       'grpc.enable_channelz': 0,
-      ...(serverName === undefined ? {} : { 'grpc.ssl_target_name_override': serverName }),
+      // An address must not be sent as the name of a server (RFC 6066); the certificate is checked against it all the same.
+      'grpc.ssl_target_name_override': isIP(serverName) === 0 ? serverName : UNNAMED_OPERATOR,
     });
   }
 
@@ -158,7 +171,7 @@ export class ConfigClient implements ConfigSource {
         }, firstAnswerMs),
       ];
       const leave = (): void => {
-        stream.end();
+        stream.end(GOODBYE);
         timers.push(
           setTimeout(() => {
             stream.cancel();

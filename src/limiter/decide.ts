@@ -2,6 +2,7 @@
 // not answer, failurePolicy decides.
 import type { WindowPeriod } from '../contract/limiter-config.ts';
 import type { Clock } from '../lib/clock.ts';
+import { WeirError } from '../lib/errors.ts';
 import type { Decision, LimitOutcome, RequestFacts } from './decision.ts';
 import { flowMicros, LocalShares, type WindowEnd } from './degrade.ts';
 import { KeyBudget } from './key-budget.ts';
@@ -49,6 +50,8 @@ export interface Explanation {
 interface Planned {
   readonly limit: RuntimeLimit;
   readonly claim: Claim;
+  /** Never fits: the amount is beyond what the bucket ever holds. */
+  readonly isTooLarge: boolean;
 }
 
 const MAX_AMOUNT = 1e12;
@@ -80,10 +83,19 @@ export class Decider {
    * Decides on one request: takes all of its claims in one step, or none. In this order:
    * an enforced limit of 0 blocks, without a word to the store and whatever failurePolicy says; what can never fit is
    * too large; no applicable limit allows; then the store decides. `outcomes` has every applicable limit where the store
-   * (or a share) was asked, and else the limit that refused. Rejects for faults only, never for an outage.
+   * (or a share) was asked, and else the limit that refused.
+   * Rejects for faults only, never for an outage. @throws WeirError invalid_request for bad hits
    */
-  async decide(object: RuntimeObject, facts: RequestFacts, request: DecideRequest): Promise<Decision> {
-    const planned = this.#plan(object, facts, request.hits ?? 1, request.mode);
+  decide(object: RuntimeObject, facts: RequestFacts, request: DecideRequest): Promise<Decision> {
+    return this.decideAll(object, [facts], request);
+  }
+
+  /**
+   * Decides on several requests that come as one (a batch): all of them pass or none. What they take of one bucket is
+   * added up; a limit has one outcome per bucket then.
+   */
+  async decideAll(object: RuntimeObject, facts: readonly RequestFacts[], request: DecideRequest): Promise<Decision> {
+    const planned = merged(facts.flatMap((each) => this.#plan(object, each, hitsOf(request.hits), request.mode)));
     const early = refusedUnasked(planned);
     if (early !== undefined) return early;
     const asked = planned.filter(({ limit }) => limit.capacity > 0);
@@ -107,7 +119,7 @@ export class Decider {
 
   /** Charges without asking, into debt if need be. false: this id was charged before. Rejects with StoreUnavailable. */
   async report(object: RuntimeObject, facts: RequestFacts, request: { id: string; hits?: number }): Promise<boolean> {
-    const asked = this.#plan(object, facts, request.hits ?? 1, 'reserve').filter(({ limit }) => limit.capacity > 0);
+    const asked = this.#plan(object, facts, hitsOf(request.hits), 'reserve').filter(({ limit }) => limit.capacity > 0);
     if (asked.length === 0) return true;
     return this.#options.storeFor(object).report({ id: request.id, claims: asked.map(({ claim }) => claim) });
   }
@@ -136,17 +148,20 @@ export class Decider {
       const own = bucketKey(limit, facts);
       if (own === undefined) return [];
       const { rule, cost, enforcement } = limit.config;
-      const key = mode === 'peek' ? own : this.#bounded(object, limit, own);
+      const key = this.#bounded(object, limit, own, mode);
       const bucket = { key, rule, shadow: enforcement === 'Shadow' };
-      return [{ limit, claim: { bucket, amount: Math.min(cost * hits, MAX_AMOUNT) } }];
+      const amount = Math.min(cost * hits, MAX_AMOUNT);
+      return [{ limit, claim: { bucket, amount }, isTooLarge: cost * hits > limit.capacity }];
     });
   }
 
-  #bounded(object: RuntimeObject, limit: RuntimeLimit, key: string): string {
+  #bounded(object: RuntimeObject, limit: RuntimeLimit, key: string, mode: DecideRequest['mode']): string {
     if (!limit.callerChosen || limit.capacity === 0) return key;
     const { rule } = limit.config;
-    const life = rule.kind === 'bucket' ? flowMicros(rule, rule.burst) : PERIOD_MICROS[rule.period];
-    if (this.#budget.admits(object.config.uid, key, life, this.#options.clock.nowMicros())) return key;
+    const lifeMicros = rule.kind === 'bucket' ? flowMicros(rule, rule.burst) : PERIOD_MICROS[rule.period];
+    const use = { object: object.resourceName, limit: limit.keyPrefix, key, lifeMicros };
+    const nowMicros = this.#options.clock.nowMicros();
+    if (mode === 'peek' ? this.#budget.hasRoom(use, nowMicros) : this.#budget.admits(use, nowMicros)) return key;
     this.#options.onOverflow?.(object, limit);
     return `${limit.keyPrefix}:overflow`;
   }
@@ -162,7 +177,7 @@ export class Decider {
     const answer = mode === 'peek' ? await store.peek(reservation) : await store.reserve(reservation);
     if (mode === 'reserve') this.#shares.saw(reservation.claims, answer.states, this.#options.clock.nowMicros());
     const outcomes = outcomesOf(planned, asked, answer.states);
-    if (answer.outcome === 'refused') return exhausted(outcomes, asked[answer.refusedBy]);
+    if (answer.outcome === 'refused') return exhausted(outcomes, planned, asked[answer.refusedBy]);
     if (mode === 'peek') return { kind: 'allowed', outcomes };
     this.#pending.add(reservation, costsOf(asked), store);
     return { kind: 'allowed', reservation, outcomes };
@@ -180,7 +195,8 @@ export class Decider {
     const now = this.#options.clock.nowMicros();
     const answer = this.#shares.take(claims, this.#options.knownLimiters(), now, peek);
     const outcomes = outcomesOf(local, local, answer.states);
-    if (answer.outcome === 'refused') return { ...exhausted(outcomes, local[answer.refusedBy]), degraded: 'Local' };
+    if (answer.outcome === 'refused')
+      return { ...exhausted(outcomes, local, local[answer.refusedBy]), degraded: 'Local' };
     if (!peek) this.#pending.add({ id: request.id, claims }, costsOf(local));
     return { kind: 'allowed', outcomes, degraded: 'Local' };
   }
@@ -188,21 +204,42 @@ export class Decider {
 
 const BLOCKED: BucketState = { limit: 0, remaining: 0, resetMicros: 0, over: true, waitMicros: Infinity };
 
+/** @throws WeirError invalid_request when it is no whole number of at least 0 */
+function hitsOf(hits = 1): number {
+  if (Number.isSafeInteger(hits) && hits >= 0) return hits;
+  throw new WeirError('invalid_request', 'hits must be a whole number of at least 0');
+}
+
 /** Refusals that need no store: a limit of 0, and an amount beyond what the limit ever holds. */
 function refusedUnasked(planned: readonly Planned[]): Decision | undefined {
   const enforced = planned.filter(({ limit }) => limit.config.enforcement === 'Enforce');
   const blocked = enforced.find(({ limit }) => limit.capacity === 0);
   if (blocked !== undefined) return denied('blocked', outcomeOf(blocked, BLOCKED));
-  const tooLarge = enforced.find(({ limit, claim }) => claim.amount > limit.capacity);
+  const tooLarge = enforced.find(({ isTooLarge }) => isTooLarge);
   if (tooLarge === undefined) return undefined;
   return denied('too-large', outcomeOf(tooLarge, { ...BLOCKED, limit: tooLarge.limit.capacity }));
 }
 
+/** One claim per bucket: amounts for the same bucket are added up. */
+function merged(planned: readonly Planned[]): readonly Planned[] {
+  if (planned.length < 2) return planned;
+  const byKey = new Map<string, Planned>();
+  for (const each of planned) {
+    const { bucket, amount } = each.claim;
+    const before = byKey.get(bucket.key);
+    const sum = amount + (before?.claim.amount ?? 0);
+    const isTooLarge = each.isTooLarge || before?.isTooLarge === true || sum > each.limit.capacity;
+    byKey.set(bucket.key, { limit: each.limit, claim: { bucket, amount: Math.min(sum, MAX_AMOUNT) }, isTooLarge });
+  }
+  return [...byKey.values()];
+}
+
 function exhausted(
   outcomes: readonly LimitOutcome[],
+  planned: readonly Planned[],
   refusing: Planned | undefined,
 ): Extract<Decision, { kind: 'denied' }> {
-  const by = outcomes.find(({ limit }) => limit === refusing?.limit.config);
+  const by = refusing === undefined ? undefined : outcomes[planned.indexOf(refusing)];
   if (by === undefined) throw new Error('the store refused by a claim that was not asked');
   return { kind: 'denied', reason: by.state.waitMicros === Infinity ? 'too-large' : 'exhausted', by, outcomes };
 }

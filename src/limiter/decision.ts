@@ -16,7 +16,7 @@ export interface WireRequest {
   /** From the body or the path; undefined when the request names none. */
   readonly model?: string;
   /** The tool of an MCP tools/call. */
-  readonly tool?: string;
+  readonly tool?: string | undefined;
   /** Mcp-Session-Id, when the request carries one. */
   readonly session?: string;
 }

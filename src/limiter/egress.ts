@@ -10,6 +10,8 @@ export interface EgressPolicy {
   readonly hosts: ReadonlySet<string>;
   /** `.example.com` of `*.example.com`; '' of `*`: every host name. */
   readonly suffixes: readonly string[];
+  /** The domain below which Service names end: `<svc>.<ns>.svc.<clusterDomain>`. */
+  readonly clusterDomain: string;
 }
 
 /** Never dialled unless a CIDR of the list covers them: they are the limiter's own host, its link, or nobody. */
@@ -19,7 +21,7 @@ const METADATA = new Set(['fd00:ec2::254', '100.100.100.200']);
 const EMBEDS_IPV4 = new Set(['rfc6052', 'rfc6145', '6to4', 'ipv4Mapped']);
 
 /** Compiles `egressAllow`: CIDRs, addresses, host names and `*.example.com`. Texts that are none of these cover nothing. */
-export function compileEgress(allow: readonly string[]): EgressPolicy {
+export function compileEgress(allow: readonly string[], clusterDomain = 'cluster.local'): EgressPolicy {
   const isRange = (entry: string): boolean => parseCidr(entry) !== undefined;
   const compiled = compileCidrs(allow.filter(isRange));
   const names = allow.filter((entry) => !isRange(entry)).map((entry) => entry.toLowerCase().replace(/\.$/, ''));
@@ -27,6 +29,7 @@ export function compileEgress(allow: readonly string[]): EgressPolicy {
     cidrs: 'set' in compiled ? compiled.set : { has: () => false },
     hosts: new Set(names.filter((name) => !name.startsWith('*'))),
     suffixes: names.filter((name) => name === '*' || name.startsWith('*.')).map((name) => name.slice(1)),
+    clusterDomain: clusterDomain.toLowerCase().replace(/\.$/, ''),
   };
 }
 
@@ -74,15 +77,17 @@ function coversHost(policy: EgressPolicy, namespace: string, host: string): bool
   }
   if (host === 'localhost') return policy.hosts.has(host) || policy.cidrs.has(ipaddr.IPv4.parse('127.0.0.1'));
   return (
-    isOwnService(namespace, host) || policy.hosts.has(host) || policy.suffixes.some((suffix) => endsIn(host, suffix))
+    isOwnService(policy, namespace, host) ||
+    policy.hosts.has(host) ||
+    policy.suffixes.some((suffix) => endsIn(host, suffix))
   );
 }
 
-/** `<svc>.<ns>.svc` or `<svc>.<ns>.svc.cluster.local`; below any other domain the name could be anybody's. */
-function isOwnService(namespace: string, host: string): boolean {
+/** `<svc>.<ns>.svc` or `<svc>.<ns>.svc.<clusterDomain>`; below any other domain the name could be anybody's. */
+function isOwnService({ clusterDomain }: EgressPolicy, namespace: string, host: string): boolean {
   const [service, owner, svc, ...domain] = host.split('.');
   if (service === undefined || service === '' || owner !== namespace || svc !== 'svc') return false;
-  return domain.length === 0 || domain.join('.') === 'cluster.local';
+  return domain.length === 0 || domain.join('.') === clusterDomain;
 }
 
 function endsIn(host: string, suffix: string): boolean {

@@ -1,7 +1,7 @@
 // Limiter, identity stage: headers and peer of a request -> who calls, or unauthenticated; and which headers the
 // upstream must not see. Only what authentication established is ever a user or an application.
 import { parseAddress, type Address } from './address.ts';
-import type { Identity, WireRequest } from './decision.ts';
+import type { Identity, RequestFacts, RouteMatch, WireRequest } from './decision.ts';
 import { headerOf } from './match.ts';
 import type { RuntimeIdentity, RuntimeObject } from './runtime-object.ts';
 
@@ -10,23 +10,22 @@ export type IdentityResult =
   | { readonly kind: 'identified'; readonly identity: Identity; readonly strip: readonly string[] }
   | { readonly kind: 'unauthenticated'; readonly identity: Identity };
 
+/** What routing and identity look at. */
+type CallerRequest = Pick<WireRequest, 'headers' | 'peerAddress'>;
+
 const NOBODY: Readonly<Record<string, unknown>> = Object.freeze({});
 
 /**
  * Establishes who calls. Trusted headers count only when the TCP peer is one of `trustedPeers`; from everyone else they
  * are stripped. Unauthenticated (401): the object requires an identity, says how one is established, and there is none.
  */
-export function establishIdentity(
-  object: RuntimeObject,
-  request: Pick<WireRequest, 'headers' | 'peerAddress'>,
-): IdentityResult {
+export function establishIdentity(object: RuntimeObject, request: CallerRequest): IdentityResult {
   const rules = object.identity;
   if (rules === undefined) {
     const clientAddress = addressText(parseAddress(request.peerAddress), request.peerAddress);
     return { kind: 'identified', identity: { attributes: NOBODY, clientAddress }, strip: [] };
   }
-  const peer = parseAddress(request.peerAddress);
-  const isTrusted = peer !== undefined && rules.trustedPeers.has(peer);
+  const isTrusted = isTrustedPeer(rules, request);
   const identity: Identity = {
     clientAddress: clientAddressOf(rules.trustedHops, request),
     ...(isTrusted ? claimedIdentity(rules, request.headers) : { attributes: NOBODY }),
@@ -38,11 +37,31 @@ export function establishIdentity(
 }
 
 /**
+ * The facts that `when` and `per` look at. Headers that only a trusted peer may set are not among them for anybody else:
+ * what the upstream does not see, no condition and no key sees.
+ */
+export function factsOf(
+  request: WireRequest,
+  match: Pick<RouteMatch, 'upstreamPath'>,
+  caller: Extract<IdentityResult, { kind: 'identified' }>,
+): RequestFacts {
+  const headers = withoutHeaders(request.headers, caller.strip);
+  return { ...request, headers, identity: caller.identity, upstreamPath: match.upstreamPath };
+}
+
+/** The headers of a request as an object's rules may see them: without those that its peer may not set. */
+export function believedHeaders(object: RuntimeObject, request: CallerRequest): WireRequest['headers'] {
+  const rules = object.identity;
+  if (rules === undefined || rules.headerNames.length === 0 || isTrustedPeer(rules, request)) return request.headers;
+  return withoutHeaders(request.headers, rules.headerNames);
+}
+
+/**
  * The client's address: the peer, or the X-Forwarded-For entry that `trustedHops` proxies vouch for, counted from the
  * right. Where an entry is missing or is no address, the nearest good one to its right stands: callers can be lumped
  * together by that, never told apart by a text that they wrote themselves.
  */
-export function clientAddressOf(trustedHops: number, request: Pick<WireRequest, 'headers' | 'peerAddress'>): string {
+export function clientAddressOf(trustedHops: number, request: CallerRequest): string {
   let address = addressText(parseAddress(request.peerAddress), request.peerAddress);
   if (trustedHops === 0) return address;
   const entries = (headerOf(request.headers, 'x-forwarded-for') ?? '').split(',');
@@ -83,6 +102,16 @@ function claimedIdentity(
 function isSomebody(rules: RuntimeIdentity, identity: Identity): boolean {
   if (identity.user !== undefined || identity.application !== undefined) return true;
   return rules.user === undefined && rules.application === undefined && Object.keys(identity.attributes).length > 0;
+}
+
+function isTrustedPeer(rules: RuntimeIdentity, request: CallerRequest): boolean {
+  const peer = parseAddress(request.peerAddress);
+  return peer !== undefined && rules.trustedPeers.has(peer);
+}
+
+function withoutHeaders(headers: WireRequest['headers'], names: readonly string[]): WireRequest['headers'] {
+  if (!names.some((name) => Object.hasOwn(headers, name))) return headers;
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !names.includes(name)));
 }
 
 function valueOf(headers: WireRequest['headers'], name: string | undefined): string | undefined {

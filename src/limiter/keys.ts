@@ -26,7 +26,9 @@ export function bucketKeyPrefix(object: ObjectRef & { readonly uid: string }, li
     ...limit.per.flatMap(partIdentity),
   ];
   const fingerprint = hash('sha256', lengthPrefixed(about), 'hex').slice(0, FINGERPRINT_LENGTH);
-  const names = [object.kind, object.uid, limit.name].map(plainName).join(':');
+  // Objects from files have no uid: their name stands in, marked by a character that no uid has.
+  const identity = object.uid === '' ? `/${object.name}` : object.uid;
+  const names = [object.kind, identity, limit.name].map(plainName).join(':');
   return `weir:{${object.namespace}}:${names}:${fingerprint}`;
 }
 

@@ -2,6 +2,7 @@
 // serves it, resolved once; or unclaimed; or not found. Immutable: a change makes a new index that shares the rest.
 import type { Target } from '../contract/limiter-config.ts';
 import type { RouteMatch, WireRequest } from './decision.ts';
+import { believedHeaders } from './identity.ts';
 import { pathBelow } from './path.ts';
 import { PersistentMap } from './persistent-map.ts';
 import type { RuntimeObject, RuntimeRule } from './runtime-object.ts';
@@ -15,7 +16,7 @@ export interface RouteOptions {
 }
 
 /** What routing looks at. `path` is in its normal form (path.ts). */
-export type RouteRequest = Pick<WireRequest, 'method' | 'host' | 'path' | 'headers' | 'model' | 'tool'>;
+export type RouteRequest = Pick<WireRequest, 'method' | 'host' | 'path' | 'headers' | 'peerAddress' | 'model' | 'tool'>;
 
 export type Resolution =
   | { readonly kind: 'matched'; readonly object: RuntimeObject; readonly match: RouteMatch }
@@ -76,15 +77,15 @@ export class RouteIndex {
   /** An index without `before` and with `after`; either may be absent. Costs as much as their slots have objects. */
   replacing(before: RuntimeObject | undefined, after: RuntimeObject | undefined): RouteIndex {
     let slots = this.#slots;
-    for (const key of before === undefined ? [] : slotKeys(before)) {
+    for (const key of before === undefined ? [] : this.#slotKeys(before)) {
       const left = (slots.get(key) ?? []).filter(({ resourceName }) => resourceName !== before?.resourceName);
       slots = slots.with(key, left.length === 0 ? undefined : left);
     }
     if (after === undefined) return new RouteIndex(this.#options, slots, this.#depth);
-    for (const key of slotKeys(after)) slots = slots.with(key, inserted(slots.get(key) ?? [], after));
+    for (const key of this.#slotKeys(after)) slots = slots.with(key, inserted(slots.get(key) ?? [], after));
     return new RouteIndex(this.#options, slots, {
       hostLabels: Math.max(this.#depth.hostLabels, ...after.routing.hostnames.map((name) => name.split('.').length)),
-      pathSegments: Math.max(this.#depth.pathSegments, segmentCount(after.routing.pathPrefix)),
+      pathSegments: Math.max(this.#depth.pathSegments, segmentCount(this.#prefixOf(after))),
     });
   }
 
@@ -136,6 +137,17 @@ export class RouteIndex {
     return this.#at(at + ANY_MODEL);
   }
 
+  #slotKeys(object: RuntimeObject): readonly string[] {
+    const { kind, models, hostnames } = object.routing;
+    const names = kind === 'mcp' ? [MCP] : [ANY_MODEL, ...new Set(models.map((model) => `=${model}`))];
+    const places = [...new Set(hostnames)].map((host) => `${host}\n${this.#prefixOf(object)}\n`);
+    return places.flatMap((place) => names.map((name) => place + name));
+  }
+
+  #prefixOf({ routing }: RuntimeObject): string {
+    return routing.isDefaultPrefix && this.#options.mode === 'sidecar' ? '/' : routing.pathPrefix;
+  }
+
   #at(slot: string): readonly RuntimeObject[] {
     return this.#slots.get(slot) ?? [];
   }
@@ -167,7 +179,8 @@ function kindsFor({ model, tool }: RouteRequest): readonly ('model' | typeof MCP
 function bestOf(objects: readonly RuntimeObject[], request: RouteRequest, below: string): Found | undefined {
   let best: Found | undefined;
   for (const object of objects) {
-    const rule = object.routing.rules.find((candidate) => candidate.matches(request, below));
+    const seen = { method: request.method, headers: believedHeaders(object, request) };
+    const rule = object.routing.rules.find((candidate) => candidate.matches(seen, below));
     if (rule !== undefined && (best === undefined || isMoreSpecific(rule, best.rule))) best = { object, rule, below };
   }
   return best;
@@ -179,12 +192,6 @@ function isMoreSpecific(rule: RuntimeRule, other: RuntimeRule): boolean {
     if (difference !== 0) return difference > 0;
   }
   return false;
-}
-
-function slotKeys({ routing }: RuntimeObject): readonly string[] {
-  const names = routing.kind === 'mcp' ? [MCP] : [ANY_MODEL, ...new Set(routing.models.map((model) => `=${model}`))];
-  const places = [...new Set(routing.hostnames)].map((host) => `${host}\n${routing.pathPrefix}\n`);
-  return places.flatMap((place) => names.map((name) => place + name));
 }
 
 /** `objects` with one more, older ones first, then by name: the order of ties. */

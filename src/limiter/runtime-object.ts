@@ -33,6 +33,8 @@ export interface RuntimeRouting {
   readonly hostnames: readonly string[];
   /** In its normal form, without a slash at its end; "/" takes everything. */
   readonly pathPrefix: string;
+  /** The prefix was not chosen by the owner: it counts on a shared limiter, a sidecar takes every path. */
+  readonly isDefaultPrefix: boolean;
   readonly rules: readonly RuntimeRule[];
 }
 

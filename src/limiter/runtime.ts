@@ -34,10 +34,10 @@ const TAKES_EVERYTHING: RuntimeRule['matches'] = () => true;
 export function compileRuntime(
   config: LimiterConfig,
   own: ReadonlySet<string>,
-  fleet: Pick<FleetConfig, 'egressAllow'>,
+  fleet: Pick<FleetConfig, 'egressAllow' | 'clusterDomain'>,
 ): RuntimeObject {
   try {
-    return compile(config, own, compileEgress(fleet.egressAllow));
+    return compile(config, own, compileEgress(fleet.egressAllow, fleet.clusterDomain));
   } catch (error) {
     if (error instanceof ConfigRejected) throw error;
     const reason = error instanceof Error ? error.message : String(error);
@@ -104,6 +104,7 @@ function compileRouting(config: LimiterConfig, egress: EgressPolicy): RuntimeRou
     models: routing.kind === 'model' ? routing.models : [],
     hostnames: routing.hostnames.length === 0 ? [''] : routing.hostnames.map((name) => name.toLowerCase()),
     pathPrefix: compilePrefix(routing.pathPrefix),
+    isDefaultPrefix: routing.isDefaultPrefix === true,
     rules: routing.kind === 'model' ? modelRules(routing, checkTargets) : [mcpRule(routing, checkTargets)],
   };
 }

@@ -12,6 +12,8 @@ export interface McpMessage {
   readonly id?: JsonRpcId;
   /** `params.name` or `params.uri`: what Mcp-Name repeats. */
   readonly name?: string;
+  /** Of an initialize: the protocol version that the client asks for. */
+  readonly protocolVersion?: string;
 }
 
 /** A body as the limiter sees it. `calls` are its tools/call messages, notifications included, in order. */
@@ -65,6 +67,12 @@ export function isMcpFault(value: McpRequest | McpFault): value is McpFault {
   return 'code' in value;
 }
 
+/** The tool of the first tools/call of a JSON value: what routing asks to tell MCP from models. */
+export function toolNameOf(value: unknown): string | undefined {
+  const values: readonly unknown[] = Array.isArray(value) ? value : [value];
+  return values.map(readMessage).find((message) => message?.method === TOOLS_CALL)?.name;
+}
+
 function readSingle(value: unknown, headers: McpHeaders): McpRequest | McpFault {
   return readMessages([value], false, headers);
 }
@@ -87,13 +95,19 @@ function readMessage(value: unknown): McpMessage | undefined {
   const record = asRecord(value);
   if (record === undefined) return undefined;
   const { method, id } = record;
-  const params = asRecord(record['params']);
-  const name = params?.['name'] ?? params?.['uri'];
+  const params = asRecord(record['params']) ?? {};
+  const name = textOf(params['name'] ?? params['uri']);
+  const protocolVersion = method === 'initialize' ? textOf(params['protocolVersion']) : undefined;
   return {
     ...(typeof method === 'string' ? { method } : {}),
     ...(typeof id === 'string' || typeof id === 'number' ? { id } : {}),
-    ...(typeof name === 'string' ? { name } : {}),
+    ...(name === undefined ? {} : { name }),
+    ...(protocolVersion === undefined ? {} : { protocolVersion }),
   };
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
 }
 
 /** Mcp-Method and Mcp-Name, where present, must say what the body says: a gateway in front decides by them. */

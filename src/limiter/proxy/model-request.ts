@@ -12,6 +12,15 @@ const MODEL_IN_PATH: readonly RegExp[] = [
   /\/openai\/deployments\/([^/]+)\/.+$/,
 ];
 
+/** Where the API asks for a model in the body: a request without one would run the server's default model, unseen. */
+const MODEL_REQUIRED =
+  /\/(chat\/completions|completions|embeddings|responses|messages|audio\/(speech|transcriptions|translations))\/?$/;
+
+/** true: a POST there must name its model. */
+export function isModelRequired(path: string): boolean {
+  return MODEL_REQUIRED.test(path) && modelOfPath(path) === undefined;
+}
+
 /** true: a model runs there, so the model's name must be readable. `path` is in normal form. */
 export function isInferencePath(path: string): boolean {
   return INFERENCE_PATH.test(path) || modelOfPath(path) !== undefined;

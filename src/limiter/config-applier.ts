@@ -1,0 +1,110 @@
+// Limiter, between config source and requests: changes -> the runtime set in force, and per resource accepted or the text
+// of the NACK. A rejected update leaves the last good version in force.
+import { ownCapabilities } from '../contract/capabilities.ts';
+import { FLEET_RESOURCE_NAME, resourceName, type FleetConfig, type Resource } from '../contract/limiter-config.ts';
+import { messageOf } from '../lib/log.ts';
+import type { ConfigChange, ConfigOutcome, VersionedConfig } from './config-source.ts';
+import { compileEgress, type EgressPolicy } from './egress.ts';
+import type { RouteOptions } from './route-index.ts';
+import type { RuntimeObject } from './runtime-object.ts';
+import { compileRuntime } from './runtime.ts';
+import { RuntimeSet } from './runtime-set.ts';
+
+/** What the limiter is told once about itself. */
+export interface ApplierOptions {
+  readonly route: RouteOptions;
+  readonly withoutCapabilities: readonly string[];
+  /** Beside what the Fleet resource allows. */
+  readonly egressAllow: readonly string[];
+}
+
+/** Everything in force, swapped as one. */
+export interface InForce {
+  readonly set: RuntimeSet;
+  readonly fleet: FleetConfig;
+  readonly egress: EgressPolicy;
+  /** Rises when `egress` changes. */
+  readonly egressGeneration: number;
+}
+
+/** Told after each change that was applied. */
+export type OnApplied = (inForce: InForce, outcomes: readonly ConfigOutcome[], removals: readonly string[]) => void;
+
+/** Holds what is in force and applies changes to it. */
+export class ConfigApplier {
+  readonly #options: ApplierOptions;
+  readonly #own: ReadonlySet<string>;
+  readonly #onApplied: OnApplied;
+  readonly #versions = new Map<string, string>();
+  #inForce: InForce;
+
+  constructor(options: ApplierOptions, onApplied: OnApplied) {
+    this.#options = options;
+    this.#own = ownCapabilities(options.withoutCapabilities);
+    this.#onApplied = onApplied;
+    const fleet = this.#withOwnEgress({ kind: 'Fleet', knownLimiters: 1, egressAllow: [] });
+    this.#inForce = {
+      set: RuntimeSet.empty(options.route),
+      fleet,
+      egress: compileEgress(fleet.egressAllow, fleet.clusterDomain),
+      egressGeneration: 0,
+    };
+  }
+
+  get inForce(): InForce {
+    return this.#inForce;
+  }
+
+  /** The version in force of each resource, by resource name. */
+  versions(): ReadonlyMap<string, string> {
+    return this.#versions;
+  }
+
+  /** Applies a change as one step; never throws. Fleet comes first: it says what the others may dial. */
+  apply(change: ConfigChange): readonly ConfigOutcome[] {
+    const fleetUpdate = change.updates.find(({ name }) => name === FLEET_RESOURCE_NAME);
+    const next = fleetUpdate === undefined ? this.#inForce : this.#withFleet(fleetUpdate.resource);
+    const compiled: RuntimeObject[] = [];
+    const outcomes = change.updates.map((update): ConfigOutcome => {
+      const { name, version } = update;
+      try {
+        if (update !== fleetUpdate) compiled.push(this.#compile(update, next.fleet));
+        return { name, version, accepted: true };
+      } catch (error) {
+        return { name, version, accepted: false, message: messageOf(error) };
+      }
+    });
+    this.#inForce = { ...next, set: next.set.withChanges(compiled, change.removals) };
+    for (const name of change.removals) this.#versions.delete(name);
+    for (const outcome of outcomes) if (outcome.accepted) this.#versions.set(outcome.name, outcome.version);
+    this.#onApplied(this.#inForce, outcomes, change.removals);
+    return outcomes;
+  }
+
+  #compile({ name, resource }: VersionedConfig, fleet: FleetConfig): RuntimeObject {
+    if (resource.kind === 'Fleet' || resourceName(resource) !== name) {
+      throw new Error(`the resource ${name} holds another object`);
+    }
+    return compileRuntime(resource, this.#own, fleet);
+  }
+
+  #withFleet(resource: Resource): InForce {
+    if (resource.kind !== 'Fleet') return this.#inForce;
+    const fleet = this.#withOwnEgress(resource);
+    if (egressText(fleet) === egressText(this.#inForce.fleet)) return { ...this.#inForce, fleet };
+    return {
+      ...this.#inForce,
+      fleet,
+      egress: compileEgress(fleet.egressAllow, fleet.clusterDomain),
+      egressGeneration: this.#inForce.egressGeneration + 1,
+    };
+  }
+
+  #withOwnEgress(fleet: FleetConfig): FleetConfig {
+    return { ...fleet, egressAllow: [...fleet.egressAllow, ...this.#options.egressAllow] };
+  }
+}
+
+function egressText({ egressAllow, clusterDomain }: FleetConfig): string {
+  return [clusterDomain ?? '', ...egressAllow].join('\n');
+}

@@ -1,0 +1,66 @@
+// Limiter, proxy: one request and its answer while they last. In: node's message pair; out: replies of the limiter, in the
+// shape that the caller's client understands.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ResponseConfig } from '../../contract/limiter-config.ts';
+import type { ErrorName } from '../../lib/errors.ts';
+import type { LocalReply, RefusalContext, WireRequest } from '../decision.ts';
+import { renderError } from '../refusal/render.ts';
+import { shapeOf } from '../refusal/shape.ts';
+import type { RuntimeObject } from '../runtime-object.ts';
+import type { JsonRpcId } from './mcp-request.ts';
+
+/** How answers look where no object says so. */
+const DEFAULT_RESPONSE: ResponseConfig = {
+  dialect: 'Auto',
+  headers: [],
+  resetFormat: 'Delta',
+  mcp: { form: 'ToolResult', code: 429 },
+};
+
+/** One request on its way; what is learned of it is noted here. */
+export class Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly requestId: string;
+  wire: Pick<WireRequest, 'path' | 'headers' | 'tool'> = { path: '', headers: {} };
+  isJsonRpc = false;
+  jsonRpcId: JsonRpcId | undefined;
+  mcpVersion: string | undefined;
+  /** The object that takes the request, once it is routed. */
+  object: RuntimeObject | undefined;
+
+  constructor(request: IncomingMessage, response: ServerResponse, requestId: string) {
+    this.request = request;
+    this.response = response;
+    this.requestId = requestId;
+  }
+
+  /** What the rendering of an answer needs to know. */
+  context(): RefusalContext {
+    const response = this.object?.config.response ?? DEFAULT_RESPONSE;
+    const isJsonRpc = this.isJsonRpc || this.object?.routing.kind === 'mcp';
+    return {
+      response,
+      shape: shapeOf(response.dialect, { ...this.wire, isJsonRpc }),
+      requestId: this.requestId,
+      ...(this.jsonRpcId === undefined ? {} : { jsonRpcId: this.jsonRpcId }),
+      ...(this.mcpVersion === undefined ? {} : { mcpProtocolVersion: this.mcpVersion }),
+    };
+  }
+
+  /** Answers with an error of the table. */
+  fail(code: ErrorName, message?: string, headers: Readonly<Record<string, string>> = {}): number {
+    const reply = renderError(code, this.context(), message);
+    return this.reply({ ...reply, headers: { ...reply.headers, ...headers } });
+  }
+
+  /** Answers; what is left of the request's body is read and dropped, so that the connection can go on. */
+  reply({ status, headers, body }: LocalReply): number {
+    if (this.response.headersSent || this.response.destroyed) return status;
+    this.request.resume();
+    const length = Buffer.byteLength(body);
+    this.response.writeHead(status, { ...headers, 'content-length': length });
+    this.response.end(this.request.method === 'HEAD' ? undefined : body);
+    return status;
+  }
+}

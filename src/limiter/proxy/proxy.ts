@@ -1,0 +1,260 @@
+// Limiter, proxy: the path of a request, in this order and no other: read -> route (once) -> identity -> limits and keys ->
+// reserve (one step) -> upstream -> settle. In: HTTP requests; out: answers of the upstream, or of the limiter.
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Target } from '../../contract/limiter-config.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { WeirError } from '../../lib/errors.ts';
+import { messageOf, type Logger } from '../../lib/log.ts';
+import type { InForce } from '../config-applier.ts';
+import type { Configured } from '../configured.ts';
+import type { Decider } from '../decide.ts';
+import type { Decision, RequestFacts, RouteMatch } from '../decision.ts';
+import { establishIdentity, factsOf } from '../identity.ts';
+import type { LimiterMetrics } from '../metrics.ts';
+import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
+import type { RuntimeObject } from '../runtime-object.ts';
+import { Exchange } from './exchange.ts';
+import type { Forwarder, Reservable } from './forwarder.ts';
+import { readHead, readIncoming, requestIdOf, type Incoming } from './incoming.ts';
+import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
+import { isMcpFault, readMcpRequest, type McpRequest } from './mcp-request.ts';
+import { isInferencePath, isModelRequired } from './model-request.ts';
+import { McpSessions } from './sessions.ts';
+
+/** What the proxy needs of its limiter. */
+export interface ProxyOptions {
+  readonly inForce: () => InForce;
+  readonly configured: Configured;
+  readonly decider: Decider;
+  readonly forwarder: Forwarder;
+  readonly metrics: LimiterMetrics;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly mode: 'sidecar' | 'shared';
+  /** Sidecar: the server of its own pod. */
+  readonly ownTarget: Target | undefined;
+  readonly unconfiguredPolicy: 'Pass' | 'Refuse';
+  readonly maxBodyBytes: number;
+  /** A number in [0, 1): chooses among weighted targets. */
+  readonly random: () => number;
+}
+
+/** A request that an object takes. */
+interface Routed {
+  readonly exchange: Exchange;
+  readonly incoming: Incoming;
+  readonly object: RuntimeObject;
+  readonly match: RouteMatch;
+}
+
+/** Paths where MCP clients learn how to authenticate: free, and open to callers without an identity. */
+const OAUTH_METADATA = /^\/\.well-known\/(oauth-|openid-configuration)/;
+
+export class Proxy {
+  readonly #options: ProxyOptions;
+  readonly #sessions = new McpSessions();
+
+  constructor(options: ProxyOptions) {
+    this.#options = options;
+  }
+
+  /** Serves one request; never throws. */
+  handle(request: IncomingMessage, response: ServerResponse): void {
+    const { metrics, logger } = this.#options;
+    metrics.requestStarted();
+    response.once('close', () => {
+      metrics.requestEnded();
+    });
+    const exchange = new Exchange(request, response, requestIdOf(request));
+    this.#serve(exchange).catch((error: unknown) => {
+      if (error instanceof WeirError) this.#fail(exchange, error);
+      else {
+        logger.error('request failed', { error: messageOf(error), requestId: exchange.requestId });
+        exchange.reply({ status: 500, headers: {}, body: '' });
+      }
+    });
+  }
+
+  async #serve(exchange: Exchange): Promise<void> {
+    const head = readHead(exchange.request);
+    exchange.wire = head.wire;
+    if (asksForUpgrade(exchange.request)) {
+      exchange.fail('upgrade_required', undefined, { upgrade: 'HTTP/1.1', connection: 'upgrade' });
+      return;
+    }
+    const incoming = await readIncoming(exchange.request, head, this.#options.maxBodyBytes);
+    exchange.wire = incoming.wire;
+    exchange.isJsonRpc = incoming.isJsonRpc;
+    await this.#options.configured.whenDecided();
+    await this.#route(exchange, incoming);
+  }
+
+  async #route(exchange: Exchange, incoming: Incoming): Promise<void> {
+    const inForce = this.#options.inForce();
+    const resolution = inForce.set.index.resolve(incoming.wire, this.#options.random);
+    if (resolution.kind === 'matched') {
+      exchange.object = resolution.object;
+      const routed: Routed = { exchange, incoming, object: resolution.object, match: resolution.match };
+      await (resolution.object.routing.kind === 'mcp' ? this.#serveMcp(routed) : this.#serveModel(routed));
+      return;
+    }
+    if (this.#options.configured.state === 'unconfigured' && !this.#passesUnconfigured()) {
+      exchange.fail('unconfigured', undefined, { 'retry-after': '1' });
+      return;
+    }
+    if (resolution.kind === 'unclaimed' && this.#options.ownTarget !== undefined) {
+      await this.#forwardUnclaimed(exchange, incoming, this.#options.ownTarget, inForce);
+      return;
+    }
+    this.#options.metrics.unrouted('not_found');
+    if (resolution.kind === 'notFound') exchange.object = resolution.object;
+    exchange.fail(resolution.kind === 'notFound' ? resolution.code : 'not_found');
+  }
+
+  #passesUnconfigured(): boolean {
+    const passes = this.#options.unconfiguredPolicy === 'Pass' && this.#options.ownTarget !== undefined;
+    this.#options.metrics.unrouted(passes ? 'unconfigured_passed' : 'unconfigured_refused');
+    return passes;
+  }
+
+  /** What no route claims goes to the sidecar's own pod uncounted, unless it hides which model it wants. */
+  async #forwardUnclaimed(exchange: Exchange, incoming: Incoming, target: Target, inForce: InForce): Promise<void> {
+    if (inForce.set.size > 0) rejectHiddenModel(incoming);
+    this.#options.metrics.unrouted('forwarded');
+    const match: RouteMatch = { target, ruleName: '', upstreamPath: incoming.wire.path };
+    await this.#options.forwarder.forward({ exchange, incoming, match, strip: [], inForce, ownHeaders: {} });
+  }
+
+  async #serveModel(routed: Routed): Promise<void> {
+    const { incoming, exchange } = routed;
+    if (incoming.json.kind === 'ambiguous') throw new WeirError('invalid_request', incoming.json.problem);
+    const identified = this.#identify(routed);
+    if (identified === undefined) return;
+    const decision = await this.#decide(routed, [identified.facts]);
+    if (decision.kind === 'allowed') await this.#forward(routed, identified.strip, decision);
+    else this.#count(routed, exchange.reply(renderRefusal(decision, exchange.context(), this.#now())));
+  }
+
+  async #serveMcp(routed: Routed): Promise<void> {
+    const { exchange, incoming, object } = routed;
+    const { headers, session } = incoming.wire;
+    const sessionVersion = this.#sessions.versionOf(object.resourceName, session);
+    exchange.mcpVersion = headers['mcp-protocol-version'] ?? sessionVersion;
+    const mcp = readMcpRequest(incoming.json, headers, sessionVersion);
+    if (isMcpFault(mcp)) {
+      this.#count(routed, exchange.reply(faultReply(mcp, exchange.requestId)));
+      return;
+    }
+    exchange.jsonRpcId = mcp.isBatch ? undefined : mcp.messages[0]?.id;
+    const isMetadata = mcp.calls.length === 0 && OAUTH_METADATA.test(routed.match.upstreamPath);
+    const identified = this.#identify(routed, isMetadata);
+    if (identified === undefined) return;
+    const decision = await this.#decideCalls(routed, mcp, identified.facts);
+    if (decision !== undefined && decision.kind !== 'allowed') {
+      this.#count(routed, exchange.reply(mcpRefusalReply(decision, mcp, exchange.context(), this.#now())));
+      return;
+    }
+    await this.#forward(routed, identified.strip, decision, this.#sessionWatch(object, mcp));
+  }
+
+  /** Counts tools/call alone; undefined: there is none in the body, so nothing is asked. */
+  async #decideCalls(routed: Routed, mcp: McpRequest, facts: RequestFacts): Promise<Decision | undefined> {
+    if (mcp.calls.length === 0) return undefined;
+    return this.#decide(
+      routed,
+      mcp.calls.map(({ name }) => ({ ...facts, tool: name })),
+    );
+  }
+
+  #sessionWatch(object: RuntimeObject, mcp: McpRequest): ((session: string) => void) | undefined {
+    const version = mcp.messages.find(({ protocolVersion }) => protocolVersion !== undefined)?.protocolVersion;
+    if (version === undefined) return undefined;
+    return (session) => {
+      this.#sessions.opened(object.resourceName, session, version);
+    };
+  }
+
+  /** Who calls; undefined when the answer was 401. `isOpen`: nobody needs to be somebody here. */
+  #identify(
+    routed: Routed,
+    isOpen = false,
+  ): { readonly facts: RequestFacts; readonly strip: readonly string[] } | undefined {
+    const { exchange, incoming, object, match } = routed;
+    const result = establishIdentity(object, incoming.wire);
+    if (result.kind === 'unauthenticated' && !isOpen) {
+      this.#count(routed, exchange.fail('unauthenticated'));
+      return undefined;
+    }
+    const strip = result.kind === 'identified' ? result.strip : (object.identity?.headerNames ?? []);
+    const caller = { kind: 'identified', identity: result.identity, strip } as const;
+    return { facts: factsOf(incoming.wire, match, caller), strip };
+  }
+
+  async #decide({ object }: Routed, facts: readonly RequestFacts[]): Promise<Decision & { id?: string }> {
+    const { decider, clock, metrics } = this.#options;
+    const id = randomUUID();
+    const start = clock.monotonicMs();
+    const decision = await decider.decideAll(object, facts, { id, mode: 'reserve' });
+    metrics.decided(object.resourceName, decision, (clock.monotonicMs() - start) / 1000);
+    return { ...decision, id };
+  }
+
+  async #forward(
+    routed: Routed,
+    strip: readonly string[],
+    decision: (Extract<Decision, { kind: 'allowed' }> & { id?: string }) | undefined,
+    onSession?: (session: string) => void,
+  ): Promise<void> {
+    const { exchange, object } = routed;
+    const { decider } = this.#options;
+    const id = decision?.id;
+    const reservation: Reservable | undefined =
+      id === undefined ? undefined : { settle: (actual) => decider.settle(id, actual) };
+    const status = await this.#options.forwarder.forward({
+      exchange,
+      incoming: routed.incoming,
+      match: routed.match,
+      namespace: object.config.namespace,
+      strip,
+      inForce: this.#options.inForce(),
+      ownHeaders: decision === undefined ? {} : allowedHeaders(decision, exchange.context(), this.#now()),
+      ...(reservation === undefined ? {} : { reservation }),
+      ...(onSession === undefined ? {} : { onSession }),
+    });
+    if (status !== undefined) this.#options.metrics.answered(object.resourceName, status, 'upstream');
+  }
+
+  #fail(exchange: Exchange, error: WeirError): void {
+    const status = exchange.fail(error.code, error.message);
+    if (exchange.object === undefined) this.#options.metrics.unrouted('invalid');
+    else this.#options.metrics.answered(exchange.object.resourceName, status, 'limiter');
+  }
+
+  #count({ object }: Routed, status: number): void {
+    this.#options.metrics.answered(object.resourceName, status, 'limiter');
+  }
+
+  #now(): number {
+    return this.#options.clock.nowMicros();
+  }
+}
+
+/** Refuses a body that could name a model to the upstream and does not to the limiter. */
+function rejectHiddenModel({ wire, json }: Incoming): void {
+  if (json.kind === 'ambiguous') throw new WeirError('invalid_request', json.problem);
+  if (wire.model !== undefined || wire.method === 'GET' || wire.method === 'HEAD' || wire.method === 'OPTIONS') return;
+  if (json.kind === 'other' && isInferencePath(wire.path)) {
+    throw new WeirError('invalid_request', 'the body is neither JSON nor a form that names its model');
+  }
+  if (json.kind === 'json' && isModelRequired(wire.path)) {
+    throw new WeirError('invalid_request', 'the body names no model: set "model"');
+  }
+}
+
+/** Other protocols than HTTP/1.1 are not proxied; an offer of HTTP/2 is one that a server may pass over. */
+function asksForUpgrade(request: IncomingMessage): boolean {
+  const { upgrade, connection } = request.headers;
+  if (upgrade === undefined || !/(^|,)\s*upgrade\s*(,|$)/i.test(connection ?? '')) return false;
+  return !upgrade.split(',').every((protocol) => protocol.trim().toLowerCase() === 'h2c');
+}
