@@ -14,12 +14,14 @@ export const TOKEN_AUDIENCE = 'weir.dev';
 export const WILDCARD = '*';
 /** `system_version_info` of a response that is continued by the next: only after the last one the snapshot is whole. */
 export const PARTIAL_RESPONSE = 'partial';
-/** Most bytes of one message from a limiter: room for the versions of 40,000 resources. */
-export const MAX_REQUEST_BYTES = 4 * 1024 * 1024;
+/** Most bytes of one message from a limiter: room for the versions of 40,000 resources, or for thousands of rejections. */
+export const MAX_REQUEST_BYTES = 8 * 1024 * 1024;
 /** Most bytes of one message from the operator: one resource is never split, and no Kubernetes object compiles to more. */
 export const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
 /** Longest text that a rejection may carry, in characters; longer ones are cut. */
 export const MAX_REJECTION_TEXT = 1000;
+/** Longest text of all rejections of one NACK together, in characters. */
+const MAX_NACK_TEXT = 1_000_000;
 
 /** google.protobuf.Value, as far as a limiter's description of itself uses it. */
 interface WireValue {
@@ -195,10 +197,11 @@ export function isGoodbye(request: DeltaDiscoveryRequest): boolean {
   return request.resource_names_unsubscribe?.includes(WILDCARD) ?? false;
 }
 
-/** The text of a NACK's error_detail: a JSON list of what was not taken. */
+/** The text of a NACK's error_detail: a JSON list of what was not taken. The more there are, the shorter their messages. */
 export function formatRejections(rejections: readonly Rejection[]): string {
+  const most = Math.min(MAX_REJECTION_TEXT, Math.floor(MAX_NACK_TEXT / rejections.length));
   return JSON.stringify(
-    rejections.map(({ name, version, message }) => ({ name, version, message: message.slice(0, MAX_REJECTION_TEXT) })),
+    rejections.map(({ name, version, message }) => ({ name, version, message: message.slice(0, most) })),
   );
 }
 

@@ -8,6 +8,8 @@ import type { SnapshotStore } from './snapshot-store.ts';
 export interface FleetSettings {
   /** CIDRs, host names and `*.example.com` that shared limiters may dial. */
   readonly egressAllow: readonly string[];
+  /** `cluster.local` when absent. */
+  readonly clusterDomain?: string;
   /** Limiters come and go in groups: one resource per this many ms. */
   readonly debounceMs?: number;
 }
@@ -17,12 +19,13 @@ export interface FleetSettings {
  * @returns a function that ends it.
  */
 export function publishFleet(store: SnapshotStore, acks: AckTable, settings: FleetSettings): () => void {
-  const { egressAllow, debounceMs = 1_000 } = settings;
+  const { egressAllow, clusterDomain, debounceMs = 1_000 } = settings;
+  const constant = { kind: 'Fleet', egressAllow, ...(clusterDomain === undefined ? {} : { clusterDomain }) } as const;
   let timer: NodeJS.Timeout | undefined;
   const publish = (): void => {
     timer = undefined;
     const knownLimiters = Math.max(1, acks.count().known);
-    store.set(toVersioned(FLEET_RESOURCE_NAME, { kind: 'Fleet', knownLimiters, egressAllow }), 'everyone');
+    store.set(toVersioned(FLEET_RESOURCE_NAME, { ...constant, knownLimiters }), 'everyone');
   };
   publish();
   const unsubscribe = acks.subscribeFleet(() => {

@@ -1,5 +1,6 @@
 // Operator, push: one stream to one limiter, without the wire. In: changed names, ACKs and NACKs; out: at most one response in
 // flight, built from the newest state when the former one was answered, and rows of the ack table.
+import { FLEET_RESOURCE_NAME } from '../contract/limiter-config.ts';
 import {
   LIMITER_CONFIG_TYPE_URL,
   MAX_REJECTION_TEXT,
@@ -32,6 +33,11 @@ export interface PushSessionParts {
   readonly maxResponseBytes: number;
   readonly observer?: PushObserver;
   readonly clock?: Clock;
+  /**
+   * true: this operator does not know all limiters yet. Whoever knows the size of the fleet from before keeps that: a small
+   * number would let each limiter admit too much while the store is gone.
+   */
+  readonly isFleetIncomplete?: () => boolean;
 }
 
 interface Flight {
@@ -51,6 +57,8 @@ export class PushSession {
   #view: LimiterView;
   /** What the limiter has in force. */
   readonly #held: Map<string, string>;
+  /** The version of the fleet that it knew before it connected. */
+  readonly #broughtFleet: string | undefined;
   /** What it refused on this stream: never sent again on it. */
   readonly #refused = new Map<string, string>();
   readonly #pending: Set<string>;
@@ -62,6 +70,7 @@ export class PushSession {
   constructor(view: LimiterView, held: ReadonlyMap<string, string>, parts: PushSessionParts) {
     this.#view = view;
     this.#held = new Map(held);
+    this.#broughtFleet = held.get(FLEET_RESOURCE_NAME);
     this.#parts = parts;
     this.#clock = parts.clock ?? systemClock;
     this.#startedAtMs = this.#clock.monotonicMs();
@@ -122,14 +131,19 @@ export class PushSession {
 
   #changeOf(name: string): Change | undefined {
     const stored = this.#parts.store.get(name);
-    if (stored !== undefined && this.#parts.store.isSeenBy(this.#view, name)) {
-      const { version } = stored.resource;
-      if (this.#held.get(name) === version && !this.#isInFlight(name)) return undefined;
-      if (this.#refused.get(name) === version) return undefined;
-      return { kind: 'set', wire: stored.wire, bytes: stored.wireBytes };
+    if (stored === undefined || !this.#parts.store.isSeenBy(this.#view, name)) {
+      const mayHaveIt = this.#held.has(name) || this.#refused.has(name) || this.#isInFlight(name);
+      return mayHaveIt ? { kind: 'remove' } : undefined;
     }
-    const mayHaveIt = this.#held.has(name) || this.#refused.has(name) || this.#isInFlight(name);
-    return mayHaveIt ? { kind: 'remove' } : undefined;
+    const { version } = stored.resource;
+    if (this.#held.get(name) === version && !this.#isInFlight(name)) return undefined;
+    if (this.#refused.get(name) === version || this.#keepsFleet(name)) return undefined;
+    return { kind: 'set', wire: stored.wire, bytes: stored.wireBytes };
+  }
+
+  #keepsFleet(name: string): boolean {
+    if (name !== FLEET_RESOURCE_NAME || this.#broughtFleet === undefined) return false;
+    return this.#held.get(name) === this.#broughtFleet && this.#parts.isFleetIncomplete?.() === true;
   }
 
   #isInFlight(name: string): boolean {

@@ -12,4 +12,37 @@ export interface Fault {
   readonly caughtBy: string;
 }
 
-export const FAULTS: readonly Fault[] = [];
+export const FAULTS: readonly Fault[] = [
+  {
+    name: 'ack-assumed',
+    file: 'src/controller/push-session.ts',
+    find: 'this.#parts.acks.sent(name, version);',
+    replace: 'this.#parts.acks.acked(name, version);',
+    tests: ['test/controller/push-session.unit.test.ts'],
+    caughtBy: 'trap 40: a config counts as in force when it was acknowledged, not when it was sent',
+  },
+  {
+    name: 'nack-only-logged',
+    file: 'src/controller/push-session.ts',
+    find: 'acks.rejected(name, version, refusal);',
+    replace: 'acks.acked(name, version);',
+    tests: ['test/controller/push-session.unit.test.ts'],
+    caughtBy: 'trap 41: a NACK rejects what it names',
+  },
+  {
+    name: 'last-good-dropped',
+    file: 'src/limiter/held-configs.ts',
+    find: 'if (!outcome.accepted)',
+    replace: 'if (!outcome.accepted) this.#held.delete(outcome.name);\n      if (!outcome.accepted)',
+    tests: ['test/limiter/config-client.unit.test.ts'],
+    caughtBy: 'the rest of the response is in force, the last good version too',
+  },
+  {
+    name: 'snapshot-resent-whole',
+    file: 'src/controller/push-session.ts',
+    find: 'if (this.#held.get(name) === version && !this.#isInFlight(name)) return undefined;',
+    replace: '',
+    tests: ['test/controller/push-session.unit.test.ts'],
+    caughtBy: 'the first response has only what differs',
+  },
+];
