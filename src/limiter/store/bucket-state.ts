@@ -1,7 +1,7 @@
 // Limiter, store arithmetic: how one bucket changes with time and charges. Input: its stored state, its rule and the time;
 // output: what is used now, when an amount fits, and the next state. Pure; the Lua twins are lua/include/{bucket,window}.lua.
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
-import { greatestCommonDivisor, MAX_WHOLE, multiplyDivide } from './exact.ts';
+import { greatestCommonDivisor, MAX_WHOLE, multiplyDivide, type Quotient } from './exact.ts';
 
 /** Largest debt that is remembered: beyond it a further charge is lost (4.5e15 units). */
 export const MAX_USED = 2 ** 52;
@@ -49,7 +49,8 @@ export interface BucketView {
   readonly at: number;
   /** How much `at` is ahead of the clock, µs. */
   readonly skew: number;
-  readonly window?: WindowSpan;
+  /** Absent for a token bucket. */
+  readonly window: WindowSpan | undefined;
 }
 
 const compiled = new WeakMap<BucketRule | WindowRule, CompiledRule>();
@@ -84,22 +85,26 @@ export function viewBucket(
   const changed = stored === undefined || stored.at > now + MAX_SKEW_MICROS ? now : stored.at;
   const debt = stored !== undefined && stored.shadow && !shadow ? withoutDebt(stored, rule.capacity) : stored;
   const at = Math.max(now, changed);
-  if (rule.kind === 'bucket') return { ...refilled(debt, rule, at - changed), at, skew: at - now };
+  if (rule.kind === 'bucket') {
+    const { whole, rest } = debt === undefined ? EMPTY : usedAfter(debt, rule, at - changed);
+    return { used: whole, carry: rest, period: rule.period, at, skew: at - now, window: undefined };
+  }
   const window = findWindow(rule.rule, at);
   const used = debt !== undefined && changed >= window.start ? debt.used : 0;
   return { used, carry: 0, period: 1, at, skew: at - now, window };
 }
 
-function refilled(
-  stored: StoredBucket | undefined,
+const EMPTY: Quotient = { whole: 0, rest: 0 };
+
+/** Units still used after `elapsed` µs of refill, and the carry. */
+function usedAfter(
+  stored: StoredBucket,
   { units, period }: Extract<CompiledRule, { kind: 'bucket' }>,
   elapsed: number,
-): Pick<BucketView, 'used' | 'carry' | 'period'> {
-  if (stored === undefined) return { used: 0, carry: 0, period };
+): Quotient {
   const carry = stored.period === period ? stored.carry : multiplyDivide(stored.carry, period, 0, stored.period).whole;
   const refill = multiplyDivide(elapsed, units, carry, period);
-  if (refill.whole >= stored.used) return { used: 0, carry: 0, period };
-  return { used: stored.used - refill.whole, carry: refill.rest, period };
+  return refill.whole >= stored.used ? EMPTY : { whole: stored.used - refill.whole, rest: refill.rest };
 }
 
 /** Counted from the last charge, so that a refused caller's wait runs although a refusal writes nothing. */

@@ -63,7 +63,7 @@ export class KeyBound {
 
   /** Live keys of an object, for its gauge. */
   size(scope: string): number {
-    return this.#count(this.#scopes.get(scope) ?? new Map());
+    return this.#count(this.#scopes.get(scope) ?? new Map<number, Generations>());
   }
 
   /** The object is gone. */
