@@ -1,8 +1,9 @@
 // CRD: reads manifests from text; in: YAML or JSON, out: for each document its value, its lines and what cannot be read.
 import { LineCounter, isCollection, isMap, isNode, isScalar, parseAllDocuments } from 'yaml';
-import type { Document, Pair, Tags } from 'yaml';
+import type { Document, Pair } from 'yaml';
 import type { Finding, Segments } from './finding.ts';
 import { formatPath } from './finding.ts';
+import { wordTags } from './yaml-words.ts';
 
 /** One document of a text. */
 export interface TextDocument {
@@ -24,7 +25,7 @@ export function readDocuments(text: string): TextDocument[] {
   const lines = new LineCounter();
   const documents = parseAllDocuments(text, {
     version: '1.1',
-    customTags: (tags) => tags.filter(isKnownWord),
+    customTags: wordTags,
     lineCounter: lines,
     prettyErrors: false,
     logLevel: 'silent',
@@ -32,14 +33,6 @@ export function readDocuments(text: string): TextDocument[] {
   });
   if (!Array.isArray(documents)) return [];
   return documents.filter((document) => !isEmpty(document)).map((document) => readDocument(document, lines));
-}
-
-/** Tags of YAML 1.1 that the API server's reader does not have for plain words. */
-const FOREIGN_TAGS = ['tag:yaml.org,2002:timestamp', 'tag:yaml.org,2002:binary', 'tag:yaml.org,2002:omap'];
-
-function isKnownWord(tag: Tags[number]): boolean {
-  if (typeof tag === 'string') return true;
-  return tag.format !== 'TIME' && !FOREIGN_TAGS.includes(tag.tag);
 }
 
 function isEmpty(document: Document.Parsed): boolean {
@@ -58,26 +51,36 @@ function readDocument(document: Document.Parsed, lines: LineCounter): TextDocume
   });
   const lineOf = (at: Segments) => lineAt(offsetOf(contents, at, document.range[0]));
   if (syntax.length > 0) return { line, value: undefined, findings: syntax, lineOf };
-  const findings = duplicateKeys(contents, [], lineAt);
-  return { line, value: document.toJS({ maxAliasCount: 100 }) as unknown, findings, lineOf };
+  try {
+    const findings = keyErrors(contents, [], lineAt);
+    return { line, value: document.toJS({ maxAliasCount: 100 }) as unknown, findings, lineOf };
+  } catch (error) {
+    // aliases that multiply, or nesting deeper than the stack
+    const message = error instanceof Error ? error.message : String(error);
+    return { line, value: undefined, findings: [{ stage: 'decode', path: '', type: 'Syntax', message, line }], lineOf };
+  }
 }
 
-function duplicateKeys(node: unknown, at: Segments, lineAt: (offset: number) => number): Finding[] {
+/** Keys that are there twice, and keys that are no names. */
+function keyErrors(node: unknown, at: Segments, lineAt: (offset: number) => number): Finding[] {
   if (!isCollection(node)) return [];
-  if (!isMap(node)) return node.items.flatMap((item, index) => duplicateKeys(item, [...at, index], lineAt));
-  const seen = new Set<string>();
-  return node.items.flatMap((pair) => {
-    const name = keyOf(pair);
-    const here = [...at, name];
-    const again = seen.has(name);
-    seen.add(name);
-    return [...(again ? [duplicateKey(pair, here, lineAt)] : []), ...duplicateKeys(pair.value, here, lineAt)];
+  if (!isMap(node)) return node.items.flatMap((item, index) => keyErrors(item, [...at, index], lineAt));
+  const seen = new Set<unknown>();
+  return node.items.flatMap((pair): Finding[] => {
+    const line = lineAt(startOf(pair.key) ?? 0);
+    const value = isScalar(pair.key) ? pair.key.value : pair.key;
+    if (value === null || typeof value === 'object') {
+      return [{ stage: 'decode', path: formatPath(at), type: 'Syntax', message: 'a key must be a text', line }];
+    }
+    const here = [...at, keyOf(pair)];
+    const again = seen.has(value);
+    seen.add(value);
+    return [...(again ? [duplicateKey(here, line)] : []), ...keyErrors(pair.value, here, lineAt)];
   });
 }
 
-function duplicateKey(pair: Pair, at: Segments, lineAt: (offset: number) => number): Finding {
+function duplicateKey(at: Segments, line: number): Finding {
   const message = `key ${JSON.stringify(at[at.length - 1])} already set in map`;
-  const line = lineAt(startOf(pair.key) ?? 0);
   return { stage: 'decode', path: formatPath(at), type: 'DuplicateField', message, line };
 }
 

@@ -113,7 +113,9 @@ function boundText(keyword: string, bound: number): string {
 }
 
 function wrongType(value: unknown, wanted: string): string {
-  return `Invalid value: ${show(value)}: must be of type ${wanted}, not ${typeName(value)}`;
+  const hint =
+    typeof value === 'boolean' && wanted === 'string' ? ' (YAML reads yes, no, on and off so: quote them)' : '';
+  return `Invalid value: ${show(value)}: must be of type ${wanted}, not ${typeName(value)}${hint}`;
 }
 
 function typeName(value: unknown): string {
@@ -135,10 +137,14 @@ function walk(value: unknown, schema: SchemaData, at: Segments): Located[] {
       return known === undefined ? [] : walk(member, known, [...at, name]);
     });
   }
-  if (schema.type === 'integer' && Number.isInteger(value) && Math.abs(value as number) >= INT64_LIMIT) {
+  if (schema.type === 'integer' && Number.isInteger(value) && !fitsInt64(value as number)) {
     return [{ stage: 'schema', at, type: 'TypeInvalid', message: wrongType(value, 'integer') }];
   }
   return [];
+}
+
+function fitsInt64(value: number): boolean {
+  return value >= -INT64_LIMIT && value < INT64_LIMIT;
 }
 
 function duplicates(list: readonly unknown[], schema: SchemaData, at: Segments): Located[] {

@@ -29,6 +29,8 @@ export interface Verdict {
   readonly findings: readonly Finding[];
   /** The object with defaults, without unknown fields and status, when it has no finding. `namespace` may be missing. */
   readonly object?: WeirObject;
+  /** The same as soon as nothing but CEL rules is broken: fit for checks that want its types. */
+  readonly shaped?: WeirObject;
   /** Line of a path like `spec.rateLimiting.limits[0].name`, for findings that others make later. */
   lineOf(path: string): number | undefined;
 }
@@ -44,28 +46,29 @@ export function validateManifest(manifest: unknown): Finding[] {
 /** The verdict on every document of a text. Empty documents are left out. */
 export function judgeText(text: string): Verdict[] {
   return readDocuments(text).map((document) => {
-    const { kind, found, stored } = judge(document.value, document.findings.length > 0);
+    const { kind, found, shaped } = judge(document.value, document.findings.length > 0);
     const lined = found.map((one) => toFinding(one, document.lineOf(one.at)));
     const findings = [...document.findings, ...(document.value === undefined ? [] : lined)];
-    return verdict(document.value, kind, findings, stored, document);
+    return verdict(document.value, kind, findings, shaped, document);
   });
 }
 
 /** The verdict on an object that was read already. */
 export function judgeObject(value: unknown): Verdict {
-  const { kind, found, stored } = judge(value, false);
+  const { kind, found, shaped } = judge(value, false);
   return verdict(
     value,
     kind,
     found.map((one) => toFinding(one)),
-    stored,
+    shaped,
   );
 }
 
 interface Judgement {
   readonly kind: Kind | 'foreign' | undefined;
   readonly found: readonly Located[];
-  readonly stored?: WeirObject;
+  /** Set when nothing but CEL rules is broken. */
+  readonly shaped?: WeirObject;
 }
 
 function judge(value: unknown, isBroken: boolean): Judgement {
@@ -99,10 +102,10 @@ function judgeKind(value: Record<string, unknown>, kind: Kind, isBroken: boolean
     ...schema,
     ...celErrors(stored, rootSchema(kind), schema.length > 0 ? 'ignore' : 'report'),
   ];
-  if (isBroken || found.length > 0) return { kind, found };
+  if (isBroken || found.some(({ stage }) => stage !== 'cel')) return { kind, found };
   const { spec } = stored as Pick<WeirObject, 'spec'>;
   const metadata = withoutNulls(value['metadata'] as Record<string, unknown>);
-  return { kind, found, stored: { apiVersion: API_VERSION, kind: kind.kind, metadata, spec } as unknown as WeirObject };
+  return { kind, found, shaped: { apiVersion: API_VERSION, kind: kind.kind, metadata, spec } as unknown as WeirObject };
 }
 
 function decodeErrors(value: Record<string, unknown>, kind: Kind): Located[] {
@@ -140,7 +143,7 @@ function verdict(
   value: unknown,
   kind: Judgement['kind'],
   findings: readonly Finding[],
-  stored: WeirObject | undefined,
+  shaped: WeirObject | undefined,
   document?: TextDocument,
 ): Verdict {
   const root = isRecord(value) ? value : {};
@@ -155,7 +158,8 @@ function verdict(
     name: text(metadata['name']),
     foreign: kind === 'foreign',
     findings,
-    ...(stored === undefined ? {} : { object: stored }),
+    ...(shaped === undefined ? {} : { shaped }),
+    ...(shaped === undefined || findings.length > 0 ? {} : { object: shaped }),
     lineOf: (path) => document?.lineOf(parsePath(path)),
   };
 }
