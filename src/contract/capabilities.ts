@@ -73,6 +73,8 @@ export const CAPABILITIES: readonly Capability[] = [
     ['measure.output-tokens', `${LIMITS}.measure`, 'OutputTokens'],
     ['measure.total-tokens', `${LIMITS}.measure`, 'TotalTokens'],
     ['measure.cost', `${LIMITS}.measure`, 'Cost'],
+    ['measure.cost', `${LIMITS}.bucket.maxCost`],
+    ['measure.cost', `${LIMITS}.window.maxCost`],
     ['measure.concurrency', `${LIMITS}.measure`, 'Concurrency'],
     ['limit.concurrency', `${LIMITS}.concurrency`],
     ['limit.cached-input-weight', `${LIMITS}.cachedInputWeight`],

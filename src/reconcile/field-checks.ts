@@ -67,8 +67,7 @@ export const checkAddress: FieldCheck = (text) => {
 /** A path with no escape that is malformed, and nothing that servers read differently. */
 export const checkPath: FieldCheck = (text) => {
   if (/%(?![0-9a-fA-F]{2})/.test(text)) return `${quote(text)} is not a path: write % as %25`;
-  const isOdd = [...text].some((character) => character < ' ' || character === '\u007f' || character === '\\');
-  const isPlain = !isOdd && !/%(?:[01][0-9a-f]|7f|5c)/i.test(text);
+  const isPlain = !/[\p{Cc}\\]|%(?:[01][0-9a-f]|7f|5c)/iu.test(text);
   return isPlain ? undefined : `${quote(text)} can never match: control characters and backslashes are not served`;
 };
 
