@@ -4,23 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf, type Logger } from '../lib/log.ts';
 import { hasStatus, type Kube } from './kube.ts';
 import { objectKey, type KubeObject, type ResourceType } from './kube-types.ts';
-import { DONE, WorkQueue } from './work-queue.ts';
-
-/** What happened to a key since the handler last succeeded for it. Either side is undefined when there was no object. */
-export interface Change<T> {
-  readonly key: string;
-  readonly before: T | undefined;
-  readonly after: T | undefined;
-}
-
-export type ChangeHandler<T> = (change: Change<T>) => void;
-
-/** The read side of an informer: what reconcile and its neighbours are given. */
-export interface ObjectStore<T> {
-  readonly hasSynced: boolean;
-  get(key: string): T | undefined;
-  values(): IterableIterator<T>;
-}
+import { ObjectFeed, type ChangeHandler, type Feed } from './object-feed.ts';
 
 export interface InformerSettings<T extends KubeObject> {
   readonly kube: Pick<Kube, 'list' | 'watch'>;
@@ -50,7 +34,6 @@ export interface InformerTiming {
 export interface InformerStats {
   lists: number;
   failures: number;
-  handlerErrors: number;
 }
 
 const TIMING: InformerTiming = {
@@ -69,15 +52,11 @@ const SHORTEST_WATCH_MS = 1000;
  * What the client library's own informer lacks: it restarts after every error with back-off and jitter, lists again on 410,
  * says `hasSynced` only after a first complete list, pages, and keeps the changes whose handler threw until it succeeds.
  */
-export class Informer<T extends KubeObject> implements ObjectStore<T> {
-  readonly stats: InformerStats = { lists: 0, failures: 0, handlerErrors: 0 };
+export class Informer<T extends KubeObject> implements Feed<T> {
+  readonly stats: InformerStats = { lists: 0, failures: 0 };
   readonly #settings: InformerSettings<T>;
   readonly #timing: InformerTiming;
-  readonly #objects = new Map<string, T>();
-  readonly #handlers: ChangeHandler<T>[] = [];
-  /** By key, the handlers that failed and the state that they saw last. */
-  readonly #undelivered = new Map<string, Map<ChangeHandler<T>, T | undefined>>();
-  readonly #redelivery: WorkQueue;
+  readonly #feed: ObjectFeed<T>;
   readonly #stopping = new AbortController();
   readonly #synced = Promise.withResolvers<undefined>();
   /** Scopes (namespaces, or the whole cluster) whose first list is still to come. */
@@ -88,31 +67,33 @@ export class Informer<T extends KubeObject> implements ObjectStore<T> {
     this.#settings = settings;
     this.#timing = { ...TIMING, ...settings.timing };
     this.#unsynced = new Set(settings.namespaces.length === 0 ? [''] : settings.namespaces);
-    this.#redelivery = new WorkQueue({
-      name: `redelivery of ${settings.type.plural}`,
-      workers: 1,
-      log: settings.log,
-      work: (key) => {
-        this.#redeliver(key);
-        return DONE;
-      },
-    });
+    const { baseBackoffMs: retryMs } = this.#timing;
+    this.#feed = new ObjectFeed({ name: settings.type.plural, log: settings.log, retryMs });
   }
 
   get hasSynced(): boolean {
     return this.#unsynced.size === 0;
   }
 
+  get handlerErrors(): number {
+    return this.#feed.handlerErrors;
+  }
+
   get size(): number {
-    return this.#objects.size;
+    return this.#feed.size;
   }
 
   get(key: string): T | undefined {
-    return this.#objects.get(key);
+    return this.#feed.get(key);
   }
 
   values(): IterableIterator<T> {
-    return this.#objects.values();
+    return this.#feed.values();
+  }
+
+  /** Takes over what was read meanwhile, as if the watch had brought it. */
+  accept(object: T): void {
+    if (!this.#isOutdated(object)) this.#feed.set(objectKey(object), this.#settings.trim(object));
   }
 
   /**
@@ -120,18 +101,16 @@ export class Informer<T extends KubeObject> implements ObjectStore<T> {
    * the watch will bring for it is no change.
    */
   observe(object: T): void {
-    const key = objectKey(object);
-    const before = this.#objects.get(key);
-    if (before !== undefined && !isOlder(object, before)) this.#objects.set(key, this.#settings.trim(object));
+    const held = this.#feed.get(objectKey(object));
+    if (held !== undefined && !isOlder(object, held)) this.#feed.replaceSilently(this.#settings.trim(object));
   }
 
   /** To be called before `start`. A handler that throws is called again, with back-off, with the then current state. */
   onChange(handler: ChangeHandler<T>): void {
-    this.#handlers.push(handler);
+    this.#feed.onChange(handler);
   }
 
   start(): void {
-    this.#redelivery.start();
     this.#running = Promise.all([...this.#unsynced].map((scope) => this.#follow(scope)));
   }
 
@@ -142,7 +121,7 @@ export class Informer<T extends KubeObject> implements ObjectStore<T> {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await this.#redelivery.stop();
+    await this.#feed.stop();
     await this.#running;
   }
 
@@ -213,11 +192,11 @@ export class Informer<T extends KubeObject> implements ObjectStore<T> {
   }
 
   #replace(namespace: string | undefined, found: ReadonlyMap<string, T>): void {
-    for (const [key, object] of this.#objects) {
+    for (const object of [...this.#feed.values()]) {
       const inScope = namespace === undefined || object.metadata.namespace === namespace;
-      if (inScope && !found.has(key)) this.#store(key, undefined);
+      if (inScope && !found.has(objectKey(object))) this.#feed.set(objectKey(object), undefined);
     }
-    for (const [key, object] of found) this.#store(key, object);
+    for (const [key, object] of found) this.#feed.set(key, object);
   }
 
   #markSynced(scope: string): void {
@@ -237,58 +216,16 @@ export class Informer<T extends KubeObject> implements ObjectStore<T> {
       signal: this.#stopping.signal,
     });
     for await (const { type: kind, object } of events) {
-      if (kind === 'DELETED') this.#store(objectKey(object), undefined);
-      else if (kind !== 'BOOKMARK' && !this.#isOutdated(object)) this.#store(objectKey(object), trim(object));
+      if (kind === 'DELETED') this.#feed.set(objectKey(object), undefined);
+      else if (kind !== 'BOOKMARK' && !this.#isOutdated(object)) this.#feed.set(objectKey(object), trim(object));
       cursor.advance(object.metadata.resourceVersion);
     }
   }
 
   /** An event that is behind what a write of our own returned. */
   #isOutdated(object: T): boolean {
-    const held = this.#objects.get(objectKey(object));
+    const held = this.#feed.get(objectKey(object));
     return held !== undefined && isOlder(object, held);
-  }
-
-  #store(key: string, after: T | undefined): void {
-    const before = this.#objects.get(key);
-    if (before === after || isSame(before, after)) return;
-    if (before !== undefined && after !== undefined && before.metadata.uid !== after.metadata.uid) {
-      this.#store(key, undefined);
-      this.#store(key, after);
-      return;
-    }
-    if (after === undefined) this.#objects.delete(key);
-    else this.#objects.set(key, after);
-    const delivered = this.#handlers.map((handler) => this.#deliver(handler, { key, before, after }));
-    if (delivered.includes(false)) this.#redelivery.addAfter(key, this.#timing.baseBackoffMs);
-  }
-
-  /** @returns false when the handler threw: it is then remembered with what it saw last. */
-  #deliver(handler: ChangeHandler<T>, change: Change<T>): boolean {
-    const { key, after } = change;
-    const failed = this.#undelivered.get(key);
-    const before = failed?.has(handler) === true ? failed.get(handler) : change.before;
-    try {
-      handler({ key, before, after });
-      failed?.delete(handler);
-      if (failed?.size === 0) this.#undelivered.delete(key);
-      return true;
-    } catch (error) {
-      this.stats.handlerErrors++;
-      const { log, type } = this.#settings;
-      log.error('handler failed, will be called again', { type: type.plural, key, error: messageOf(error) });
-      const handlers = failed ?? new Map<ChangeHandler<T>, T | undefined>();
-      this.#undelivered.set(key, handlers.set(handler, before));
-      return false;
-    }
-  }
-
-  /** Throws when a handler still fails, so that the queue waits longer each time. */
-  #redeliver(key: string): void {
-    for (const [handler, before] of [...(this.#undelivered.get(key) ?? [])]) {
-      this.#deliver(handler, { key, before, after: this.#objects.get(key) });
-    }
-    if (this.#undelivered.has(key)) throw new Error('a handler still fails');
   }
 }
 
@@ -311,12 +248,6 @@ class WatchCursor {
     this.version = version;
     this.#advanced = true;
   }
-}
-
-function isSame<T extends KubeObject>(a: T | undefined, b: T | undefined): boolean {
-  if (a === undefined || b === undefined) return false;
-  const version = a.metadata.resourceVersion;
-  return version !== undefined && version === b.metadata.resourceVersion && a.metadata.uid === b.metadata.uid;
 }
 
 /** Versions of one object are comparable numbers in every API server that stores in etcd; others are taken as newer. */

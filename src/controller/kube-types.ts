@@ -1,4 +1,5 @@
 // Controller: the parts of Kubernetes objects that the operator reads, and the resource types that it asks for.
+import type { ObjectKind } from '../contract/limiter-config.ts';
 
 /** Where a type of object lives in the API. */
 export interface ResourceType {
@@ -48,8 +49,10 @@ export interface KubeObject {
   readonly metadata: ObjectMeta;
 }
 
-/** A ModelRoute or an MCPServer as the API server stores it; `spec` has passed the schema and the CEL rules. */
-export interface WeirObject extends KubeObject {
+/** A ModelRoute or an MCPServer as the API server (or a file) gave it; `spec` is believed only after it was checked. */
+export interface StoredObject extends KubeObject {
+  readonly kind: ObjectKind;
+  readonly metadata: ObjectMeta & { readonly namespace: string };
   readonly spec?: unknown;
   readonly status?: unknown;
 }

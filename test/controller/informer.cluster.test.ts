@@ -1,9 +1,10 @@
 // The informer on a real API server: restarts, expired versions, dead connections and failing handlers lose nothing.
 import { afterEach, expect, test } from '@jest/globals';
 import { silentLogger } from '../../src/lib/log.ts';
-import { Informer, type Change, type InformerSettings } from '../../src/controller/informer.ts';
+import { Informer, type InformerSettings } from '../../src/controller/informer.ts';
 import { connectKube, KubeError, type Kube, type WatchOptions } from '../../src/controller/kube.ts';
 import type { KubeObject, ResourceType } from '../../src/controller/kube-types.ts';
+import type { Change } from '../../src/controller/object-feed.ts';
 import { describeOnControlPlane, type OwnTestCluster } from '../cluster/describe-cluster.ts';
 import { waitFor } from '../cluster/wait.ts';
 
@@ -199,7 +200,7 @@ describeOnControlPlane('informer', { flags: { 'watch-cache': 'false' } }, (clust
     informer.start();
     await informer.whenSynced();
     await kube.apply(CONFIG_MAPS, 'default', configMap('throws', 'a'));
-    await waitFor('two failed calls', () => (informer.stats.handlerErrors >= 2 ? true : undefined), SOON);
+    await waitFor('two failed calls', () => (informer.handlerErrors >= 2 ? true : undefined), SOON);
     await kube.apply(CONFIG_MAPS, 'default', configMap('throws', 'a', '2'));
     await waitFor('the change', () => (valueOf(informer, 'a') === '2' ? true : undefined), SOON);
     expect(changes).toHaveLength(2);

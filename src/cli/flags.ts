@@ -1,0 +1,70 @@
+// CLI: the values that flags of several commands take. Input: text from the command line or the environment. Output: checked
+// values; a text that cannot be meant is an InvalidArgumentError, which ends with exit code 2.
+import { InvalidArgumentError, Option } from 'commander';
+import { isIP } from 'node:net';
+
+export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
+
+/** A flag that can also be given by an environment variable; --help names both. */
+export function flag(flags: string, env: string, description: string): Option {
+  return new Option(flags, description).env(env);
+}
+
+/** For flags that take several values: repeated, or with commas between them. */
+export function listOf(check: (item: string) => string): (text: string, previous: readonly string[]) => string[] {
+  return (text, previous) => {
+    const items = text.split(',').map((item) => item.trim());
+    return [...previous, ...items.filter((item) => item !== '').map(check)];
+  };
+}
+
+/** `host:port`, `[v6]:port` or `:port` (then on `127.0.0.1`); port 0 = any free one. */
+export function parseListen(text: string): { host: string; port: number } {
+  const { host, port } = splitHostPort(text);
+  return { host: host === '' ? '127.0.0.1' : host, port };
+}
+
+/** `host:port` of something to dial. @returns the text as it was. */
+export function parseHostPort(text: string): string {
+  const { host, port } = splitHostPort(text);
+  if (host === '' || port === 0) throw new InvalidArgumentError('expected host:port, such as redis.cache:6379');
+  return text;
+}
+
+/** A CIDR, a host name or `*.example.com`. */
+export function parseEgress(text: string): string {
+  const [address = '', bits, ...rest] = text.split('/');
+  if (bits !== undefined) {
+    const most = isIP(address) === 4 ? 32 : 128;
+    if (isIP(address) !== 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= most && rest.length === 0) return text;
+  } else if (isIP(address) !== 0 || isHost(address.replace(/^\*\./, ''))) return text;
+  throw new InvalidArgumentError(`"${text}" is not a CIDR (10.0.0.0/8), a host name or *.example.com`);
+}
+
+/** A name or an address by which something is dialled. */
+export function parseHost(text: string): string {
+  if (isIP(text) === 0 && !isHost(text)) throw new InvalidArgumentError(`"${text}" is not a host name or an address`);
+  return text;
+}
+
+/** The name of a namespace. */
+export function parseNamespace(text: string): string {
+  if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text)) {
+    throw new InvalidArgumentError(`"${text}" is not the name of a namespace`);
+  }
+  return text;
+}
+
+function splitHostPort(text: string): { host: string; port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]/\s]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) throw new InvalidArgumentError('expected host:port, such as 127.0.0.1:18000');
+  return { host: match[1] ?? match[2] ?? '', port };
+}
+
+function isHost(text: string): boolean {
+  return (
+    text.length <= 253 &&
+    /^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*$/.test(text)
+  );
+}

@@ -1,0 +1,130 @@
+// CLI: `weir operator`. Input: flags, each also from the environment (WEIR_…). Output: a running operator that drains on
+// SIGTERM and SIGINT; exit code 2 for flags that cannot be meant.
+import { Command } from 'commander';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { TlsFolderError } from '../controller/certificates.ts';
+import { KubeconfigError } from '../controller/kube.ts';
+import { OperatorAborted, runOperator, type ListenAddress, type OperatorSettings } from '../controller/main.ts';
+import type { LogLevel } from '../lib/log.ts';
+import {
+  flag,
+  listOf,
+  LOG_LEVELS,
+  parseEgress,
+  parseHost,
+  parseHostPort,
+  parseListen,
+  parseNamespace,
+} from './flags.ts';
+
+interface OperatorFlags {
+  readonly kubeconfig?: string;
+  readonly context?: string;
+  readonly namespace: readonly string[];
+  readonly pushListen: ListenAddress;
+  readonly adminListen: ListenAddress;
+  readonly tlsDir: string;
+  readonly tlsSan: readonly string[];
+  readonly defaultRedis?: string;
+  readonly clusterDomain?: string;
+  readonly egressAllow: readonly string[];
+  readonly logLevel: LogLevel;
+}
+
+/** `weir operator`: resolves when the operator was told to stop and has drained. */
+export function operatorCommand(): Command {
+  const command = new Command('operator')
+    .description('Watch ModelRoutes and MCPServers, push limiter configs, write what is in force into their status.')
+    .addOption(flag('--kubeconfig <file>', 'WEIR_KUBECONFIG', 'default: $KUBECONFIG, ~/.kube/config, then in-cluster'))
+    .addOption(flag('--context <name>', 'WEIR_CONTEXT', 'context of the kubeconfig (default: the current one)'))
+    .addOption(
+      flag('--namespace <names>', 'WEIR_NAMESPACE', 'namespaces to watch, repeated or with commas (default: all)')
+        .default([], '')
+        .argParser(listOf(parseNamespace)),
+    )
+    .addOption(
+      flag('--push-listen <host:port>', 'WEIR_PUSH_LISTEN', 'where limiters fetch their configs (gRPC with TLS)')
+        .default({ host: '127.0.0.1', port: 18_000 }, '127.0.0.1:18000')
+        .argParser(parseListen),
+    )
+    .addOption(
+      flag('--admin-listen <host:port>', 'WEIR_ADMIN_LISTEN', 'where /livez, /readyz and /metrics are served')
+        .default({ host: '127.0.0.1', port: 18_001 }, '127.0.0.1:18001')
+        .argParser(parseListen),
+    )
+    .addOption(
+      flag(
+        '--tls-dir <folder>',
+        'WEIR_TLS_DIR',
+        'tls.crt, tls.key and ca.crt of the push port; made when it is empty',
+      ).default(join(homedir(), '.weir', 'tls'), '~/.weir/tls'),
+    );
+  return withPolicyFlags(command).action((flags: OperatorFlags) => run(command, flags));
+}
+
+function withPolicyFlags(command: Command): Command {
+  return command
+    .addOption(
+      flag('--tls-san <names>', 'WEIR_TLS_SAN', 'names and addresses by which limiters dial the push port')
+        .default([], '')
+        .argParser(listOf(parseHost)),
+    )
+    .addOption(
+      flag(
+        '--default-redis <host:port>',
+        'WEIR_DEFAULT_REDIS',
+        'Redis of objects that name none of their own',
+      ).argParser(parseHostPort),
+    )
+    .addOption(
+      flag(
+        '--cluster-domain <domain>',
+        'WEIR_CLUSTER_DOMAIN',
+        'such as cluster.local (default: Services end in .svc)',
+      ).argParser(parseHost),
+    )
+    .addOption(
+      flag(
+        '--egress-allow <targets>',
+        'WEIR_EGRESS_ALLOW',
+        'CIDRs, hosts and *.example.com that shared limiters may dial',
+      )
+        .default([], 'only Services of the object’s own namespace')
+        .argParser(listOf(parseEgress)),
+    )
+    .addOption(flag('--log-level <level>', 'WEIR_LOG_LEVEL', 'how much to log').choices(LOG_LEVELS).default('info'));
+}
+
+async function run(command: Command, flags: OperatorFlags): Promise<void> {
+  const told = new AbortController();
+  const stop = (): void => {
+    told.abort();
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, stop);
+  try {
+    const operator = await runOperator(settingsOf(flags), told.signal);
+    await whenAborted(told.signal);
+    await operator.stop();
+  } catch (error) {
+    if (error instanceof OperatorAborted) return;
+    if (error instanceof KubeconfigError || error instanceof TlsFolderError) command.error(`error: ${error.message}`);
+    throw error;
+  } finally {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.off(signal, stop);
+  }
+}
+
+function settingsOf(flags: OperatorFlags): OperatorSettings {
+  const { kubeconfig, context, namespace: namespaces, tlsSan: tlsNames, ...rest } = flags;
+  return { ...rest, tlsNames, source: { kind: 'cluster', kubeconfig, context, namespaces } };
+}
+
+function whenAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => {
+      resolve();
+    });
+  });
+}

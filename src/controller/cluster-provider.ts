@@ -1,0 +1,171 @@
+// Controller: a cluster as the source of objects. Input: the Kubernetes API. Output: informers of what the operator reads,
+// last good forms in ControllerRevisions, statuses and Events written, limiters authenticated by TokenReview.
+import type { Logger } from '../lib/log.ts';
+import type { ObjectStatus } from '../reconcile/types.ts';
+import { createTokenAuthenticator, type Authenticator } from './authenticator.ts';
+import { EventRecorder, type Occurrence } from './event-recorder.ts';
+import { Informer } from './informer.ts';
+import { hasStatus, type Kube } from './kube.ts';
+import {
+  RESOURCES,
+  type ControllerRevision,
+  type KubeObject,
+  type Pod,
+  type ResourceType,
+  type Service,
+  type StoredObject,
+} from './kube-types.ts';
+import { ClusterLastGood, LAST_GOOD_LABEL } from './last-good.ts';
+import type { Leadership } from './leadership.ts';
+import { trimService } from './object-references.ts';
+import { podView, trimPod } from './pod-index.ts';
+import type { Provider, StatusSink, WriteResult } from './provider.ts';
+import type { PodView } from './visibility.ts';
+
+export interface ClusterSettings {
+  readonly kube: Kube;
+  /** Empty = all. */
+  readonly namespaces: readonly string[];
+  readonly leadership: Leadership;
+  readonly log: Logger;
+}
+
+export class ClusterProvider implements Provider, StatusSink {
+  readonly modelRoutes: Informer<StoredObject>;
+  readonly mcpServers: Informer<StoredObject>;
+  readonly services: Informer<Service>;
+  readonly pods: Informer<Pod>;
+  readonly lastGood: ClusterLastGood;
+  readonly statusSink: StatusSink = this;
+  readonly authenticate: Authenticator;
+  readonly #settings: ClusterSettings;
+  readonly #revisions: Informer<ControllerRevision>;
+  readonly #events: EventRecorder;
+  #isLoaded = false;
+
+  constructor(settings: ClusterSettings) {
+    const { kube, log } = settings;
+    this.#settings = settings;
+    this.modelRoutes = this.#inform(RESOURCES.modelRoutes, (object) => trimObject('ModelRoute', object));
+    this.mcpServers = this.#inform(RESOURCES.mcpServers, (object) => trimObject('MCPServer', object));
+    this.services = this.#inform(RESOURCES.services, trimService);
+    this.pods = this.#inform(RESOURCES.pods, trimPod);
+    this.#revisions = this.#inform(RESOURCES.controllerRevisions, withoutManagedFields, LAST_GOOD_LABEL);
+    this.lastGood = new ClusterLastGood({ ...settings, revisions: this.#revisions });
+    this.#events = new EventRecorder(kube, log);
+    this.authenticate = createTokenAuthenticator({
+      reviewToken: (token, audiences) => kube.reviewToken(token, audiences),
+      reviewAccess: (question) => kube.reviewAccess(question),
+      findPod: (namespace, name) => this.#findPod(namespace, name),
+    });
+  }
+
+  start(): void {
+    for (const informer of Object.values(this.#informers())) informer.start();
+  }
+
+  async whenReady(): Promise<void> {
+    await Promise.all(Object.values(this.#informers()).map((informer) => informer.whenSynced()));
+    this.lastGood.load([...this.modelRoutes.values(), ...this.mcpServers.values()]);
+    this.#isLoaded = true;
+  }
+
+  isReady(): boolean {
+    return this.#isLoaded;
+  }
+
+  stats(): Record<string, { failures: number; handlerErrors: number; size: number }> {
+    const entries = Object.entries(this.#informers());
+    return Object.fromEntries(
+      entries.map(([name, { stats, size, handlerErrors }]) => [
+        name,
+        { failures: stats.failures, handlerErrors, size },
+      ]),
+    );
+  }
+
+  async stop(): Promise<void> {
+    await this.lastGood.stop();
+    await Promise.all(Object.values(this.#informers()).map((informer) => informer.stop()));
+  }
+
+  async write(object: StoredObject, status: ObjectStatus): Promise<WriteResult> {
+    const { kube } = this.#settings;
+    const informer = this.#informerOf(object);
+    const type = object.kind === 'ModelRoute' ? RESOURCES.modelRoutes : RESOURCES.mcpServers;
+    const { name, namespace, uid, resourceVersion } = object.metadata;
+    const metadata = Object.fromEntries(
+      Object.entries({ name, namespace, uid, resourceVersion }).filter(([, value]) => value !== undefined),
+    ) as unknown as StoredObject['metadata'];
+    const body: StoredObject = { apiVersion: 'weir.dev/v1alpha1', kind: object.kind, metadata, status };
+    try {
+      informer.observe(await kube.replaceStatus(type, body));
+      return 'written';
+    } catch (error) {
+      if (hasStatus(error, 404)) return 'gone';
+      if (!hasStatus(error, 409)) throw error;
+    }
+    try {
+      informer.accept(await kube.get<StoredObject>(type, namespace, name));
+      return 'outdated';
+    } catch (error) {
+      if (hasStatus(error, 404)) return 'gone';
+      throw error;
+    }
+  }
+
+  tell(object: StoredObject, condition: Occurrence): void {
+    this.#events.tell(object, condition);
+  }
+
+  #informerOf({ kind }: StoredObject): Informer<StoredObject> {
+    return kind === 'ModelRoute' ? this.modelRoutes : this.mcpServers;
+  }
+
+  #informers(): Record<
+    string,
+    Informer<StoredObject> | Informer<Service> | Informer<Pod> | Informer<ControllerRevision>
+  > {
+    return {
+      modelroutes: this.modelRoutes,
+      mcpservers: this.mcpServers,
+      services: this.services,
+      pods: this.pods,
+      controllerrevisions: this.#revisions,
+    };
+  }
+
+  #inform<T extends KubeObject>(type: ResourceType, trim: (object: T) => T, labelSelector?: string): Informer<T> {
+    const { kube, namespaces, log } = this.#settings;
+    return new Informer({
+      kube,
+      type,
+      namespaces,
+      trim,
+      log,
+      ...(labelSelector === undefined ? {} : { labelSelector }),
+    });
+  }
+
+  /** A pod that was made a moment ago may not have reached the informer yet. */
+  async #findPod(namespace: string, name: string): Promise<PodView | undefined> {
+    const known = this.pods.get(`${namespace}/${name}`);
+    if (known !== undefined) return podView(known);
+    try {
+      return podView(await this.#settings.kube.get<Pod>(RESOURCES.pods, namespace, name));
+    } catch (error) {
+      if (hasStatus(error, 404)) return undefined;
+      throw error;
+    }
+  }
+}
+
+/** Lists of custom resources name the kind in every item; answers of other servers may not. */
+function trimObject(kind: StoredObject['kind'], object: StoredObject): StoredObject {
+  return { ...withoutManagedFields(object), kind };
+}
+
+/** The part of the metadata that nobody reads and that is larger than all else. */
+function withoutManagedFields<T extends KubeObject>(object: T): T {
+  return { ...object, metadata: { ...object.metadata, managedFields: undefined } };
+}

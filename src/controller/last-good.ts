@@ -1,0 +1,165 @@
+// Controller: the last good form of each object, kept in the cluster. Input: forms that became good. Output: one
+// ControllerRevision per object, owned by it; read at the start, before the push port opens. No secret is in a form.
+import type { Logger } from '../lib/log.ts';
+import type { LastGood } from '../reconcile/types.ts';
+import type { Feed } from './object-feed.ts';
+import { hasStatus, type Kube } from './kube.ts';
+import { RESOURCES, type ControllerRevision, type OwnerReference, type StoredObject } from './kube-types.ts';
+import type { Leadership } from './leadership.ts';
+import type { LastGoodStore } from './provider.ts';
+import { ReverseIndex } from './reverse-index.ts';
+import { DONE, WorkQueue, type WorkOutcome } from './work-queue.ts';
+
+/** The label that the operator's ControllerRevisions carry; its value is the kind of the object. */
+export const LAST_GOOD_LABEL = 'weir.dev/last-good';
+
+export interface LastGoodSettings {
+  readonly kube: Pick<Kube, 'create' | 'remove'>;
+  readonly revisions: Feed<ControllerRevision>;
+  readonly leadership: Leadership;
+  readonly log: Logger;
+}
+
+interface Kept {
+  /** Absent after a start, until the object was seen. */
+  readonly object?: StoredObject;
+  readonly lastGood: LastGood;
+}
+
+/**
+ * A ControllerRevision cannot be changed, so each form gets one of its own, named by UID and generation, and the former is
+ * deleted after it. Whatever was interrupted is finished at the next start: the highest revision counts.
+ */
+export class ClusterLastGood implements LastGoodStore {
+  readonly #settings: LastGoodSettings;
+  readonly #kept = new Map<string, Kept>();
+  /** UID of the owner -> keys of the ControllerRevisions in the cluster. */
+  readonly #stored = new ReverseIndex();
+  readonly #queue: WorkQueue;
+
+  /** To be made before the feed is started. */
+  constructor(settings: LastGoodSettings) {
+    this.#settings = settings;
+    this.#queue = new WorkQueue({
+      name: 'last good forms',
+      workers: 4,
+      log: settings.log,
+      work: (uid) => this.#work(uid),
+    });
+    settings.revisions.onChange(({ key, before, after }) => {
+      const uid = ownerOf(after ?? before)?.uid;
+      this.#stored.set(key, uid === undefined || after === undefined ? [] : [uid]);
+      if (uid !== undefined) this.#queue.add(uid);
+    });
+    settings.leadership.onChange((isLeader) => {
+      if (isLeader) for (const uid of this.#kept.keys()) this.#queue.add(uid);
+    });
+  }
+
+  /** Reads what the cluster has, once every feed has synced, and begins to clean up: objects that are gone keep nothing. */
+  load(objects: Iterable<StoredObject>): void {
+    const alive = new Map([...objects].map((object) => [object.metadata.uid ?? '', object]));
+    for (const revision of this.#settings.revisions.values()) {
+      const uid = ownerOf(revision)?.uid ?? '';
+      const object = alive.get(uid);
+      const lastGood = lastGoodOf(revision);
+      if (object === undefined || lastGood === undefined) continue;
+      const known = this.#kept.get(uid);
+      if (known === undefined || known.lastGood.generation < lastGood.generation)
+        this.#kept.set(uid, { object, lastGood });
+    }
+    this.#queue.start();
+  }
+
+  get(uid: string): LastGood | undefined {
+    return this.#kept.get(uid)?.lastGood;
+  }
+
+  save(object: StoredObject, lastGood: LastGood): void {
+    const uid = object.metadata.uid ?? '';
+    this.#kept.set(uid, { object, lastGood });
+    this.#queue.add(uid);
+  }
+
+  forget(object: StoredObject): void {
+    const uid = object.metadata.uid ?? '';
+    this.#kept.delete(uid);
+    this.#queue.add(uid);
+  }
+
+  async stop(): Promise<void> {
+    await this.#queue.stop();
+  }
+
+  /** Makes the ControllerRevisions of one owner what they should be: exactly one, or none. */
+  async #work(uid: string): Promise<WorkOutcome> {
+    const { kube, leadership, revisions } = this.#settings;
+    if (!leadership.isLeader()) return DONE;
+    const kept = this.#kept.get(uid);
+    const wanted = kept?.object === undefined ? undefined : revisionOf(kept.object, kept.lastGood);
+    const present = [...this.#stored.namesOf(uid)].flatMap((key) => revisions.get(key) ?? []);
+    if (wanted !== undefined && !present.some(({ metadata }) => metadata.name === wanted.metadata.name)) {
+      await this.#create(wanted);
+    }
+    for (const { metadata } of present) {
+      if (metadata.name === wanted?.metadata.name) continue;
+      await kube.remove(RESOURCES.controllerRevisions, metadata.namespace ?? '', metadata.name);
+    }
+    return DONE;
+  }
+
+  /** One of that name is one of that content; a namespace that is going takes everything with it. */
+  async #create(revision: ControllerRevision): Promise<void> {
+    try {
+      await this.#settings.kube.create(RESOURCES.controllerRevisions, revision.metadata.namespace ?? '', revision);
+    } catch (error) {
+      if (!hasStatus(error, 403, 404, 409)) throw error;
+      if (!hasStatus(error, 409)) this.#settings.log.warn('last good form not kept', { error: String(error) });
+    }
+  }
+}
+
+/** For an operator without a cluster: kept as long as it runs. */
+export class MemoryLastGood implements LastGoodStore {
+  readonly #kept = new Map<string, LastGood>();
+
+  get(uid: string): LastGood | undefined {
+    return this.#kept.get(uid);
+  }
+
+  save(object: StoredObject, lastGood: LastGood): void {
+    this.#kept.set(object.metadata.uid ?? '', lastGood);
+  }
+
+  forget(object: StoredObject): void {
+    this.#kept.delete(object.metadata.uid ?? '');
+  }
+}
+
+function revisionOf(object: StoredObject, lastGood: LastGood): ControllerRevision {
+  const { name, namespace, uid = '' } = object.metadata;
+  const { kind } = object;
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'ControllerRevision',
+    metadata: {
+      name: `weir-last-good-${uid}-${lastGood.generation}`,
+      namespace,
+      labels: { [LAST_GOOD_LABEL]: kind, 'app.kubernetes.io/part-of': 'weir' },
+      ownerReferences: [{ apiVersion: 'weir.dev/v1alpha1', kind, name, uid }],
+    },
+    revision: lastGood.generation,
+    data: { generation: lastGood.generation, spec: lastGood.spec },
+  };
+}
+
+function ownerOf(revision: ControllerRevision | undefined): OwnerReference | undefined {
+  return revision?.metadata.ownerReferences?.[0];
+}
+
+/** undefined: not of our making. */
+function lastGoodOf({ data }: ControllerRevision): LastGood | undefined {
+  if (typeof data !== 'object' || data === null || !('generation' in data) || !('spec' in data)) return undefined;
+  const { generation, spec } = data;
+  return typeof generation === 'number' ? { generation, spec } : undefined;
+}

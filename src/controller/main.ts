@@ -1,0 +1,247 @@
+// Controller: the wiring. Input: settings. Output: a running operator. The order is the guarantee:
+//   caches sync            what is not known cannot be taken away from a limiter
+//   last good forms load   what only the status refuses stays in force over a restart
+//   everything compiles    the first answer to a limiter is the whole truth
+//   push port opens        only now can a limiter be told anything, removals included
+//   ready                  and SIGTERM goes the same way back
+import type { Server } from 'node:http';
+import { hostname } from 'node:os';
+import type { StoreConfig } from '../contract/limiter-config.ts';
+import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
+import type { ReconcileSettings } from '../reconcile/types.ts';
+import { AckTable } from './ack-table.ts';
+import { openAdmin } from './admin.ts';
+import { loadOrMakeCertificate, type TlsFiles } from './certificates.ts';
+import { ClusterProvider } from './cluster-provider.ts';
+import { FileProvider } from './file-provider.ts';
+import { publishFleet } from './fleet.ts';
+import { connectKube, type Kube } from './kube.ts';
+import { ALWAYS_LEADER, type Leadership } from './leadership.ts';
+import { OperatorMetrics } from './operator-metrics.ts';
+import { Operator } from './operator.ts';
+import { podView } from './pod-index.ts';
+import { PushServer } from './push-server.ts';
+import { SnapshotStore } from './snapshot-store.ts';
+
+/** It was told to stop before it was ready. */
+export class OperatorAborted extends Error {}
+
+export interface ListenAddress {
+  readonly host: string;
+  /** 0 = any free port. */
+  readonly port: number;
+}
+
+export interface OperatorSettings {
+  /** Where objects come from. */
+  readonly source:
+    | {
+        readonly kind: 'cluster';
+        /** undefined = $KUBECONFIG, ~/.kube/config, then the pod's service account. */
+        readonly kubeconfig?: string | undefined;
+        readonly context?: string | undefined;
+        /** Empty = all. */
+        readonly namespaces: readonly string[];
+      }
+    | {
+        readonly kind: 'files';
+        readonly folder: string;
+        /** Limiters must bring it; never empty. */
+        readonly token: string;
+        /** Called with a line for people whenever the status of an object changed. */
+        readonly print?: (line: string) => void;
+      };
+  readonly pushListen: ListenAddress;
+  readonly adminListen: ListenAddress;
+  /** Holds tls.crt, tls.key and ca.crt; made when it is empty. */
+  readonly tlsDir: string;
+  /** Names and addresses by which limiters dial the push port, beside localhost. */
+  readonly tlsNames: readonly string[];
+  /** `host:port`; undefined: objects with scope Shared need their own. */
+  readonly defaultRedis?: string | undefined;
+  /** true: without `defaultRedis`, Shared scope uses the memory of each limiter (for one limiter on a laptop). */
+  readonly defaultMemory?: boolean;
+  readonly clusterDomain?: string | undefined;
+  /** CIDRs, host names and `*.example.com` that shared limiters may dial. */
+  readonly egressAllow: readonly string[];
+  readonly logLevel: LogLevel;
+  readonly leadership?: Leadership;
+  /** Default: JSON lines on stderr. */
+  readonly log?: Logger;
+  /** After the push port opened, limiters get this long to come back before a status says that they are missing; ms. */
+  readonly reconnectGraceMs?: number;
+}
+
+export interface RunningOperator {
+  readonly pushPort: number;
+  readonly adminPort: number;
+  /** The CA certificate that limiters must trust. */
+  readonly caFile: string;
+  /** Prometheus text. */
+  metrics(): Promise<string>;
+  /** Ends streams, finishes running writes, closes the ports. Can be called twice. */
+  stop(): Promise<void>;
+}
+
+const RECONNECT_GRACE_MS = 5000;
+
+/**
+ * Starts the operator and resolves when it is ready. An API server that does not answer is waited for, until `abort`.
+ * @throws KubeconfigError, TlsFolderError, ManifestFolderError, or the error of a port that cannot be bound.
+ */
+export async function runOperator(settings: OperatorSettings, abort?: AbortSignal): Promise<RunningOperator> {
+  const log = settings.log ?? createLogger('operator', settings.logLevel);
+  const tls = await loadOrMakeCertificate(settings.tlsDir, [hostname(), ...settings.tlsNames]);
+  const process = new OperatorProcess(settings, tls, log);
+  try {
+    await Promise.race([process.start(), whenAborted(abort)]);
+  } catch (error) {
+    await process.stop();
+    throw error;
+  }
+  return process;
+}
+
+/** All parts of one operator, in the order in which they are started and (backwards) stopped. */
+class OperatorProcess implements RunningOperator {
+  readonly caFile: string;
+  pushPort = 0;
+  adminPort = 0;
+  readonly #settings: OperatorSettings;
+  readonly #log: Logger;
+  readonly #leadership: Leadership;
+  readonly #kube: Kube | undefined;
+  readonly #provider: ClusterProvider | FileProvider;
+  readonly #metrics = new OperatorMetrics();
+  readonly #store = new SnapshotStore();
+  readonly #acks = new AckTable((view) => this.#store.namesSeenBy(view));
+  readonly #operator: Operator;
+  readonly #push: PushServer;
+  #admin: Server | undefined;
+  #endFleet: () => void = () => undefined;
+  /** Monotonic ms. */
+  #pushOpenMs: number | undefined;
+  #stopping: Promise<void> | undefined;
+
+  constructor(settings: OperatorSettings, tls: TlsFiles, log: Logger) {
+    this.#settings = settings;
+    this.#log = log;
+    this.caFile = tls.caFile;
+    this.#leadership = settings.leadership ?? ALWAYS_LEADER;
+    const { source } = settings;
+    this.#kube = source.kind === 'cluster' ? connectKube(source) : undefined;
+    this.#provider = this.#makeProvider();
+    const graceMs = settings.reconnectGraceMs ?? (this.#kube === undefined ? 0 : RECONNECT_GRACE_MS);
+    const parts = { store: this.#store, acks: this.#acks, log };
+    this.#operator = new Operator({
+      ...parts,
+      provider: this.#provider,
+      leadership: this.#leadership,
+      metrics: this.#metrics,
+      reconcileSettings: reconcileSettingsOf(settings),
+      quietUntilMs: () => (this.#pushOpenMs ?? Infinity) + graceMs,
+    });
+    const { authenticate } = this.#provider;
+    const isHolder = (): boolean => this.#leadership.isLeader();
+    const pushParts = { ...parts, authenticate, observer: this.#metrics, isHolder };
+    this.#push = new PushServer(pushParts, { ...settings.pushListen, tls });
+    this.#connectParts();
+  }
+
+  async start(): Promise<void> {
+    const view = { readiness: () => this.#readiness(), metrics: () => this.metrics() };
+    const provider = this.#provider;
+    const statusView = provider instanceof FileProvider ? { status: () => provider.statuses() } : {};
+    const admin = await openAdmin({ ...view, ...statusView }, this.#settings.adminListen, this.#log);
+    this.#admin = admin.server;
+    this.adminPort = admin.port;
+    provider.start();
+    await provider.whenReady();
+    if (this.#stopping !== undefined) return;
+    await this.#operator.start();
+    this.#endFleet = publishFleet(this.#store, this.#acks, { egressAllow: this.#settings.egressAllow });
+    this.pushPort = await this.#push.listen();
+    this.#pushOpenMs = performance.now();
+    const { pushPort, adminPort } = this;
+    this.#log.info('operator is ready', { pushPort, adminPort, server: this.#kube?.server, objects: this.#store.size });
+  }
+
+  metrics(): Promise<string> {
+    return this.#metrics.registry.metrics();
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    this.#log.info('operator is stopping');
+    this.#pushOpenMs = undefined;
+    this.#endFleet();
+    await this.#operator.stop();
+    await this.#push.close();
+    await this.#provider.stop();
+    await this.#kube?.close();
+    await new Promise<void>((resolve) => {
+      if (this.#admin === undefined) resolve();
+      this.#admin?.close(() => {
+        resolve();
+      });
+      this.#admin?.closeAllConnections();
+    });
+  }
+
+  #makeProvider(): ClusterProvider | FileProvider {
+    const { source } = this.#settings;
+    const log = this.#log;
+    if (source.kind === 'files') return new FileProvider({ ...source, log });
+    if (this.#kube === undefined) throw new Error('a cluster needs a connection');
+    return new ClusterProvider({ kube: this.#kube, namespaces: source.namespaces, leadership: this.#leadership, log });
+  }
+
+  /** What one part must hear of another. */
+  #connectParts(): void {
+    this.#provider.pods.onChange(({ before, after }) => {
+      if (after !== undefined) this.#push.setPod(podView(after));
+      else if (before?.metadata.uid !== undefined) this.#push.removePod(before.metadata.uid);
+    });
+    this.#leadership.onChange((isLeader) => {
+      if (!isLeader) this.#push.endStreams('this operator has lost the lease');
+    });
+    this.#metrics.watch({
+      queueDepth: () => this.#operator.depths(),
+      connectedLimiters: () => this.#acks.count().connected,
+      feeds: () => this.#provider.stats(),
+      isLeader: () => this.#leadership.isLeader(),
+    });
+  }
+
+  #readiness(): { ready: boolean; reason: string } {
+    if (this.#stopping !== undefined) return { ready: false, reason: 'stopping' };
+    if (!this.#provider.isReady()) return { ready: false, reason: 'caches have not synced' };
+    const ready = this.#pushOpenMs !== undefined;
+    return { ready, reason: ready ? 'ready' : 'the push port is not open' };
+  }
+}
+
+function reconcileSettingsOf({ defaultRedis, defaultMemory, clusterDomain }: OperatorSettings): ReconcileSettings {
+  const redis: StoreConfig | undefined =
+    defaultRedis === undefined ? undefined : { type: 'redis', redis: { address: defaultRedis } };
+  const defaultStore = redis ?? (defaultMemory === true ? { type: 'memory' as const } : undefined);
+  return {
+    ...(defaultStore === undefined ? {} : { defaultStore }),
+    ...(clusterDomain === undefined ? {} : { clusterDomain }),
+  };
+}
+
+/** Rejects when the signal says so; never resolves. */
+function whenAborted(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const abort = (): void => {
+      reject(new OperatorAborted('stopped before it was ready'));
+    };
+    if (signal?.aborted === true) abort();
+    signal?.addEventListener('abort', abort, { once: true });
+  });
+}

@@ -1,0 +1,92 @@
+// Controller: what the operator counts. Input: what its parts report. Output: Prometheus text. Labels are few and fixed:
+// never a name of an object.
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { PushObserver } from './push-session.ts';
+
+/** Read when Prometheus asks. */
+export interface Gauges {
+  readonly queueDepth: () => Readonly<Record<string, number>>;
+  readonly connectedLimiters: () => number;
+  /** By feed. */
+  readonly feeds: () => Readonly<
+    Record<string, { readonly failures: number; readonly handlerErrors: number; readonly size: number }>
+  >;
+  readonly isLeader: () => boolean;
+}
+
+const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+export class OperatorMetrics implements PushObserver {
+  readonly registry = new Registry();
+  readonly #reconciles = this.#counter('weir_reconciles_total', 'Reconciles of objects, for whatever cause.', 'result');
+  readonly #reconcileSeconds = this.#histogram('weir_reconcile_seconds', 'Time of one reconcile, without writes.');
+  readonly #pushSeconds = this.#histogram(
+    'weir_push_latency_seconds',
+    'From a config being compiled to its acknowledgement by one limiter.',
+  );
+  readonly #rejected = this.#counter('weir_push_nacks_total', 'Resources that limiters refused (NACK).');
+  readonly #sent = this.#counter('weir_push_resources_total', 'Resources and removals sent to limiters.', 'kind');
+  readonly #statusWrites = this.#counter('weir_status_writes_total', 'Writes of statuses.', 'result');
+
+  /** Registers what is read on demand; to be called once. */
+  watch(gauges: Gauges): void {
+    collectDefaultMetrics({ register: this.registry });
+    this.#gauge('weir_queue_depth', 'Keys that wait for work.', 'queue', gauges.queueDepth);
+    this.#gauge('weir_connected_limiters', 'Limiters with a stream now.', undefined, () => ({
+      '': gauges.connectedLimiters(),
+    }));
+    this.#gauge('weir_is_leader', '1 while this process holds the lease.', undefined, () => ({
+      '': gauges.isLeader() ? 1 : 0,
+    }));
+    const feed = (pick: 'failures' | 'handlerErrors' | 'size') => (): Record<string, number> =>
+      Object.fromEntries(Object.entries(gauges.feeds()).map(([name, stats]) => [name, stats[pick]]));
+    this.#gauge('weir_watched_objects', 'Objects in the local copy.', 'type', feed('size'));
+    this.#gauge('weir_watch_failures', 'Interrupted lists and watches since the start.', 'type', feed('failures'));
+    this.#gauge('weir_handler_errors', 'Handlers that threw since the start.', 'type', feed('handlerErrors'));
+  }
+
+  reconciled(ok: boolean, seconds: number): void {
+    this.#reconciles.inc({ result: ok ? 'ok' : 'failed' });
+    this.#reconcileSeconds.observe(seconds);
+  }
+
+  statusWritten(result: string): void {
+    this.#statusWrites.inc({ result });
+  }
+
+  acked(latencyMs: number): void {
+    this.#pushSeconds.observe(latencyMs / 1000);
+  }
+
+  nacked(count: number): void {
+    this.#rejected.inc(count);
+  }
+
+  sent(resources: number, removed: number): void {
+    this.#sent.inc({ kind: 'resource' }, resources);
+    this.#sent.inc({ kind: 'removal' }, removed);
+  }
+
+  #counter(name: string, help: string, ...labelNames: string[]): Counter {
+    return new Counter({ name, help, labelNames, registers: [this.registry] });
+  }
+
+  #histogram(name: string, help: string): Histogram {
+    return new Histogram({ name, help, buckets: SECONDS, registers: [this.registry] });
+  }
+
+  #gauge(name: string, help: string, label: string | undefined, read: () => Readonly<Record<string, number>>): void {
+    new Gauge({
+      name,
+      help,
+      labelNames: label === undefined ? [] : [label],
+      registers: [this.registry],
+      collect() {
+        for (const [value, count] of Object.entries(read())) {
+          if (label === undefined) this.set(count);
+          else this.set({ [label]: value }, count);
+        }
+      },
+    });
+  }
+}

@@ -1,0 +1,275 @@
+// Controller: the loop that makes it so. Input: feeds of objects, Services and pods, the answers of limiters. Output: the
+// snapshot store, the last good forms and the statuses, brought up to date one object at a time.
+import { parseResourceName, resourceName } from '../contract/limiter-config.ts';
+import { canonicalJson } from '../contract/snapshot.ts';
+import type { Logger } from '../lib/log.ts';
+import { reconcile } from '../reconcile/reconcile.ts';
+import { RivalIndex } from '../reconcile/rival-index.ts';
+import type { ReconcileOutcome, ReconcileSettings, World } from '../reconcile/types.ts';
+import type { AckTable } from './ack-table.ts';
+import type { Change, Feed } from './object-feed.ts';
+import type { Service, StoredObject } from './kube-types.ts';
+import type { Leadership } from './leadership.ts';
+import { tallyLimiters } from './limiter-tally.ts';
+import { selectorPair, servicesOf, serviceFacts } from './object-references.ts';
+import type { OperatorMetrics } from './operator-metrics.ts';
+import { isRelevant, labelPairs, PodIndex } from './pod-index.ts';
+import type { Provider } from './provider.ts';
+import { ReverseIndex } from './reverse-index.ts';
+import type { SnapshotStore } from './snapshot-store.ts';
+import { StatusWriter } from './status-writer.ts';
+import type { Visibility } from './visibility.ts';
+import { DONE, WorkQueue, type WorkOutcome } from './work-queue.ts';
+
+export interface OperatorParts {
+  readonly provider: Provider;
+  readonly store: SnapshotStore;
+  readonly acks: AckTable;
+  readonly leadership: Leadership;
+  readonly metrics: OperatorMetrics;
+  readonly reconcileSettings: ReconcileSettings;
+  readonly log: Logger;
+  /** Until then (monotonic ms) a status that only says "limiters are missing" is not written. */
+  readonly quietUntilMs?: () => number;
+}
+
+/** Answers of limiters come in groups: what they change is looked at once, after this long. */
+const ANSWERS_MS = 50;
+/** An object whose limiters answer one after the other is looked at again at most this often, ms. */
+const ANSWERS_INTERVAL_MS = 1000;
+
+export class Operator {
+  readonly #parts: OperatorParts;
+  readonly #queue: WorkQueue;
+  readonly #writer: StatusWriter;
+  readonly #rivals: RivalIndex;
+  readonly #pods: PodIndex;
+  /** `<namespace>/<service>` -> objects that name it. */
+  readonly #byService = new ReverseIndex();
+  /** One label of each selector -> objects. */
+  readonly #bySelector = new ReverseIndex();
+  readonly #world: World;
+  /** When the answers of limiters last made an object be looked at, monotonic ms. */
+  readonly #answeredAt = new Map<string, number>();
+  readonly #ends: (() => void)[] = [];
+
+  /** Registers its handlers with the feeds: to be made before they are started. */
+  constructor(parts: OperatorParts) {
+    this.#parts = parts;
+    const { provider, leadership, metrics, log, reconcileSettings } = parts;
+    this.#rivals = new RivalIndex(reconcileSettings);
+    this.#pods = new PodIndex(provider.pods);
+    this.#world = this.#makeWorld();
+    this.#writer = new StatusWriter({
+      sink: provider.statusSink,
+      leadership,
+      log,
+      onOutdated: (name) => {
+        this.#queue.add(name);
+      },
+      onWrite: (result) => {
+        metrics.statusWritten(result);
+      },
+      ...(parts.quietUntilMs === undefined ? {} : { quietUntilMs: parts.quietUntilMs }),
+    });
+    this.#queue = new WorkQueue({
+      name: 'reconcile',
+      workers: 2,
+      log,
+      work: (name) => this.#reconcile(name),
+      onWorked: ({ ok, seconds }) => {
+        metrics.reconciled(ok, seconds);
+      },
+    });
+    this.#listen();
+  }
+
+  /** Compiles every object there is and resolves when all are in the store; from then on follows every change. */
+  async start(): Promise<void> {
+    for (const feed of this.#feeds()) for (const object of feed.values()) this.#learn(object);
+    this.#queue.start();
+    this.#enqueueAll();
+    await this.#queue.whenIdle();
+    this.#writer.start();
+  }
+
+  async stop(): Promise<void> {
+    for (const end of this.#ends) end();
+    await this.#queue.stop();
+    await this.#writer.stop();
+  }
+
+  depths(): Record<string, number> {
+    return { reconcile: this.#queue.depth, status: this.#writer.depth };
+  }
+
+  #feeds(): Feed<StoredObject>[] {
+    return [this.#parts.provider.modelRoutes, this.#parts.provider.mcpServers];
+  }
+
+  #listen(): void {
+    const { provider, acks, leadership } = this.#parts;
+    for (const feed of this.#feeds()) {
+      feed.onChange((change) => {
+        this.#objectChanged(change);
+      });
+    }
+    provider.services.onChange(({ key, before, after }) => {
+      if (facesOf(before) !== facesOf(after)) this.#enqueue(this.#byService.namesOf(key));
+    });
+    provider.pods.onChange((change) => {
+      if (!isRelevant(change)) return;
+      const pairs = [change.before, change.after].flatMap((pod) => (pod === undefined ? [] : labelPairs(pod)));
+      this.#answersChanged(this.#bySelector.namesOfAny(pairs));
+    });
+    this.#ends.push(
+      acks.subscribe((names) => {
+        this.#answersChanged(names);
+      }),
+    );
+    leadership.onChange((isLeader) => {
+      if (isLeader) this.#enqueueAll();
+    });
+  }
+
+  #objectChanged({ before, after }: Change<StoredObject>): void {
+    const object = after ?? before;
+    if (object === undefined) return;
+    const name = nameOf(object);
+    if (before !== undefined && after !== undefined && isSameWish(before, after)) {
+      // Our own write, unless nobody here is writing: then someone else touched the status.
+      if (!this.#writer.isWriting(name) && isOtherStatus(before, after)) this.#queue.add(name);
+      return;
+    }
+    if (after === undefined) this.#parts.provider.lastGood.forget(object);
+    else this.#learn(after);
+    this.#queue.add(name);
+  }
+
+  /** Notes by which changes around it an object is concerned. */
+  #learn(object: StoredObject): void {
+    const name = nameOf(object);
+    const lastGood = this.#parts.provider.lastGood.get(object.metadata.uid ?? '');
+    const specs = [object.spec, lastGood?.spec];
+    this.#rivals.put({ object, ...(lastGood === undefined ? {} : { lastGood }) });
+    this.#byService.set(name, servicesOf(object.metadata.namespace, specs));
+    this.#bySelector.set(name, selectorPair(object.metadata.namespace, specs));
+  }
+
+  #answersChanged(names: Iterable<string>): void {
+    const nowMs = performance.now();
+    for (const name of names) {
+      if (parseResourceName(name) === undefined) continue;
+      const allowedMs = (this.#answeredAt.get(name) ?? -Infinity) + ANSWERS_INTERVAL_MS;
+      this.#queue.addAfter(name, Math.max(ANSWERS_MS, allowedMs - nowMs));
+      if (allowedMs <= nowMs) this.#answeredAt.set(name, nowMs + ANSWERS_MS);
+    }
+  }
+
+  #enqueue(names: Iterable<string>): void {
+    for (const name of names) this.#queue.add(name);
+  }
+
+  #enqueueAll(): void {
+    for (const feed of this.#feeds()) for (const object of feed.values()) this.#queue.add(nameOf(object));
+  }
+
+  #find(name: string): StoredObject | undefined {
+    const ref = parseResourceName(name);
+    if (ref === undefined) return undefined;
+    const { modelRoutes, mcpServers } = this.#parts.provider;
+    return (ref.kind === 'ModelRoute' ? modelRoutes : mcpServers).get(`${ref.namespace}/${ref.name}`);
+  }
+
+  /** Reads the present state, never the event; a second call with nothing changed changes nothing. */
+  #reconcile(name: string): WorkOutcome {
+    const object = this.#find(name);
+    if (object === undefined) {
+      this.#remove(name);
+      return DONE;
+    }
+    const lastGood = this.#parts.provider.lastGood.get(object.metadata.uid ?? '');
+    const outcome = reconcile({
+      object,
+      world: this.#world,
+      now: new Date().toISOString(),
+      ...(lastGood === undefined ? {} : { lastGood }),
+    });
+    this.#push(name, object, outcome);
+    this.#keepLastGood(object, outcome);
+    this.#enqueue(this.#rivals.hold({ kind: object.kind, ...namesOf(object) }, outcome.inForce));
+    const { status, changedReasons } = outcome;
+    if (outcome.statusChanged) this.#writer.submit(name, { object, status, changedReasons });
+    else this.#writer.cancel(name);
+    return DONE;
+  }
+
+  #push(name: string, object: StoredObject, { inForce }: ReconcileOutcome): void {
+    const { store } = this.#parts;
+    if (inForce === undefined) {
+      store.remove(name);
+      return;
+    }
+    const { namespace } = object.metadata;
+    const { workloadSelector } = inForce;
+    const visibility: Visibility = { namespace, ...(workloadSelector === undefined ? {} : { workloadSelector }) };
+    store.set(inForce.resource, visibility);
+  }
+
+  #keepLastGood(object: StoredObject, { lastGood }: ReconcileOutcome): void {
+    const kept = this.#parts.provider.lastGood.get(object.metadata.uid ?? '');
+    if (lastGood === undefined || canonicalJson(kept) === canonicalJson(lastGood)) return;
+    this.#parts.provider.lastGood.save(object, lastGood);
+    this.#learn(object);
+  }
+
+  #remove(name: string): void {
+    const ref = parseResourceName(name);
+    this.#parts.store.remove(name);
+    this.#writer.forget(name);
+    this.#byService.set(name, []);
+    this.#bySelector.set(name, []);
+    this.#answeredAt.delete(name);
+    if (ref !== undefined) this.#enqueue(this.#rivals.remove(ref));
+  }
+
+  #makeWorld(): World {
+    const { provider, acks, reconcileSettings } = this.#parts;
+    return {
+      settings: reconcileSettings,
+      serviceOf: (namespace, name) => {
+        const service = provider.services.get(`${namespace}/${name}`);
+        return service === undefined ? undefined : serviceFacts(service);
+      },
+      rivalsOf: (keys) => this.#rivals.rivalsOf(keys),
+      limitersOf: (query) => tallyLimiters(query, acks, this.#pods),
+    };
+  }
+}
+
+function namesOf({ metadata }: StoredObject): { namespace: string; name: string } {
+  return { namespace: metadata.namespace, name: metadata.name };
+}
+
+function nameOf(object: StoredObject): string {
+  return resourceName({ kind: object.kind, ...namesOf(object) });
+}
+
+/** Only the status (or annotations) changed: nothing that a reconcile reads. */
+function isSameWish(before: StoredObject, after: StoredObject): boolean {
+  const wish = ({ metadata }: StoredObject): unknown[] => [
+    metadata.uid,
+    metadata.generation,
+    metadata.deletionTimestamp,
+    metadata.labels,
+  ];
+  return canonicalJson(wish(before)) === canonicalJson(wish(after));
+}
+
+function isOtherStatus(before: StoredObject, after: StoredObject): boolean {
+  return canonicalJson(before.status ?? {}) !== canonicalJson(after.status ?? {});
+}
+
+function facesOf(service: Service | undefined): string {
+  return service === undefined ? '' : canonicalJson(serviceFacts(service));
+}

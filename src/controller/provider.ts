@@ -1,0 +1,48 @@
+// Controller: where objects come from and where the truth about them goes. A cluster or a folder of files stands behind
+// it; the operator is the same.
+import type { Condition } from '../crd/types.ts';
+import type { LastGood, ObjectStatus } from '../reconcile/types.ts';
+import type { Authenticator } from './authenticator.ts';
+import type { Feed } from './object-feed.ts';
+import type { Pod, Service, StoredObject } from './kube-types.ts';
+
+/** `written`: it is there. `outdated`: the object has changed since it was read; look again. `gone`: there is no object. */
+export type WriteResult = 'written' | 'outdated' | 'gone';
+
+export interface StatusSink {
+  /** Replaces the status of exactly this version of the object. Rejects when there was no answer. */
+  write(object: StoredObject, status: ObjectStatus): Promise<WriteResult>;
+  /** Tells people that the reason of a condition changed. Never fails the caller. */
+  tell(object: StoredObject, condition: Condition): void;
+}
+
+/** The last good form of each object, kept over restarts. */
+export interface LastGoodStore {
+  get(uid: string): LastGood | undefined;
+  /** Is remembered at once and written soon, again and again until it is there. */
+  save(object: StoredObject, lastGood: LastGood): void;
+  /** The object is gone. */
+  forget(object: StoredObject): void;
+}
+
+export interface Provider {
+  /** One feed for each kind; keys are `<namespace>/<name>`. */
+  readonly modelRoutes: Feed<StoredObject>;
+  readonly mcpServers: Feed<StoredObject>;
+  readonly services: Feed<Service>;
+  readonly pods: Feed<Pod>;
+  readonly lastGood: LastGoodStore;
+  readonly statusSink: StatusSink;
+  readonly authenticate: Authenticator;
+  /** Begins to follow; handlers are called from now on. */
+  start(): void;
+  /** Resolves when every feed has synced and the last good forms are loaded. */
+  whenReady(): Promise<void>;
+  isReady(): boolean;
+  /** Counters for metrics, by feed. */
+  stats(): Readonly<
+    Record<string, { readonly failures: number; readonly handlerErrors: number; readonly size: number }>
+  >;
+  /** Only while this holds may anything be written outside the process. */
+  stop(): Promise<void>;
+}
