@@ -1,15 +1,14 @@
 // Limiter, decide stage: object + facts -> Decision. The store is asked once for all claims of a request; when it does
 // not answer, failurePolicy decides.
-import type { WindowPeriod } from '../contract/limiter-config.ts';
 import type { Clock } from '../lib/clock.ts';
 import { WeirError } from '../lib/errors.ts';
 import type { Decision, LimitOutcome, RequestFacts } from './decision.ts';
-import { flowMicros, LocalShares, type WindowEnd } from './degrade.ts';
-import { KeyBudget } from './key-budget.ts';
+import { LocalShares, type WindowEnd } from './degrade.ts';
 import { bucketKey } from './keys.ts';
 import { applicableLimits } from './match.ts';
 import { PendingReservations, type Actual, type SettleOutcome } from './pending.ts';
 import type { RuntimeLimit, RuntimeObject } from './runtime-object.ts';
+import { KeyBound } from './store/key-bound.ts';
 import { StoreUnavailable, type BucketState, type Claim, type Reservation, type Store } from './store/store.ts';
 
 /** What a decider needs of its limiter. */
@@ -55,28 +54,20 @@ interface Planned {
 }
 
 const MAX_AMOUNT = 1e12;
-const PERIOD_MICROS: Readonly<Record<WindowPeriod, number>> = {
-  Second: 1e6,
-  Minute: 60e6,
-  Hour: 3600e6,
-  Day: 86_400e6,
-  Week: 604_800e6,
-  Month: 31 * 86_400e6,
-  Year: 366 * 86_400e6,
-};
 
 /** Decides on requests and settles what it admitted. */
 export class Decider {
   readonly #options: DeciderOptions;
   readonly #shares: LocalShares;
   readonly #pending: PendingReservations;
-  readonly #budget: KeyBudget;
+  readonly #keys: KeyBound;
 
   constructor(options: DeciderOptions) {
     this.#options = options;
     this.#shares = new LocalShares(options.windowEnd);
     this.#pending = new PendingReservations(options.clock, this.#shares, options.maxPending);
-    this.#budget = new KeyBudget(options.liveKeys);
+    const { clock, liveKeys } = options;
+    this.#keys = new KeyBound({ clock, ...(liveKeys === undefined ? {} : { max: liveKeys }) });
   }
 
   /**
@@ -95,7 +86,7 @@ export class Decider {
    * added up; a limit has one outcome per bucket then.
    */
   async decideAll(object: RuntimeObject, facts: readonly RequestFacts[], request: DecideRequest): Promise<Decision> {
-    const planned = merged(facts.flatMap((each) => this.#plan(object, each, hitsOf(request.hits), request.mode)));
+    const planned = merged(facts.flatMap((each) => this.#plan(object, each, hitsOf(request.hits))));
     const early = refusedUnasked(planned);
     if (early !== undefined) return early;
     const asked = planned.filter(({ limit }) => limit.capacity > 0);
@@ -111,7 +102,7 @@ export class Decider {
 
   /**
    * Settles an admitted reservation, once. `claimed` forgets it without a store call (it stays charged as claimed);
-   * `nothing` refunds it. When the store does not answer the settlement is kept and sent again.
+   * `nothing` refunds it. When the store does not answer, the store keeps the settlement and repeats it.
    */
   settle(id: string, actual: Actual): Promise<SettleOutcome> {
     return this.#pending.settle(id, actual);
@@ -119,23 +110,23 @@ export class Decider {
 
   /** Charges without asking, into debt if need be. false: this id was charged before. Rejects with StoreUnavailable. */
   async report(object: RuntimeObject, facts: RequestFacts, request: { id: string; hits?: number }): Promise<boolean> {
-    const asked = this.#plan(object, facts, hitsOf(request.hits), 'reserve').filter(({ limit }) => limit.capacity > 0);
+    const asked = this.#plan(object, facts, hitsOf(request.hits)).filter(({ limit }) => limit.capacity > 0);
     if (asked.length === 0) return true;
     return this.#options.storeFor(object).report({ id: request.id, claims: asked.map(({ claim }) => claim) });
   }
 
   /** Which limits of an object apply to a request, and their keys. Takes nothing; ask `decide` in mode peek for states. */
   explain(object: RuntimeObject, facts: RequestFacts): readonly Explanation[] {
-    const planned = new Map(this.#plan(object, facts, 1, 'peek').map(({ limit, claim }) => [limit, claim.bucket.key]));
+    const planned = new Map(this.#plan(object, facts, 1).map(({ limit, claim }) => [limit, claim.bucket.key]));
     return object.limits.map((limit) => {
       const key = planned.get(limit);
       return { limit: limit.config.name, applies: key !== undefined, ...(key === undefined ? {} : { key }) };
     });
   }
 
-  /** Sends settlements again that the store did not take; call it every second or so, and at shutdown. */
-  retrySettlements(): Promise<void> {
-    return this.#pending.retryDeferred();
+  /** An object is gone: forgets how many keys its callers had. */
+  forget(resourceName: string): void {
+    this.#keys.forget(resourceName);
   }
 
   /** Reservations that wait for their settlement. */
@@ -143,27 +134,23 @@ export class Decider {
     return this.#pending.size;
   }
 
-  #plan(object: RuntimeObject, facts: RequestFacts, hits: number, mode: DecideRequest['mode']): readonly Planned[] {
+  #plan(object: RuntimeObject, facts: RequestFacts, hits: number): readonly Planned[] {
     return applicableLimits(object, facts).flatMap((limit) => {
       const own = bucketKey(limit, facts);
       if (own === undefined) return [];
       const { rule, cost, enforcement } = limit.config;
-      const key = this.#bounded(object, limit, own, mode);
+      const key = this.#bounded(object, limit, own);
       const bucket = { key, rule, shadow: enforcement === 'Shadow' };
       const amount = Math.min(cost * hits, MAX_AMOUNT);
       return [{ limit, claim: { bucket, amount }, isTooLarge: cost * hits > limit.capacity }];
     });
   }
 
-  #bounded(object: RuntimeObject, limit: RuntimeLimit, key: string, mode: DecideRequest['mode']): string {
+  #bounded(object: RuntimeObject, limit: RuntimeLimit, key: string): string {
     if (!limit.callerChosen || limit.capacity === 0) return key;
-    const { rule } = limit.config;
-    const lifeMicros = rule.kind === 'bucket' ? flowMicros(rule, rule.burst) : PERIOD_MICROS[rule.period];
-    const use = { object: object.resourceName, limit: limit.keyPrefix, key, lifeMicros };
-    const nowMicros = this.#options.clock.nowMicros();
-    if (mode === 'peek' ? this.#budget.hasRoom(use, nowMicros) : this.#budget.admits(use, nowMicros)) return key;
-    this.#options.onOverflow?.(object, limit);
-    return `${limit.keyPrefix}:overflow`;
+    const bounded = this.#keys.bound(object.resourceName, key, `${limit.keyPrefix}:overflow`, limit.config.rule);
+    if (bounded !== key) this.#options.onOverflow?.(object, limit);
+    return bounded;
   }
 
   async #ask(

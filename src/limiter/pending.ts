@@ -2,7 +2,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../lib/clock.ts';
 import type { LocalShares } from './degrade.ts';
-import { StoreUnavailable, type Claim, type Reservation, type Settlement, type Store } from './store/store.ts';
+import { StoreUnavailable, type Claim, type Reservation, type Store } from './store/store.ts';
 
 /** Stores remember settled ids this long; so long may a settlement come late. */
 const REMEMBERED_MICROS = 600_000_000;
@@ -14,8 +14,8 @@ const DEFAULT_MAX_PENDING = 100_000;
  */
 export type Actual = 'claimed' | 'nothing' | { readonly hits: number } | readonly number[];
 
-/** deferred: the store does not answer; the settlement is kept and sent again. unknown: no such reservation here. */
-export type SettleOutcome = 'settled' | 'repeated' | 'deferred' | 'unknown';
+/** unknown: no such reservation here. unavailable: the store neither took the settlement nor keeps it for later. */
+export type SettleOutcome = 'settled' | 'repeated' | 'unknown' | 'unavailable';
 
 interface Pending {
   readonly reservation: Reservation;
@@ -27,30 +27,24 @@ interface Pending {
   done: boolean;
 }
 
-interface Deferred {
-  readonly store: Store;
-  readonly settlement: Settlement;
-  readonly untilMicros: number;
-}
-
-/** The registry of reservations. Bounded: the longest pending one is dropped (it stays charged as claimed). */
+/**
+ * The registry of reservations. Bounded: beyond it the oldest are forgotten, and stay charged as claimed. A settlement
+ * that meets an outage is the store's to repeat.
+ */
 export class PendingReservations {
   readonly #clock: Clock;
   readonly #shares: LocalShares;
   readonly #pending: LRUCache<string, Pending>;
-  readonly #deferred = new Map<string, Deferred>();
-  readonly #maxPending: number;
 
   constructor(clock: Clock, shares: LocalShares, maxPending = DEFAULT_MAX_PENDING) {
     this.#clock = clock;
     this.#shares = shares;
     this.#pending = new LRUCache({ max: maxPending });
-    this.#maxPending = maxPending;
   }
 
-  /** Reservations that wait for their settlement, those included whose store did not take it. */
+  /** Reservations that are remembered, settled ones that may be repeated included. */
   get size(): number {
-    return this.#pending.size + this.#deferred.size;
+    return this.#pending.size;
   }
 
   /** Notes an admitted reservation; without a store it was taken from the shares. */
@@ -76,44 +70,18 @@ export class PendingReservations {
     }
     entry.done = true;
     const units = unitsOf(entry, actual);
-    if (entry.store === undefined) {
-      this.#shares.giveBack(entry.reservation.claims, units);
-      return 'settled';
-    }
-    return this.#send({
-      store: entry.store,
-      settlement: { reservation: entry.reservation, actual: units },
-      untilMicros: entry.sinceMicros + REMEMBERED_MICROS,
-    });
+    if (entry.store !== undefined) return send(entry.store, entry.reservation, units);
+    this.#shares.giveBack(entry.reservation.claims, units);
+    return 'settled';
   }
+}
 
-  /** Sends deferred settlements again, oldest first, until a store fails once more; call it every second or so. */
-  async retryDeferred(): Promise<void> {
-    const failed = new Set<Store>();
-    for (const deferred of [...this.#deferred.values()]) {
-      const { store, settlement, untilMicros } = deferred;
-      if (this.#clock.nowMicros() >= untilMicros) this.#deferred.delete(settlement.reservation.id);
-      else if (!failed.has(store) && (await this.#send(deferred)) === 'deferred') failed.add(store);
-    }
-  }
-
-  async #send(deferred: Deferred): Promise<SettleOutcome> {
-    const { id } = deferred.settlement.reservation;
-    try {
-      const isFirst = await deferred.store.settle(deferred.settlement);
-      this.#deferred.delete(id);
-      return isFirst ? 'settled' : 'repeated';
-    } catch (error) {
-      if (!(error instanceof StoreUnavailable)) throw error;
-      this.#defer(id, deferred);
-      return 'deferred';
-    }
-  }
-
-  #defer(id: string, deferred: Deferred): void {
-    const [oldest] = this.#deferred.keys();
-    if (oldest !== undefined && this.#deferred.size >= this.#maxPending) this.#deferred.delete(oldest);
-    this.#deferred.set(id, deferred);
+async function send(store: Store, reservation: Reservation, actual: readonly number[]): Promise<SettleOutcome> {
+  try {
+    return (await store.settle({ reservation, actual })) ? 'settled' : 'repeated';
+  } catch (error) {
+    if (error instanceof StoreUnavailable) return 'unavailable';
+    throw error;
   }
 }
 
