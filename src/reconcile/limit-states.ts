@@ -6,7 +6,8 @@ import { formatDuration } from '../lib/duration.ts';
 import { type Problem, cut } from './problems.ts';
 
 /** Enforced and Shadow: in force at every limiter; Pending: not at every limiter yet; NotEnforced: the object is refused. */
-export type LimitState = 'Enforced' | 'Shadow' | 'Pending' | 'NotEnforced';
+export const LIMIT_STATES = ['Enforced', 'Shadow', 'Pending', 'NotEnforced'] as const;
+export type LimitState = (typeof LIMIT_STATES)[number];
 
 const MAX_MESSAGE = 1024;
 const MAX_NAME = 256;
