@@ -150,24 +150,27 @@ function fitsInt64(value: number): boolean {
 function duplicates(list: readonly unknown[], schema: SchemaData, at: Segments): Located[] {
   const keyed = schema['x-kubernetes-list-type'] === 'map';
   if (!keyed && schema['x-kubernetes-list-type'] !== 'set') return [];
+  const stranger = keyed ? list.findIndex((element) => element !== null && !isRecord(element)) : -1;
+  if (stranger >= 0) return [notAnEntry(list[stranger], [...at, stranger])];
   const names = schema['x-kubernetes-list-map-keys'] ?? [];
-  const seen = new Set<string>();
+  const times = new Map<string, number>();
   return list.flatMap((element, index): Located[] => {
-    const here = [...at, index];
-    if (keyed && !isRecord(element)) return notAnEntry(element, here);
-    const key = JSON.stringify(keyed ? keyOf(element as Record<string, unknown>, names) : element);
-    const again = seen.has(key);
-    seen.add(key);
-    return again ? [{ stage: 'schema', at: here, type: 'Duplicate', message: `Duplicate value: ${key}` }] : [];
+    const key = JSON.stringify(keyed ? keyOf(element, names) : element);
+    const count = (times.get(key) ?? 0) + 1;
+    times.set(key, count);
+    // said once for each value, where it is there the second time
+    const message = `Duplicate value: ${key}`;
+    return count === 2 ? [{ stage: 'schema', at: [...at, index], type: 'Duplicate', message }] : [];
   });
 }
 
-function notAnEntry(element: unknown, at: Segments): Located[] {
-  if (element === null) return [];
+/** The API server goes no further in a list map than to the first element that is no object. */
+function notAnEntry(element: unknown, at: Segments): Located {
   const message = `Invalid value: ${show(element)}: must be an object, the list is a map by name`;
-  return [{ stage: 'schema', at, type: 'Invalid', message }];
+  return { stage: 'schema', at, type: 'Invalid', message };
 }
 
-function keyOf(element: Record<string, unknown>, names: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(names.filter((name) => Object.hasOwn(element, name)).map((name) => [name, element[name]]));
+function keyOf(element: unknown, names: readonly string[]): Record<string, unknown> {
+  const entry = isRecord(element) ? element : {};
+  return Object.fromEntries(names.filter((name) => Object.hasOwn(entry, name)).map((name) => [name, entry[name]]));
 }
