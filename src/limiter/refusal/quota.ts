@@ -82,7 +82,7 @@ export function wholeSeconds(micros: number): number {
 /** `6m0s`, `1h0m5s`, `250ms`: µs as API clients write durations; rounded up, so never earlier than the truth. */
 export function clientDuration(micros: number): string {
   if (micros <= 0) return '0s';
-  if (micros < 1_000_000) return `${Math.ceil(micros / 1000)}ms`;
+  if (micros <= 999_000) return `${Math.ceil(micros / 1000)}ms`;
   const total = Math.ceil(micros / 1_000_000);
   const [hours, minutes, seconds] = [Math.floor(total / 3600), Math.floor((total % 3600) / 60), total % 60];
   if (hours > 0) return `${hours}h${minutes}m${seconds}s`;

@@ -10,6 +10,8 @@ const FIXED: Readonly<Record<Exclude<Dialect, 'Auto'>, RefusalContext['shape']>>
   Problem: 'problem',
 };
 const ANTHROPIC_PATH = /\/v1\/messages(\/|$)/;
+/** KServe's V1 protocol lives below the same `/v1/models`. */
+const KSERVE_PATH = /:(predict|explain)$/;
 const OPENAI_PATH =
   /\/v1\/(chat\/completions|completions|embeddings|responses|models|files|batches|images|audio)(\/|$)/;
 
@@ -30,5 +32,5 @@ export function shapeOf(dialect: Dialect, request: ShapeRequest): RefusalContext
   if (isJsonRpc) return 'mcp';
   const [path] = pathForms(request.path);
   if (ANTHROPIC_PATH.test(path) || request.headers['anthropic-version'] !== undefined) return 'anthropic';
-  return OPENAI_PATH.test(path) ? 'openai' : 'problem';
+  return OPENAI_PATH.test(path) && !KSERVE_PATH.test(path) ? 'openai' : 'problem';
 }
