@@ -28,7 +28,14 @@ export interface InForce {
 }
 
 /** Told after each change that was applied. */
-export type OnApplied = (inForce: InForce, outcomes: readonly ConfigOutcome[], removals: readonly string[]) => void;
+export type OnApplied = (inForce: InForce, applied: AppliedChange) => void;
+
+/** What a change did. */
+export interface AppliedChange {
+  readonly compiled: readonly RuntimeObject[];
+  readonly removals: readonly string[];
+  readonly outcomes: readonly ConfigOutcome[];
+}
 
 /** Holds what is in force and applies changes to it. */
 export class ConfigApplier {
@@ -77,7 +84,7 @@ export class ConfigApplier {
     this.#inForce = { ...next, set: next.set.withChanges(compiled, change.removals) };
     for (const name of change.removals) this.#versions.delete(name);
     for (const outcome of outcomes) if (outcome.accepted) this.#versions.set(outcome.name, outcome.version);
-    this.#onApplied(this.#inForce, outcomes, change.removals);
+    this.#onApplied(this.#inForce, { compiled, removals: change.removals, outcomes });
     return outcomes;
   }
 

@@ -70,6 +70,13 @@ export class LimiterMetrics {
     'Answers by object, status class and who gave them (limiter or upstream).',
     ['status', 'source'],
   );
+  readonly #overflows = new ObjectCounter(
+    this.registry,
+    'weir_key_overflow_total',
+    'Requests whose caller had no bucket of its own left: they share the overflow bucket.',
+    ['limit'],
+  );
+  readonly #perObject = [this.#decisions, this.#shadow, this.#answers, this.#overflows];
   readonly #unrouted = this.#counter('weir_unrouted_requests_total', 'Requests that no object takes.', ['outcome']);
   readonly #configChanges = this.#counter('weir_config_updates_total', 'Configs received by outcome.', ['outcome']);
   readonly #storeErrors = this.#counter('weir_store_errors_total', 'Store calls without an answer.', [
@@ -113,6 +120,11 @@ export class LimiterMetrics {
     this.#unrouted.inc({ outcome });
   }
 
+  /** A caller's key was put into the overflow bucket of a limit. */
+  overflowed(object: string, limit: string): void {
+    if (this.#limitsInForce.get(object)?.has(limit) === true) this.#overflows.add(object, { limit });
+  }
+
   storeFailed(call: 'reserve' | 'settle' | 'report' | 'peek', reason: string): void {
     this.#storeErrors.inc({ call, reason });
   }
@@ -131,20 +143,24 @@ export class LimiterMetrics {
     this.#configChanges.inc({ outcome: 'rejected' }, rejected);
   }
 
-  /** Tells which objects and limits are in force now; series of all others are removed. */
-  inForce(configs: readonly LimiterConfig[]): void {
-    const now = new Map(
-      configs.map((config) => [resourceName(config), new Set(config.limits.map(({ name }) => name))]),
-    );
-    for (const object of new Set([...this.#limitsInForce.keys(), ...now.keys()])) {
-      const limits = now.get(object);
-      const keep = (labels: Labels): boolean =>
-        limits !== undefined && (!labels['limit'] || limits.has(labels['limit']));
-      for (const counter of [this.#decisions, this.#shadow, this.#answers]) counter.remove(object, keep);
-    }
-    this.#limitsInForce.clear();
-    for (const [object, limits] of now) this.#limitsInForce.set(object, limits);
-    this.#objects.set(now.size);
+  /** An object is in force in this form: series of limits that it no longer has are removed. */
+  objectInForce(config: LimiterConfig): void {
+    const limits = new Set(config.limits.map(({ name }) => name));
+    this.#limitsInForce.set(resourceName(config), limits);
+    this.#keepSeries(resourceName(config), limits);
+  }
+
+  /** An object is gone, and its series with it. */
+  objectGone(object: string): void {
+    this.#limitsInForce.delete(object);
+    for (const counter of this.#perObject) counter.remove(object, () => false);
+    this.#objects.set(this.#limitsInForce.size);
+  }
+
+  #keepSeries(object: string, limits: ReadonlySet<string>): void {
+    const keep = ({ limit }: Labels): boolean => !limit || limits.has(limit);
+    for (const counter of this.#perObject) counter.remove(object, keep);
+    this.#objects.set(this.#limitsInForce.size);
   }
 
   #counter(name: string, help: string, labelNames: string[]): Counter {
