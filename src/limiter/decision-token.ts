@@ -23,7 +23,8 @@ export class TokenFile {
   constructor(path: string) {
     this.#path = path;
     this.#refresh();
-    if (this.#tokens.length === 0) throw new Error(`${path} holds no token: write one per line, "name:token" or "token"`);
+    if (this.#tokens.length === 0)
+      throw new Error(`${path} holds no token: write one per line, "name:token" or "token"`);
   }
 
   ownerOf(request: IncomingMessage): Owner | undefined {
@@ -48,7 +49,10 @@ export class TokenFile {
     const stamp = `${mtimeMs} ${size} ${ino}`;
     if (stamp === this.#stamp) return;
     const lines = readFileSync(this.#path, 'utf8').split('\n');
-    this.#tokens = lines.map((line) => line.trim()).filter((line) => line !== '').map(parseLine);
+    this.#tokens = lines
+      .map((line) => line.trim())
+      .filter((line) => line !== '')
+      .map(parseLine);
     this.#stamp = stamp;
   }
 }

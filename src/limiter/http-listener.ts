@@ -17,6 +17,7 @@ export interface HttpListener {
 
 /** Longer than the idle timeouts of load balancers: the limiter is never the one to close a connection being reused. */
 const KEEP_ALIVE_MS = 75_000;
+const IDLE_CHECK_MS = 50;
 
 /** Starts a server. Rejects with the system's error (EADDRINUSE …), naming the address. */
 export async function listen(handler: RequestListener, address: ListenAddress): Promise<HttpListener> {
@@ -35,12 +36,17 @@ export async function listen(handler: RequestListener, address: ListenAddress): 
 function closeServer(server: Server, graceMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     let isCut = false;
+    // A connection that falls idle is not needed any more: its client would wait for nothing.
+    const idle = setInterval(() => {
+      server.closeIdleConnections();
+    }, IDLE_CHECK_MS);
     const cut = setTimeout(() => {
       isCut = true;
       server.closeAllConnections();
     }, graceMs);
     server.close(() => {
       clearTimeout(cut);
+      clearInterval(idle);
       resolve(!isCut);
     });
     server.closeIdleConnections();

@@ -1,24 +1,29 @@
 // Limiter, wiring: settings -> a running limiter. The order of a request is in proxy/proxy.ts; here is who knows whom, and
 // the order of starting and stopping.
+import type { RequestListener } from 'node:http';
 import { systemClock, type Clock } from '../lib/clock.ts';
 import { createLogger, type Logger } from '../lib/log.ts';
 import type { Target, WindowRule } from '../contract/limiter-config.ts';
-import { adminHandler } from './admin.ts';
+import { adminHandler, type AdminView } from './admin.ts';
 import { ConfigApplier, type AppliedChange, type InForce } from './config-applier.ts';
 import { Configured } from './configured.ts';
 import { Decider } from './decide.ts';
+import { DecisionApi } from './decision-api.ts';
+import { isLoopback, TokenFile } from './decision-token.ts';
 import { listen, type HttpListener } from './http-listener.ts';
 import { LimiterMetrics } from './metrics.ts';
 import { Dialer } from './proxy/dialer.ts';
 import { Forwarder } from './proxy/forwarder.ts';
 import { Proxy } from './proxy/proxy.ts';
 import { Upstreams } from './proxy/upstream.ts';
+import type { RuntimeObject } from './runtime-object.ts';
 import type { LimiterSettings, ListenAddress } from './settings.ts';
 import { WindowCalendar } from './store/calendar-window.ts';
-import { MemoryStore } from './store/memory-store.ts';
+import { StoreRegistry } from './store/create-store.ts';
+import type { Store } from './store/store.ts';
 
-/** Settlements that a store did not take are sent again this often. */
-const RETRY_SETTLEMENTS_MS = 1_000;
+/** Settlements that a store did not take are sent again, and unused connections closed, this often. */
+const HOUSEKEEPING_MS = 1_000;
 
 /** A limiter that serves. */
 export interface RunningLimiter {
@@ -40,4 +45,217 @@ export interface LimiterParts {
   readonly logger?: Logger;
   /** A number in [0, 1). */
   readonly random?: () => number;
+}
+
+/**
+ * Starts a limiter. Resolves once it listens and what was at hand of its configs is in force; an operator or a Redis that
+ * is away is no error.
+ * @throws Error for settings that cannot work (a port that is taken, a decision API without a token), naming the setting
+ */
+export async function runLimiter(settings: LimiterSettings, parts: LimiterParts = {}): Promise<RunningLimiter> {
+  const limiter = new Limiter(settings, parts);
+  try {
+    await limiter.start();
+  } catch (error) {
+    await limiter.close();
+    throw error;
+  }
+  return limiter;
+}
+
+class Limiter implements RunningLimiter {
+  readonly #settings: LimiterSettings;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #metrics = new LimiterMetrics();
+  readonly #configured = new Configured();
+  readonly #stores: StoreRegistry;
+  readonly #applier: ConfigApplier;
+  readonly #decider: Decider;
+  readonly #upstreams: Upstreams;
+  readonly #dialer: Dialer;
+  readonly #proxy: Proxy;
+  readonly #listeners: { traffic?: HttpListener; admin?: HttpListener; decision?: HttpListener } = {};
+  #housekeeping: NodeJS.Timeout | undefined;
+  #isStale = false;
+  #isDraining = false;
+  #closed: Promise<void> | undefined;
+
+  constructor(settings: LimiterSettings, parts: LimiterParts) {
+    this.#settings = settings;
+    this.#clock = parts.clock ?? systemClock;
+    this.#log = parts.logger ?? createLogger('limiter');
+    const ownTarget: Target | undefined =
+      settings.upstream === undefined ? undefined : { url: settings.upstream, weight: 1 };
+    this.#stores = new StoreRegistry({
+      deadlineMs: settings.storeDeadlineMs,
+      clock: this.#clock,
+      log: this.#log,
+      hooks: this.#metrics.storeHooks(),
+    });
+    this.#applier = new ConfigApplier(
+      {
+        route: { mode: settings.mode, ...(ownTarget === undefined ? {} : { defaultTarget: ownTarget }) },
+        withoutCapabilities: settings.withoutCapabilities,
+        egressAllow: settings.egressAllow,
+      },
+      (inForce, applied) => {
+        this.#onApplied(inForce, applied);
+      },
+    );
+    this.#decider = this.#createDecider();
+    this.#upstreams = new Upstreams({ connectMs: settings.connectTimeoutMs, headersMs: settings.headersTimeoutMs });
+    this.#dialer = new Dialer(ownTarget);
+    this.#proxy = new Proxy({
+      inForce: () => this.#applier.inForce,
+      configured: this.#configured,
+      decider: this.#decider,
+      forwarder: new Forwarder(this.#upstreams, this.#dialer),
+      metrics: this.#metrics,
+      logger: this.#log,
+      clock: this.#clock,
+      mode: settings.mode,
+      ownTarget,
+      unconfiguredPolicy: settings.unconfiguredPolicy,
+      maxBodyBytes: settings.maxBodyBytes,
+      random: parts.random ?? Math.random,
+    });
+  }
+
+  get addresses(): RunningLimiter['addresses'] {
+    const { traffic, admin, decision } = this.#listeners;
+    if (traffic === undefined || admin === undefined) throw new Error('the limiter has not started');
+    return {
+      traffic: traffic.address,
+      admin: admin.address,
+      ...(decision === undefined ? {} : { decision: decision.address }),
+    };
+  }
+
+  async start(): Promise<void> {
+    const { listen: trafficAddress, adminListen, decisionListen, unconfiguredWaitMs } = this.#settings;
+    this.#listeners.admin = await listen(adminHandler(this.#adminView()), adminListen);
+    if (decisionListen !== undefined) {
+      this.#listeners.decision = await listen(this.#decisionApi(decisionListen), decisionListen);
+    }
+    this.#configured.startWaiting(unconfiguredWaitMs, () => {
+      this.#log.warn('no configuration came in time', { policy: this.#settings.unconfiguredPolicy });
+    });
+    await this.#settings.source.start((change) => this.#applier.apply(change));
+    this.#listeners.traffic = await listen((request, response) => {
+      this.#proxy.handle(request, response);
+    }, trafficAddress);
+    this.#housekeeping = setInterval(() => {
+      this.#keepHouse();
+    }, HOUSEKEEPING_MS);
+    this.#log.info('limiter started', { id: this.#settings.id, mode: this.#settings.mode, ...this.addresses });
+  }
+
+  drain(): void {
+    if (!this.#isDraining) this.#log.info('draining');
+    this.#isDraining = true;
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#stop();
+    return this.#closed;
+  }
+
+  /** In this order: no new requests, those in flight end, their settlements go out, then what they needed is closed. */
+  async #stop(): Promise<void> {
+    this.drain();
+    const { traffic, decision, admin } = this.#listeners;
+    const { graceMs, source } = this.#settings;
+    this.#configured.close();
+    await Promise.all([traffic?.close(graceMs), decision?.close(graceMs)]);
+    clearInterval(this.#housekeeping);
+    await source.close();
+    await this.#decider.retrySettlements();
+    await this.#stores.close();
+    await this.#upstreams.close();
+    await admin?.close(0);
+    this.#log.info('limiter stopped');
+  }
+
+  #createDecider(): Decider {
+    const calendar = new WindowCalendar();
+    const storeOf = new WeakMap<RuntimeObject, Store>();
+    return new Decider({
+      storeFor: (object) => {
+        const known = storeOf.get(object) ?? this.#stores.storeFor(object.config.store);
+        storeOf.set(object, known);
+        return known;
+      },
+      knownLimiters: () => this.#applier.inForce.fleet.knownLimiters,
+      clock: this.#clock,
+      windowEnd: (rule: WindowRule, at: number) => calendar.edges(rule, at).find((edge) => edge > at) ?? at,
+      onOverflow: (object, limit) => {
+        this.#metrics.overflowed(object.resourceName, limit.config.name);
+      },
+    });
+  }
+
+  /** @throws Error when the listener is not on loopback and there is no token */
+  #decisionApi({ host }: ListenAddress): RequestListener {
+    const { decisionTokenFile } = this.#settings;
+    if (decisionTokenFile === undefined && !isLoopback(host)) {
+      throw new Error(`the decision API on ${host} needs tokens: set decisionTokenFile, or listen on 127.0.0.1`);
+    }
+    const api = new DecisionApi({
+      inForce: () => this.#applier.inForce,
+      configured: this.#configured,
+      decider: this.#decider,
+      metrics: this.#metrics,
+      logger: this.#log,
+      clock: this.#clock,
+      ...(decisionTokenFile === undefined ? {} : { tokens: new TokenFile(decisionTokenFile) }),
+    });
+    return (request, response) => {
+      api.handle(request, response);
+    };
+  }
+
+  #onApplied(inForce: InForce, { compiled, removals, outcomes }: AppliedChange): void {
+    for (const object of compiled) this.#metrics.objectInForce(object.config);
+    for (const name of removals) this.#metrics.objectGone(name);
+    const rejected = outcomes.filter(({ accepted }) => !accepted);
+    this.#metrics.configUpdates(outcomes.length - rejected.length, rejected.length);
+    for (const outcome of rejected) this.#log.warn('config rejected', { ...outcome });
+    this.#upstreams.prune((scope) => this.#dialer.isCurrent(scope, inForce));
+    this.#isStale = true;
+    this.#configured.markConfigured();
+  }
+
+  #keepHouse(): void {
+    void this.#decider.retrySettlements();
+    if (!this.#isStale) return;
+    this.#isStale = false;
+    this.#stores.keepOnly([...this.#applier.inForce.set.objects()].map(({ config }) => config.store));
+  }
+
+  #adminView(): AdminView {
+    return {
+      readiness: () => this.#readiness(),
+      metrics: () => this.#metrics.registry.metrics(),
+      configDump: () => ({
+        id: this.#settings.id,
+        state: this.#configured.state,
+        fleet: this.#applier.inForce.fleet,
+        versions: Object.fromEntries(this.#applier.versions()),
+        configs: [...this.#applier.inForce.set.objects()].map(({ config }) => config),
+      }),
+      drain: () => {
+        this.drain();
+      },
+    };
+  }
+
+  #readiness(): { ready: boolean; reason: string } {
+    if (this.#isDraining) return { ready: false, reason: 'draining' };
+    const { state } = this.#configured;
+    if (state === 'configured') return { ready: true, reason: 'ok' };
+    if (state === 'waiting') return { ready: false, reason: 'waiting for the first configuration' };
+    const passes = this.#settings.unconfiguredPolicy === 'Pass';
+    return { ready: passes, reason: `unconfigured: ${passes ? 'passing' : 'refusing'} all requests` };
+  }
 }

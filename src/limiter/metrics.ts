@@ -4,6 +4,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { LimiterConfig } from '../contract/limiter-config.ts';
 import { resourceName } from '../contract/limiter-config.ts';
 import type { Decision } from './decision.ts';
+import type { StoreHooks } from './store/create-store.ts';
 
 type Labels = Record<string, string>;
 
@@ -79,13 +80,20 @@ export class LimiterMetrics {
   readonly #perObject = [this.#decisions, this.#shadow, this.#answers, this.#overflows];
   readonly #unrouted = this.#counter('weir_unrouted_requests_total', 'Requests that no object takes.', ['outcome']);
   readonly #configChanges = this.#counter('weir_config_updates_total', 'Configs received by outcome.', ['outcome']);
-  readonly #storeErrors = this.#counter('weir_store_errors_total', 'Store calls without an answer.', [
-    'call',
-    'reason',
-  ]);
   readonly #objects = this.#gauge('weir_objects', 'Objects in force.');
   readonly #inFlight = this.#gauge('weir_requests_in_flight', 'Requests being served.');
   readonly #configured = this.#gauge('weir_configured', '1 once a snapshot was applied.');
+  readonly #circuits = new Gauge({
+    name: 'weir_store_circuit_open',
+    help: '1 while calls to this store endpoint are not even tried.',
+    labelNames: ['endpoint'],
+    registers: [this.registry],
+  });
+  readonly #storeTrouble = this.#counter(
+    'weir_store_trouble_total',
+    'Settlements that were dropped, and keys of a wrong type or content that were found.',
+    ['kind'],
+  );
   readonly #decisionSeconds = new Histogram({
     name: 'weir_decision_seconds',
     help: 'Time from the request read to the decision made.',
@@ -125,8 +133,19 @@ export class LimiterMetrics {
     if (this.#limitsInForce.get(object)?.has(limit) === true) this.#overflows.add(object, { limit });
   }
 
-  storeFailed(call: 'reserve' | 'settle' | 'report' | 'peek', reason: string): void {
-    this.#storeErrors.inc({ call, reason });
+  /** What stores tell of their trouble; endpoints come from configs. */
+  storeHooks(): Required<StoreHooks> {
+    return {
+      onCircuit: (endpoint, state) => {
+        this.#circuits.set({ endpoint }, state === 'open' ? 1 : 0);
+      },
+      onSettlementsDropped: (count) => {
+        this.#storeTrouble.inc({ kind: 'settlement_dropped' }, count);
+      },
+      onBroken: (keys) => {
+        this.#storeTrouble.inc({ kind: 'broken_key' }, keys.length);
+      },
+    };
   }
 
   requestStarted(): void {

@@ -29,6 +29,10 @@ export type Resolution =
       readonly object?: RuntimeObject;
     };
 
+export type Claimed =
+  | { readonly kind: 'claimed'; readonly object: RuntimeObject; readonly upstreamPath: string }
+  | Exclude<Resolution, { kind: 'matched' }>;
+
 /** A number in [0, 1). */
 export type RandomSource = () => number;
 
@@ -95,7 +99,17 @@ export class RouteIndex {
    */
   resolve(request: RouteRequest, random: RandomSource): Resolution {
     const walk = this.#walk(request);
-    if (walk.found !== undefined) return this.#toTarget(walk.found, random);
+    return walk.found === undefined ? this.#withoutObject(walk) : this.#toTarget(walk.found, random);
+  }
+
+  /** The object that takes a request, for callers that send it on themselves: no target is chosen or asked for. */
+  claim(request: RouteRequest): Claimed {
+    const walk = this.#walk(request);
+    if (walk.found === undefined) return this.#withoutObject(walk);
+    return { kind: 'claimed', object: walk.found.object, upstreamPath: walk.found.below };
+  }
+
+  #withoutObject(walk: Walk): Exclude<Resolution, { kind: 'matched' }> {
     if (walk.claimed !== undefined) return { kind: 'notFound', code: 'not_found', object: walk.claimed };
     if (this.#options.mode === 'sidecar') return { kind: 'unclaimed' };
     if (walk.near !== undefined) return { kind: 'notFound', code: 'model_not_found', object: walk.near };
