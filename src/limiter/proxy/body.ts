@@ -81,7 +81,7 @@ async function decode(raw: Buffer, encoding: string, maxBytes: number): Promise<
 }
 
 function isOverflow(error: unknown): boolean {
-  return error instanceof RangeError && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE';
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE';
 }
 
 function tooLarge(maxBytes: number): WeirError {
