@@ -137,7 +137,9 @@ export class DecisionApi {
     if (state === 'repeated') return { settled: false, outcome: 'repeated' };
     const outcome = await this.#options.decider.settle(reservation, hits === undefined ? 'claimed' : { hits });
     // Without an applicable limit nothing was reserved, so there is nothing to settle.
-    return { settled: true, outcome: outcome === 'deferred' ? 'deferred' : 'settled' };
+    if (outcome === 'unavailable')
+      throw new WeirError('store_unavailable', 'the store did not take the settlement: it stays charged');
+    return { settled: true, outcome: 'settled' };
   }
 
   async #report(body: ReportBody, owner: Owner): Promise<Answer> {

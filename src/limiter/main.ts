@@ -22,7 +22,7 @@ import { WindowCalendar } from './store/calendar-window.ts';
 import { StoreRegistry } from './store/create-store.ts';
 import type { Store } from './store/store.ts';
 
-/** Settlements that a store did not take are sent again, and unused connections closed, this often. */
+/** Connections that no object needs any more are closed this often. */
 const HOUSEKEEPING_MS = 1_000;
 
 /** A limiter that serves. */
@@ -170,7 +170,6 @@ class Limiter implements RunningLimiter {
     await Promise.all([traffic?.close(graceMs), decision?.close(graceMs)]);
     clearInterval(this.#housekeeping);
     await source.close();
-    await this.#decider.retrySettlements();
     await this.#stores.close();
     await this.#upstreams.close();
     await admin?.close(0);
@@ -227,7 +226,6 @@ class Limiter implements RunningLimiter {
   }
 
   #keepHouse(): void {
-    void this.#decider.retrySettlements();
     if (!this.#isStale) return;
     this.#isStale = false;
     this.#stores.keepOnly([...this.#applier.inForce.set.objects()].map(({ config }) => config.store));
