@@ -133,9 +133,13 @@ export interface PlacedValue {
   readonly value: unknown;
 }
 
+const STEPS = new Map<string, readonly string[]>();
+
 /** What is at `path` in an object, with `[]` for "any element"; absent members give nothing. */
 export function valuesAt(object: unknown, path: string): PlacedValue[] {
-  return expand(object, path.split('.'), '');
+  const steps = STEPS.get(path) ?? path.split('.');
+  STEPS.set(path, steps);
+  return expand(object, steps, 0, '');
 }
 
 function asksFor(capability: Capability, value: unknown): boolean {
@@ -143,15 +147,16 @@ function asksFor(capability: Capability, value: unknown): boolean {
   return capability.values === undefined || capability.values.some((candidate) => candidate === value);
 }
 
-function expand(value: unknown, steps: readonly string[], path: string): PlacedValue[] {
-  const [step, ...rest] = steps;
+function expand(value: unknown, steps: readonly string[], at: number, path: string): PlacedValue[] {
+  const step = steps[at];
   if (step === undefined) return [{ path, value }];
   if (typeof value !== 'object' || value === null) return [];
   const isList = step.endsWith('[]');
   const name = isList ? step.slice(0, -2) : step;
   const member = (value as Record<string, unknown>)[name];
-  const at = path === '' ? name : `${path}.${name}`;
-  if (!isList) return member === undefined ? [] : expand(member, rest, at);
+  if (member === undefined) return [];
+  const here = path === '' ? name : `${path}.${name}`;
+  if (!isList) return expand(member, steps, at + 1, here);
   if (!Array.isArray(member)) return [];
-  return member.flatMap((element: unknown, index) => expand(element, rest, `${at}[${index}]`));
+  return member.flatMap((element: unknown, index) => expand(element, steps, at + 1, `${here}[${index}]`));
 }

@@ -62,15 +62,14 @@ function isSame(a: ObjectAsRead, b: ObjectAsRead): boolean {
 }
 
 function makeForm(object: ObjectAsRead, spec: unknown, generation: number, settings: ReconcileSettings): Form {
-  const parsed = parse({ ...object, spec });
-  if (parsed.object === undefined) {
-    return { generation, spec, problems: [...parsed.problems, ...validateValues(spec)] };
-  }
+  const { object: shaped, problems } = parse({ ...object, spec });
+  if (shaped === undefined) return { generation, spec, problems: [...problems, ...validateValues(spec)] };
+  if (problems.length > 0) return { generation, spec, problems: [...problems, ...validate(shaped, settings)] };
   return {
     generation,
     spec,
-    problems: validate(parsed.object, settings),
-    config: compile(parsed.object, settings),
-    ...given('workloadSelector', parsed.object.spec.workloadSelector),
+    problems: validate(shaped, settings),
+    config: compile(shaped, settings),
+    ...given('workloadSelector', shaped.spec.workloadSelector),
   };
 }

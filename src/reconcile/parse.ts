@@ -6,17 +6,20 @@ import type { WeirObject } from '../crd/types.ts';
 import type { Problem } from './problems.ts';
 import type { ObjectAsRead } from './types.ts';
 
-/** Either the object, or at least one problem. */
-export type Parsed =
-  | { readonly object: WeirObject; readonly problems: readonly [] }
-  | { readonly object?: never; readonly problems: readonly Problem[] };
+export interface Parsed {
+  /** Absent: its shape is wrong, nothing more can be said of it. */
+  readonly object?: WeirObject;
+  /** What schema and CEL say; empty: they admit it. */
+  readonly problems: readonly Problem[];
+}
 
 /** Checks again what the API server checks: admission can be by-passed, and an older CRD may have let something in. */
 export function parse({ kind, metadata, spec }: ObjectAsRead): Parsed {
   const { name, namespace = '', uid = '' } = metadata;
-  const { object, findings } = judgeObject({ apiVersion: API_VERSION, kind, metadata: { name, namespace }, spec });
-  if (object === undefined) return { problems: findings.map(toProblem) };
-  return { object: { ...object, metadata: { name, namespace, uid } } as WeirObject, problems: [] };
+  const { shaped, findings } = judgeObject({ apiVersion: API_VERSION, kind, metadata: { name, namespace }, spec });
+  const problems = findings.map(toProblem);
+  if (shaped === undefined) return { problems };
+  return { object: { ...shaped, metadata: { name, namespace, uid } }, problems };
 }
 
 /** A field of a newer version is valid there and enforced by nobody here. */

@@ -54,7 +54,7 @@ function place(way: Way): string {
 }
 
 /** Copies of a specimen in which one value is another or gone. */
-function variations(specimen: Specimen, way: Way): Specimen[] {
+function* variations(specimen: Specimen, way: Way): Generator<Specimen> {
   const others = (value: unknown): unknown[] => {
     if (typeof value === 'boolean') return [!value];
     if (typeof value === 'number') return [value + 1, value - 1];
@@ -70,20 +70,19 @@ function variations(specimen: Specimen, way: Way): Specimen[] {
     return copy;
   };
   const value = way.reduce<unknown>((at, step) => (at as Record<string | number, unknown>)[step], specimen.spec);
-  const gone = changed((holder, last) => {
+  const isMarker = typeof value === 'object' && value !== null && Object.keys(value).length === 0;
+  if (isMarker) {
+    yield changed((holder, last) => {
+      Reflect.deleteProperty(holder, last);
+      holder['constant'] = 'other';
+    });
+    return;
+  }
+  yield changed((holder, last) => {
     if (Array.isArray(holder)) holder.splice(Number(last), 1);
     else Reflect.deleteProperty(holder, last);
   });
-  const isMarker = typeof value === 'object' && value !== null && Object.keys(value).length === 0;
-  if (isMarker) {
-    return [
-      changed((holder, last) => {
-        Reflect.deleteProperty(holder, last);
-        holder['constant'] = 'other';
-      }),
-    ];
-  }
-  return [gone, ...others(value).map((other) => changed((holder, last) => (holder[last] = other)))];
+  for (const other of others(value)) yield changed((holder, last) => (holder[last] = other));
 }
 
 describe.each(KINDS)('$kind', ({ kind, spec }) => {
