@@ -43,6 +43,7 @@ export interface RunningLimiter {
 export interface LimiterParts {
   readonly clock?: Clock;
   readonly logger?: Logger;
+  readonly metrics?: LimiterMetrics;
   /** A number in [0, 1). */
   readonly random?: () => number;
 }
@@ -67,7 +68,7 @@ class Limiter implements RunningLimiter {
   readonly #settings: LimiterSettings;
   readonly #clock: Clock;
   readonly #log: Logger;
-  readonly #metrics = new LimiterMetrics();
+  readonly #metrics: LimiterMetrics;
   readonly #configured = new Configured();
   readonly #stores: StoreRegistry;
   readonly #applier: ConfigApplier;
@@ -84,6 +85,7 @@ class Limiter implements RunningLimiter {
   constructor(settings: LimiterSettings, parts: LimiterParts) {
     this.#settings = settings;
     this.#clock = parts.clock ?? systemClock;
+    this.#metrics = parts.metrics ?? new LimiterMetrics();
     this.#log = parts.logger ?? createLogger('limiter');
     const ownTarget: Target | undefined =
       settings.upstream === undefined ? undefined : { url: settings.upstream, weight: 1 };

@@ -83,6 +83,7 @@ export class LimiterMetrics {
   readonly #objects = this.#gauge('weir_objects', 'Objects in force.');
   readonly #inFlight = this.#gauge('weir_requests_in_flight', 'Requests being served.');
   readonly #configured = this.#gauge('weir_configured', '1 once a snapshot was applied.');
+  readonly #connected = this.#gauge('weir_operator_connected', '1 while the operator answers.');
   readonly #circuits = new Gauge({
     name: 'weir_store_circuit_open',
     help: '1 while calls to this store endpoint are not even tried.',
@@ -146,6 +147,10 @@ export class LimiterMetrics {
         this.#storeTrouble.inc({ kind: 'broken_key' }, keys.length);
       },
     };
+  }
+
+  operatorConnected(isConnected: boolean): void {
+    this.#connected.set(isConnected ? 1 : 0);
   }
 
   requestStarted(): void {

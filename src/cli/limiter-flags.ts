@@ -1,0 +1,50 @@
+// CLI: the values that only `weir limiter` takes. Input: text from the command line or the environment; output: checked values
+// with their unit; a text that cannot be meant is an InvalidArgumentError, which ends with exit code 2.
+import { InvalidArgumentError } from 'commander';
+import { CAPABILITIES } from '../contract/capabilities.ts';
+import { parseDurationMicros } from '../lib/duration.ts';
+import { parseListen } from './flags.ts';
+
+const SIZE_UNITS: Readonly<Record<string, number>> = { '': 1, Ki: 1024, Mi: 1024 ** 2, Gi: 1024 ** 3 };
+
+/** Node's timers cannot wait longer than this. */
+const MAX_TIMER_MS = 576 * 3_600_000;
+
+/** A duration such as 50ms or 1m30s; more than 0, at most 576h. @returns whole ms, at least 1 */
+export function parseDurationMs(text: string): number {
+  const micros = parseDurationMicros(text);
+  if (micros === undefined) throw new InvalidArgumentError(`"${text}" is not a duration: write 50ms, 10s, 1m30s`);
+  const ms = Math.ceil(micros / 1000);
+  if (ms > MAX_TIMER_MS) throw new InvalidArgumentError(`"${text}" is longer than 576h`);
+  return ms;
+}
+
+/** A size such as 16Mi or 65536. @returns bytes */
+export function parseBytes(text: string): number {
+  const match = /^(\d{1,12})(Ki|Mi|Gi)?B?$/.exec(text);
+  const bytes = Number(match?.[1]) * (SIZE_UNITS[match?.[2] ?? ''] ?? 0);
+  if (match === null || bytes < 1) throw new InvalidArgumentError(`"${text}" is not a size: write 65536, 512Ki, 16Mi`);
+  return bytes;
+}
+
+/** The id of a capability of this version. */
+export function parseCapability(text: string): string {
+  const known = [...new Set(CAPABILITIES.filter(({ enforced }) => enforced).map(({ id }) => id))].sort();
+  if (!known.includes(text)) throw new InvalidArgumentError(`"${text}" is no capability: one of ${known.join(', ')}`);
+  return text;
+}
+
+/** Where a server listens, or `off`. */
+export function parseListenOrOff(text: string): { host: string; port: number } | undefined {
+  return text === 'off' ? undefined : parseListen(text);
+}
+
+/** The base URL of a server: http or https, a host, at most a port and a path. */
+export function parseBaseUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isPlain = url?.username === '' && url.password === '' && url.search === '' && url.hash === '';
+  if (!isPlain || !/^https?:$/.test(url.protocol)) {
+    throw new InvalidArgumentError(`"${text}" is not a base URL: write http://127.0.0.1:8000`);
+  }
+  return text.replace(/\/+$/, '');
+}
