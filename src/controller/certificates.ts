@@ -16,6 +16,7 @@ import {
 import { randomBytes, webcrypto, X509Certificate as OpenSslCertificate } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { errorCode } from '../lib/error-code.ts';
 import { messageOf } from '../lib/log.ts';
@@ -64,7 +65,7 @@ export async function loadOrMakeCertificate(path: string, names: readonly string
     const complaint = complaintOf(folder, folder.caKey === undefined ? names : wanted);
     if (complaint === undefined) return { cert: folder.cert ?? '', key: folder.key ?? '', caFile, isNew: false };
     if (folder.caKey === undefined && Object.keys(folder).length > 1) throw new TlsFolderError(complaint);
-    return { ...(await makeLeaf(folder, wanted)), caFile, isNew: true };
+    return { ...(await makeLeaf(folder, [...wanted, hostname()])), caFile, isNew: true };
   } catch (error) {
     if (error instanceof TlsFolderError) throw error;
     throw new TlsFolderError(`cannot use the TLS folder ${path}: ${messageOf(error)}`, { cause: error });

@@ -1,5 +1,5 @@
 // Controller: who may write. Input: a lease, or nothing where there is only one operator. Output: whether this process is
-// the one that serves limiters and writes statuses (docs/adr/0003-only-the-leader-serves-limiters.md).
+// the one that serves limiters and writes statuses (docs/adr/leader-serves-limiters.md).
 
 export interface Leadership {
   /** True only while the lease is certainly held: false from its deadline on, by the monotonic clock, whatever was heard. */

@@ -5,7 +5,6 @@
 //   push port opens        only now can a limiter be told anything, removals included
 //   ready                  and SIGTERM goes the same way back
 import type { Server } from 'node:http';
-import { hostname } from 'node:os';
 import type { StoreConfig } from '../contract/limiter-config.ts';
 import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
 import type { ReconcileSettings } from '../reconcile/types.ts';
@@ -91,7 +90,7 @@ const RECONNECT_GRACE_MS = 5000;
  */
 export async function runOperator(settings: OperatorSettings, abort?: AbortSignal): Promise<RunningOperator> {
   const log = settings.log ?? createLogger('operator', settings.logLevel);
-  const tls = await loadOrMakeCertificate(settings.tlsDir, [hostname(), ...settings.tlsNames]);
+  const tls = await loadOrMakeCertificate(settings.tlsDir, settings.tlsNames);
   const process = new OperatorProcess(settings, tls, log);
   try {
     await Promise.race([process.start(), whenAborted(abort)]);

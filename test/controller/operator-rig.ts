@@ -99,13 +99,14 @@ export class OperatorRig {
     return operator;
   }
 
-  /** A shared limiter with a token of the account `limiter`, which may read all configs. */
+  /** A shared limiter of all namespaces. */
   async limiter(reject: (name: string) => string | undefined = () => undefined): Promise<TestLimiter> {
     const { operator } = this;
     if (operator === undefined) throw new Error('start an operator first');
     this.#limiters += 1;
     const tokenFile = join(this.#folder, `token-${this.#limiters}`);
-    const token = await this.#cluster.mustKubectl(['create', 'token', 'limiter', '--audience', 'weir.dev']);
+    const account = ['-n', 'weir-system', 'weir-limiter'];
+    const token = await this.#cluster.mustKubectl(['create', 'token', ...account, '--audience', 'weir.dev']);
     await writeFile(tokenFile, token.trim(), { mode: 0o600 });
     const client = new ConfigClient({
       operator: `127.0.0.1:${operator.pushPort}`,
@@ -172,31 +173,11 @@ export async function counter(operator: RunningOperator, name: string): Promise<
   return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
 }
 
-/** The CRDs, and an account whose token lets a shared limiter in. */
+/** The CRDs, the account of shared limiters, and one for pods. */
 export async function prepareCluster(cluster: TestCluster): Promise<void> {
-  await cluster.mustKubectl(['apply', '--server-side', '-f', 'deploy/crds']);
+  await cluster.mustKubectl(['apply', '--server-side', '-f', 'deploy/crds', '-f', 'deploy/shared-limiter.yaml']);
   await cluster.mustKubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=20s']);
   await cluster.mustKubectl(['create', 'serviceaccount', 'limiter']);
-  await cluster
-    .mustKubectl(['create', 'clusterrole', 'limiter', '--verb=get', '--resource=limiterconfigs.weir.dev'])
-    .catch(() => '');
-  const rbac = [
-    {
-      apiVersion: 'rbac.authorization.k8s.io/v1',
-      kind: 'ClusterRole',
-      metadata: { name: 'weir-limiter' },
-      rules: [{ apiGroups: ['weir.dev'], resources: ['limiterconfigs'], verbs: ['get'] }],
-    },
-    {
-      apiVersion: 'rbac.authorization.k8s.io/v1',
-      kind: 'ClusterRoleBinding',
-      metadata: { name: 'weir-limiter' },
-      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'weir-limiter' },
-      subjects: [{ kind: 'ServiceAccount', name: 'limiter', namespace: 'default' }],
-    },
-  ];
-  const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: rbac });
-  await cluster.mustKubectl(['apply', '--server-side', '-f', '-'], { input });
 }
 
 /** A ModelRoute with one bucket, whose counters are local: it needs no Redis. */

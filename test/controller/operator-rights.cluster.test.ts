@@ -1,0 +1,124 @@
+// The operator with exactly the rights of deploy/rbac.yaml: they are enough, and they end where secrets begin.
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Informer } from '../../src/controller/informer.ts';
+import { connectKube } from '../../src/controller/kube.ts';
+import { ClusterProvider } from '../../src/controller/cluster-provider.ts';
+import { RESOURCES, type StoredObject } from '../../src/controller/kube-types.ts';
+import { ALWAYS_LEADER } from '../../src/controller/leadership.ts';
+import { silentLogger } from '../../src/lib/log.ts';
+import type { ObjectStatus } from '../../src/reconcile/types.ts';
+import { describeOnControlPlane } from '../cluster/describe-cluster.ts';
+import { waitFor } from '../cluster/wait.ts';
+import { OperatorRig, prepareCluster, route, verdict } from './operator-rig.ts';
+
+const ROUTE = 'modelroutes.weir.dev';
+const ACCOUNT = 'system:serviceaccount:weir-system:weir-operator';
+
+describeOnControlPlane('rights of the operator', {}, (cluster) => {
+  let rig: OperatorRig;
+  let kubeconfig = '';
+
+  beforeAll(async () => {
+    await prepareCluster(cluster());
+    await cluster().mustKubectl(['apply', '--server-side', '-f', 'deploy/rbac.yaml']);
+    const groups = ['system:serviceaccounts', 'system:serviceaccounts:weir-system', 'system:authenticated'];
+    kubeconfig = await cluster().plane.kubeconfigFor({ user: ACCOUNT, groups });
+    rig = await OperatorRig.make(cluster());
+  }, 60_000);
+  afterAll(async () => {
+    await rig.end();
+  }, 60_000);
+
+  test('are enough for the whole line: watch, keep, push, tell', async () => {
+    await rig.start({ source: { kind: 'cluster', kubeconfig, namespaces: [] }, reconnectGraceMs: 0 });
+    await rig.limiter();
+    await rig.apply(route('lean'));
+    await rig.statusOf(ROUTE, 'lean', (status) => verdict(status) === 'True Ready');
+    await waitFor(
+      'the last good form and an Event',
+      async () => {
+        const kinds = await cluster().mustKubectl(['get', 'controllerrevisions,events.events.k8s.io', '-o', 'name']);
+        return /controllerrevision/.test(kinds) && /event/.test(kinds) ? true : undefined;
+      },
+      { deadlineMs: 10_000 },
+    );
+    await cluster().mustKubectl(['delete', ROUTE, 'lean']);
+    await waitFor(
+      'its removal',
+      async () =>
+        (await cluster().mustKubectl(['get', 'controllerrevisions', '-o', 'name'])) === '' ? true : undefined,
+      { deadlineMs: 10_000 },
+    );
+  });
+
+  test('with a namespace named, objects elsewhere are nobody’s business', async () => {
+    await cluster().mustKubectl(['create', 'namespace', 'elsewhere']);
+    const operator = await rig.start({
+      source: { kind: 'cluster', kubeconfig, namespaces: ['default'] },
+      pushListen: { host: '127.0.0.1', port: 0 },
+    });
+    const [one, two] = [route('here'), route('there')] as [StoredObject, StoredObject];
+    await rig.apply(one, { ...two, metadata: { name: 'there', namespace: 'elsewhere' } });
+    await waitFor(
+      'one object',
+      async () => (/weir_watched_objects\{type="modelroutes"\} 1\n/.test(await operator.metrics()) ? true : undefined),
+      {
+        deadlineMs: 10_000,
+      },
+    );
+  });
+
+  test.each(['get', 'list', 'watch'])('do not include to %s Secrets', async (verb) => {
+    const { stdout } = await cluster().kubectl(['auth', 'can-i', verb, 'secrets', '--as', ACCOUNT, '--all-namespaces']);
+    expect(stdout.trim()).toBe('no');
+  });
+
+  test('a status goes to the version that it was computed from: else it is read again, or gone', async () => {
+    const kube = connectKube({ kubeconfig });
+    const provider = new ClusterProvider({ kube, namespaces: [], leadership: ALWAYS_LEADER, log: silentLogger() });
+    try {
+      await rig.apply(route('raced'));
+      provider.start();
+      await provider.whenReady();
+      const object = provider.modelRoutes.get('default/raced')!;
+      const status: ObjectStatus = {
+        observedGeneration: 1,
+        limitCount: 1,
+        toolCount: 0,
+        limiters: { desired: 0, synced: 0, rejected: 0, summary: '0/0' },
+        limits: [],
+        unlimitedPods: { count: 0, names: [] },
+        conditions: [],
+      };
+      const written = await provider.write(object, status);
+      expect(['written', 'outdated']).toContain(written);
+      expect(await provider.write({ ...object, metadata: { ...object.metadata, resourceVersion: '1' } }, status)).toBe(
+        'outdated',
+      );
+      await cluster().mustKubectl(['delete', ROUTE, 'raced']);
+      expect(await provider.write(object, status)).toBe('gone');
+    } finally {
+      await provider.stop();
+      await kube.close();
+    }
+  });
+
+  test('a limit of its reach is an informer that says so and never claims to have synced', async () => {
+    const kube = connectKube({ kubeconfig });
+    const secrets = { group: '', version: 'v1', plural: 'secrets' };
+    const informer = new Informer<StoredObject>({
+      kube,
+      type: secrets,
+      namespaces: [],
+      trim: (object) => object,
+      log: silentLogger(),
+      timing: { baseBackoffMs: 10, maxBackoffMs: 20 },
+    });
+    informer.start();
+    await waitFor('two refusals', () => (informer.stats.failures >= 2 ? true : undefined), { deadlineMs: 10_000 });
+    expect(informer.hasSynced).toBe(false);
+    await informer.stop();
+    await kube.close();
+    expect(RESOURCES).not.toHaveProperty('secrets');
+  });
+});
