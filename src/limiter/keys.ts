@@ -10,6 +10,8 @@ import type { RuntimeLimit } from './runtime-object.ts';
 /** Bytes of SHA-256 that are kept of a caller: 128 bits, so two callers never meet by chance. */
 const CALLER_BASE64_LENGTH = 22;
 const FINGERPRINT_LENGTH = 16;
+/** A tool's name is whatever a call says; a model's is one that the route has. */
+const CALLER_CHOSEN = new Set<KeyPart['type']>(['header', 'query', 'clientIP', 'session', 'tool']);
 
 /**
  * The caller-independent part of a bucket's key. The fingerprint covers what a bucket is about: measure, kind of rule,
@@ -53,7 +55,7 @@ export function bucketKey(limit: RuntimeLimit, facts: RequestFacts): string | un
 
 /** Whether a caller can choose the part's value freely, and so mint buckets at will. */
 export function isCallerChosen(part: KeyPart): boolean {
-  return part.type === 'header' || part.type === 'query' || part.type === 'clientIP' || part.type === 'session';
+  return CALLER_CHOSEN.has(part.type);
 }
 
 type ReadPart = (part: KeyPart, facts: RequestFacts) => string | undefined;

@@ -69,10 +69,16 @@ function check(holds: boolean, field: string, value: unknown, wanted: string): v
   if (!holds) throw new ConfigRejected(`${field} ${JSON.stringify(value)} is not ${wanted}`);
 }
 
+/** Zones that were found good: to make a formatter is slow, and thousands of objects name the same few. */
+const knownZones = new Set<string>(['UTC']);
+
 function isTimeZone(name: string): boolean {
+  if (knownZones.has(name)) return true;
   try {
-    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== '';
+    new Intl.DateTimeFormat('en', { timeZone: name }).format(0);
   } catch {
     return false;
   }
+  knownZones.add(name);
+  return true;
 }

@@ -210,8 +210,14 @@ function isMoreSpecific(rule: RuntimeRule, other: RuntimeRule): boolean {
 
 /** `objects` with one more, older ones first, then by name: the order of ties. */
 function inserted(objects: readonly RuntimeObject[], object: RuntimeObject): readonly RuntimeObject[] {
-  const at = objects.findIndex((other) => compareAge(object, other) < 0);
-  return at < 0 ? [...objects, object] : [...objects.slice(0, at), object, ...objects.slice(at)];
+  let [low, high] = [0, objects.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const other = objects[middle];
+    if (other !== undefined && compareAge(object, other) > 0) low = middle + 1;
+    else high = middle;
+  }
+  return [...objects.slice(0, low), object, ...objects.slice(low)];
 }
 
 function compareAge(a: RuntimeObject, b: RuntimeObject): number {

@@ -12,7 +12,7 @@ export interface RuntimeLimit {
   readonly applies: (facts: RequestFacts) => boolean;
   /** What the bucket can hold, in units; 0 blocks. */
   readonly capacity: number;
-  /** Whether a caller chooses a part of the key (header, query, address, session): such keys are bounded in number. */
+  /** Whether a caller chooses a part of the key (header, query, address, session, tool): such keys are bounded in number. */
   readonly callerChosen: boolean;
 }
 

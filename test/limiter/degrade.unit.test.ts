@@ -14,7 +14,7 @@ beforeEach(() => {
   now = START;
 });
 
-function shares(maxKeys?: number): LocalShares {
+function shares(maxKeys = 100): LocalShares {
   const calendar = new WindowCalendar();
   return new LocalShares((rule, at) => calendar.find(rule, at).end, maxKeys);
 }

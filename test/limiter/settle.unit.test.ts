@@ -109,6 +109,7 @@ describe('settling', () => {
         const after = await decider.decide(object, facts(), { id: 'peek', mode: 'peek', hits: 0 });
         expect(remaining(after)).toEqual([1000 - total]);
       }),
+      { numRuns: 30 },
     );
   });
 });
