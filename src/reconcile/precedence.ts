@@ -103,18 +103,24 @@ function orderOf({ kind, metadata }: ObjectAsRead): (string | number)[] {
   return [Number.isNaN(bornAtMs) ? Infinity : bornAtMs, metadata.name, metadata.namespace ?? '', kind];
 }
 
-/**
- * Objects that both belong to pods meet on the pods that both select; otherwise they meet on shared limiters. Where they
- * meet they conflict when no request could be told to belong to one rather than the other.
- */
+/** Where two objects meet they conflict when no request could be told to belong to one rather than the other. */
 function conflicts(a: Claim, b: Claim): boolean {
   if (a.config === undefined || b.config === undefined) return false;
-  if (a.workloadSelector === undefined || b.workloadSelector === undefined) {
-    return intersect(sharedKeys(a.config), sharedKeys(b.config));
+  if (a.workloadSelector !== undefined && b.workloadSelector !== undefined) {
+    return (
+      overlap(a.workloadSelector, b.workloadSelector) && intersect(sidecarKeys(a.config, a), sidecarKeys(b.config, b))
+    );
   }
-  return (
-    overlap(a.workloadSelector, b.workloadSelector) && intersect(sidecarKeys(a.config, a), sidecarKeys(b.config, b))
-  );
+  return meetOnShared(a, b) && intersect(sharedKeys(a.config), sharedKeys(b.config));
+}
+
+/**
+ * Objects that both belong to pods meet on pods. Otherwise objects meet on shared limiters: but nobody in another namespace
+ * can take an object away from the pods that it belongs to.
+ */
+function meetOnShared(a: Claim, b: Claim): boolean {
+  const noPods = a.workloadSelector === undefined && b.workloadSelector === undefined;
+  return noPods || a.config?.namespace === b.config?.namespace;
 }
 
 /** Whether a pod could carry the labels of both. */

@@ -238,6 +238,12 @@ describe('what is the same request', () => {
       true,
     ],
     ['pods beside no pods, one explicit prefix', { spec: pods({ app: 'v' }) }, {}, true],
+    [
+      'pods beside no pods of another namespace, one explicit prefix',
+      { namespace: 'm', spec: pods({ app: 'v' }) },
+      {},
+      false,
+    ],
     ['two MCP servers', { kind: 'MCPServer' }, { kind: 'MCPServer' }, true],
     [
       'two MCP servers with two prefixes',
