@@ -3,7 +3,6 @@
 import { Server, status, type ConnectionInjector } from '@grpc/grpc-js';
 import { createServer, type AddressInfo, type Server as NetServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { FLEET_RESOURCE_NAME } from '../contract/limiter-config.ts';
 import {
   isGoodbye,
   loadPushProtocol,
@@ -44,8 +43,6 @@ export interface PushServerSettings {
   readonly firstRequestMs?: number;
   /** A peer is asked for a sign of life this often, and has as long again to give one, ms. */
   readonly keepaliveMs?: number;
-  /** How long after `listen` the limiters that know the size of the fleet from before keep that, ms. */
-  readonly fleetSettleMs?: number;
 }
 
 const DEFAULTS = {
@@ -54,7 +51,6 @@ const DEFAULTS = {
   maxResponseBytes: 2 * 1024 * 1024,
   firstRequestMs: 10_000,
   keepaliveMs: 5_000,
-  fleetSettleMs: 10_000,
 };
 
 const POD_GONE = 'the pod that the token is bound to is gone';
@@ -76,7 +72,6 @@ export class PushServer {
   readonly #streams = new StreamIndex<LiveStream>();
   readonly #unsubscribe: () => void;
   #listener: NetServer | undefined;
-  #fleetTimer: NodeJS.Timeout | undefined;
   #injector: ConnectionInjector | undefined;
   readonly #gonePods = new Set<string>();
   #isClosing = false;
@@ -125,10 +120,6 @@ export class PushServer {
     listener.on('error', (error) => this.#parts.log.error('push port failed', { error: messageOf(error) }));
     this.#injector = injector;
     this.#listener = listener;
-    this.#fleetTimer = setTimeout(() => {
-      this.#fleetTimer = undefined;
-      this.#offer(new Set([FLEET_RESOURCE_NAME]));
-    }, this.#settings.fleetSettleMs).unref();
     return (listener.address() as AddressInfo).port;
   }
 
@@ -164,7 +155,6 @@ export class PushServer {
   async close(graceMs = 2_000): Promise<void> {
     if (this.#isClosing) return;
     this.#isClosing = true;
-    clearTimeout(this.#fleetTimer);
     this.#unsubscribe();
     this.endStreams('this operator is shutting down');
     const closed =
@@ -230,7 +220,6 @@ export class PushServer {
       acks: row,
       send: (response) => void call.write(response),
       maxResponseBytes: this.#settings.maxResponseBytes,
-      isFleetIncomplete: () => this.#fleetTimer !== undefined,
       ...(observer === undefined ? {} : { observer }),
     });
     const finish = (how: 'goodbye' | 'lost'): boolean => {

@@ -33,11 +33,6 @@ export interface PushSessionParts {
   readonly maxResponseBytes: number;
   readonly observer?: PushObserver;
   readonly clock?: Clock;
-  /**
-   * true: this operator does not know all limiters yet. Whoever knows the size of the fleet from before keeps that: a small
-   * number would let each limiter admit too much while the store is gone.
-   */
-  readonly isFleetIncomplete?: () => boolean;
 }
 
 interface Flight {
@@ -57,8 +52,6 @@ export class PushSession {
   #view: LimiterView;
   /** What the limiter has in force. */
   readonly #held: Map<string, string>;
-  /** The version of the fleet that it knew before it connected. */
-  readonly #broughtFleet: string | undefined;
   /** What it refused on this stream: never sent again on it. */
   readonly #refused = new Map<string, string>();
   readonly #pending: Set<string>;
@@ -70,7 +63,6 @@ export class PushSession {
   constructor(view: LimiterView, held: ReadonlyMap<string, string>, parts: PushSessionParts) {
     this.#view = view;
     this.#held = new Map(held);
-    this.#broughtFleet = held.get(FLEET_RESOURCE_NAME);
     this.#parts = parts;
     this.#clock = parts.clock ?? systemClock;
     this.#startedAtMs = this.#clock.monotonicMs();
@@ -137,13 +129,8 @@ export class PushSession {
     }
     const { version } = stored.resource;
     if (this.#held.get(name) === version && !this.#isInFlight(name)) return undefined;
-    if (this.#refused.get(name) === version || this.#keepsFleet(name)) return undefined;
+    if (this.#refused.get(name) === version) return undefined;
     return { kind: 'set', wire: stored.wire, bytes: stored.wireBytes };
-  }
-
-  #keepsFleet(name: string): boolean {
-    if (name !== FLEET_RESOURCE_NAME || this.#broughtFleet === undefined) return false;
-    return this.#held.get(name) === this.#broughtFleet && this.#parts.isFleetIncomplete?.() === true;
   }
 
   #isInFlight(name: string): boolean {
@@ -171,12 +158,16 @@ export class PushSession {
     });
   }
 
-  /** Takes from the pending names what fits into one response, at least one resource. */
+  /**
+   * Takes from the pending names what fits into one response, at least one resource. The fleet goes first: it says what the
+   * targets of the others may be.
+   */
   #take(): { resources: WireResource[]; removed: string[] } {
     const resources: WireResource[] = [];
     const removed: string[] = [];
     let bytes = 0;
-    for (const name of this.#pending) {
+    const fleet = this.#pending.has(FLEET_RESOURCE_NAME) ? [FLEET_RESOURCE_NAME] : [];
+    for (const name of [...fleet, ...this.#pending]) {
       const change = this.#changeOf(name);
       const size = change?.kind === 'set' ? change.bytes : name.length + 8;
       if (bytes > 0 && bytes + size > this.#parts.maxResponseBytes) break;

@@ -35,6 +35,8 @@ export interface AppliedChange {
   readonly compiled: readonly RuntimeObject[];
   readonly removals: readonly string[];
   readonly outcomes: readonly ConfigOutcome[];
+  /** true: the rest of a large snapshot follows at once. */
+  readonly isPartial: boolean;
 }
 
 /** Holds what is in force and applies changes to it. */
@@ -84,7 +86,12 @@ export class ConfigApplier {
     this.#inForce = { ...next, set: next.set.withChanges(compiled, change.removals) };
     for (const name of change.removals) this.#versions.delete(name);
     for (const outcome of outcomes) if (outcome.accepted) this.#versions.set(outcome.name, outcome.version);
-    this.#onApplied(this.#inForce, { compiled, removals: change.removals, outcomes });
+    this.#onApplied(this.#inForce, {
+      compiled,
+      removals: change.removals,
+      outcomes,
+      isPartial: change.isPartial === true,
+    });
     return outcomes;
   }
 

@@ -73,6 +73,9 @@ export class HeldConfigs {
       if (typeof resource === 'string') rejections.push({ name, version, message: resource });
       else updates.push({ name, version, resource });
     }
+    for (const { name, version, message } of rejections) {
+      this.#log.warn('config cannot be read', { name, version, reason: message });
+    }
     const byName = new Map(received.map((resource) => [resource.name, resource]));
     const outcomes = this.#outcomesOf(updates, removals, isPartial);
     for (const outcome of outcomes) {
@@ -82,8 +85,6 @@ export class HeldConfigs {
       else if (resource !== undefined) this.#held.set(outcome.name, resource);
     }
     for (const name of removals) this.#held.delete(name);
-    for (const { name, version, message } of rejections)
-      this.#log.warn('config rejected', { name, version, reason: message });
     return { accepted: outcomes.filter(({ accepted }) => accepted).length, rejections };
   }
 

@@ -216,7 +216,7 @@ class Limiter implements RunningLimiter {
     };
   }
 
-  #onApplied(inForce: InForce, { compiled, removals, outcomes }: AppliedChange): void {
+  #onApplied(inForce: InForce, { compiled, removals, outcomes, isPartial }: AppliedChange): void {
     for (const object of compiled) this.#metrics.objectInForce(object.config);
     for (const name of removals) this.#metrics.objectGone(name);
     const rejected = outcomes.filter(({ accepted }) => !accepted);
@@ -224,7 +224,7 @@ class Limiter implements RunningLimiter {
     for (const outcome of rejected) this.#log.warn('config rejected', { ...outcome });
     this.#upstreams.prune((scope) => this.#dialer.isCurrent(scope, inForce));
     this.#isStale = true;
-    this.#configured.markConfigured();
+    if (!isPartial) this.#configured.markConfigured();
   }
 
   #keepHouse(): void {

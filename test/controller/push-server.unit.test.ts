@@ -148,18 +148,6 @@ describe('a stream', () => {
   });
 });
 
-test('a limiter that knows the size of the fleet from before keeps it until this operator has met them all', async () => {
-  const { store, acks, limiter } = await start({ fleetSettleMs: 200 });
-  undo.push(publishFleet(store, acks, { egressAllow: [] }));
-  const old = limiter().subscribe({ nodeId: 'old' }, { initial_resource_versions: { 'Fleet/-/-': 'before' } });
-  const first = await old.next();
-  expect(first).toMatchObject({ resources: [], removed_resources: [] });
-  old.ack(first);
-  const young = limiter().subscribe({ nodeId: 'young' });
-  expect((await young.next()).resources).toHaveLength(1);
-  expect((await old.next()).resources).toMatchObject([{ name: 'Fleet/-/-' }]);
-});
-
 describe('nobody gets in', () => {
   const isRefused = async (raw: RawLimiter, code: status): Promise<string> => {
     const ended = await raw.end();

@@ -5,6 +5,8 @@ import { AckTable } from '../../src/controller/ack-table.ts';
 import { PushSession } from '../../src/controller/push-session.ts';
 import { SnapshotStore } from '../../src/controller/snapshot-store.ts';
 import type { LimiterView } from '../../src/controller/visibility.ts';
+import { FLEET_RESOURCE_NAME } from '../../src/contract/limiter-config.ts';
+import { toVersioned } from '../../src/contract/snapshot.ts';
 import { sampleResource } from '../contract/sample-config.ts';
 
 const SHARED: LimiterView = { kind: 'shared', namespaces: 'all' };
@@ -80,6 +82,14 @@ describe('the first response', () => {
     expect(responses).toHaveLength(3);
     expect(last().system_version_info).toBe('');
     expect(new Set(responses.flatMap(({ resources }) => resources.map(({ name }) => name))).size).toBe(3);
+  });
+
+  test('begins with the fleet, which says what the others may dial, also when it is split', () => {
+    for (const name of ['a', 'b']) put(name, 1, 'x'.repeat(700));
+    const fleet = toVersioned(FLEET_RESOURCE_NAME, { kind: 'Fleet', knownLimiters: 1, egressAllow: [] });
+    store.set(fleet, 'everyone');
+    open(SHARED, { [named('a')]: 'old', [FLEET_RESOURCE_NAME]: 'old' }, 500);
+    expect(sentNames()).toEqual([FLEET_RESOURCE_NAME]);
   });
 
   test('is closed by an empty part when what should have followed is gone', () => {
