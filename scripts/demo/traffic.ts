@@ -86,3 +86,31 @@ export async function callTool(client: Client, name: string, input: Record<strin
     return refusal(error instanceof Error ? error.message : String(error), null);
   }
 }
+
+/** The tools that the demo calls: those that the object names and the server has, else the first that takes a text. */
+export function toolsOf(
+  object: DemoObject,
+  listed: readonly {
+    name: string;
+    inputSchema: { properties?: Record<string, unknown> | undefined; required?: string[] | undefined };
+  }[],
+): { name: string; input: Record<string, unknown> }[] {
+  const rateLimiting = object.spec['rateLimiting'] as { tools?: { name: string }[] } | undefined;
+  const named = new Set(rateLimiting?.tools?.map((tool) => tool.name));
+  const wanted = listed.filter((tool) => named.has(tool.name));
+  const chosen = wanted.length > 0 ? wanted : listed.filter((tool) => tool.name === 'echo').slice(0, 1);
+  return chosen.map((tool) => ({ name: tool.name, input: inputFor(tool.inputSchema) }));
+}
+
+function inputFor(schema: {
+  properties?: Record<string, unknown> | undefined;
+  required?: string[] | undefined;
+}): Record<string, unknown> {
+  const required = schema.required ?? [];
+  return Object.fromEntries(
+    required.map((name) => [
+      name,
+      (schema.properties?.[name] as { type?: string } | undefined)?.type === 'number' ? 1 : 'hello',
+    ]),
+  );
+}

@@ -1,0 +1,191 @@
+// The demo: Weir on this machine, told as a story. In: manifests (examples/demo, or WEIR_DEMO_DIR); out: what passed, what was
+// refused, by which limit and when it may pass again; exit code 0 when the upstream's count equals what the answers said.
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type DemoEdit, DemoManifests, type DemoObject } from './demo/manifests.ts';
+import { bold, dim, green, heading, line, marks, red, yellow } from './demo/screen.ts';
+import { DemoServers, type WeirAddresses } from './demo/servers.ts';
+import { type Answer, callerHeaders, callModel, callsFor, callTool, openMcp, toolsOf } from './demo/traffic.ts';
+import { readStatuses, type ObjectStatus } from './demo/statuses.ts';
+
+const FORCE_DEADLINE_MS = 10_000;
+
+interface Stage {
+  readonly servers: DemoServers;
+  readonly weir: WeirAddresses;
+  readonly manifests: DemoManifests;
+}
+
+let wrong = 0;
+
+/** A fact that must hold for the demo to be honest. */
+function expectEqual(what: string, expected: number, actual: number): void {
+  if (expected === actual) return;
+  wrong += 1;
+  line(red(`${what}: expected ${expected}, counted ${actual}`));
+}
+
+function pathOf(weir: WeirAddresses, object: DemoObject): string {
+  const prefix = object.spec['pathPrefix'];
+  return `${weir.traffic}${typeof prefix === 'string' ? prefix.replace(/\/$/, '') : `/${object.namespace}/${object.name}`}`;
+}
+
+function report(who: string, answers: readonly Answer[], upstream: number | undefined): void {
+  const passed = answers.filter((answer) => answer.passed);
+  const refused = answers.filter((answer) => !answer.passed);
+  const seen = upstream === undefined ? '' : ` (the upstream counted ${upstream})`;
+  line(
+    `${who}: sent ${answers.length}, ${green(`passed ${passed.length}`)}${seen}, ${red(`refused ${refused.length}`)} ${marks(answers.map((answer) => answer.passed))}`,
+  );
+  const byLimit = Map.groupBy(refused, (answer) => answer.by ?? answer.what);
+  for (const [limit, ones] of byLimit) {
+    const wait = ones.at(-1)?.retryAfterSeconds;
+    line(
+      `    ${red(String(ones.length))} by ${bold(limit)}${wait === undefined ? '' : `; the last may pass again in ${yellow(`${wait} s`)}`}`,
+    );
+  }
+  const [first] = refused;
+  if (first !== undefined) line(dim(`    e.g. ${first.what.slice(0, 150)}`));
+}
+
+async function driveModel({ servers, weir }: Stage, object: DemoObject, user: string): Promise<void> {
+  const before = servers.model.count();
+  const answers: Answer[] = [];
+  for (let call = callsFor(object); call > 0; call -= 1)
+    answers.push(await callModel(pathOf(weir, object), object, user));
+  const upstream = servers.model.count() - before;
+  report(user, answers, upstream);
+  expectEqual('requests at the upstream', answers.filter((answer) => answer.passed).length, upstream);
+}
+
+async function driveMcp({ weir }: Stage, object: DemoObject, user: string): Promise<void> {
+  const client = await openMcp(pathOf(weir, object), object, user);
+  try {
+    const { tools } = await client.listTools();
+    for (const { name, input } of toolsOf(object, tools)) {
+      const answers: Answer[] = [];
+      for (let call = callsFor(object); call > 0; call -= 1) answers.push(await callTool(client, name, input));
+      report(`${user} calls ${name}`, answers, undefined);
+    }
+  } finally {
+    await client.close();
+  }
+}
+
+async function drive(stage: Stage, object: DemoObject, user: string): Promise<void> {
+  try {
+    await (object.kind === 'ModelRoute' ? driveModel(stage, object, user) : driveMcp(stage, object, user));
+  } catch (error) {
+    line(red(`${user}: ${error instanceof Error ? error.message : String(error)}`));
+  }
+}
+
+function nameOf(object: DemoObject): string {
+  return `${object.kind}/${object.namespace}/${object.name}`;
+}
+
+function showStatus(object: DemoObject, statuses: ReadonlyMap<string, ObjectStatus>): boolean {
+  const status = statuses.get(nameOf(object));
+  heading(nameOf(object));
+  if (status === undefined) {
+    line(red('not known to the operator'));
+    return false;
+  }
+  const ready = status.ready ? green('Ready') : red(`not Ready: ${status.reason}`);
+  line(`${ready}, limiters ${status.limiters}${status.message === '' ? '' : dim(`  ${status.message}`)}`);
+  return status.limiters !== '0/0' && status.inForce;
+}
+
+async function waitInForce(
+  weir: WeirAddresses,
+  edit: DemoEdit,
+  before: ReadonlyMap<string, ObjectStatus>,
+): Promise<number> {
+  const began = performance.now();
+  const name = nameOf(edit.object);
+  while (performance.now() - began < FORCE_DEADLINE_MS) {
+    const now = (await readStatuses(weir.operatorAdmin)).get(name);
+    if (now?.ready === true && now.version !== before.get(name)?.version) return performance.now() - began;
+    await delay(10);
+  }
+  throw new Error(`${name} was not in force within ${FORCE_DEADLINE_MS / 1000} s of the edit`);
+}
+
+async function tell(stage: Stage): Promise<void> {
+  const statuses = await readStatuses(stage.weir.operatorAdmin);
+  for (const object of stage.manifests.objects()) {
+    if (!showStatus(object, statuses)) continue;
+    await drive(stage, object, 'ann');
+    if (Object.keys(callerHeaders(object, 'ann')).length > 0) await drive(stage, object, 'bob');
+  }
+  const edit = stage.manifests.raiseOneLimit();
+  if (edit === undefined) return;
+  heading(`An edit while everything runs: ${nameOf(edit.object)}`);
+  line(`${edit.path}: ${edit.from} -> ${edit.to}`);
+  const ms = await waitInForce(stage.weir, edit, statuses);
+  line(`in force on every limiter after ${ms.toFixed(0)} ms; what was used is kept, so the difference is free at once`);
+  await drive(stage, edit.object, 'ann');
+}
+
+function showCurl(stage: Stage): void {
+  heading('Staying up. Try:');
+  for (const object of stage.manifests.objects()) {
+    const headers = Object.entries(callerHeaders(object, 'carl'))
+      .map(([name, value]) => `-H '${name}: ${value}' `)
+      .join('');
+    const base = pathOf(stage.weir, object);
+    if (object.kind === 'ModelRoute') {
+      const model = (object.spec['modelName'] ?? (object.spec['loraAdapters'] as string[] | undefined)?.[0]) as string;
+      line(
+        `curl -i ${headers}-H 'content-type: application/json' ${base}/v1/chat/completions -d '{"model":"${model}","messages":[{"role":"user","content":"hi"}]}'`,
+      );
+    } else {
+      line(`an MCP client at ${base}/mcp`);
+    }
+  }
+  line(`curl ${stage.weir.operatorAdmin}/status`);
+  line(`curl ${stage.weir.limiterAdmin}/metrics`);
+  line(`curl ${stage.servers.model.url}/count`);
+  line('Manifests in force: edit them and see. Ctrl-C ends everything.');
+}
+
+async function untilInterrupted(): Promise<void> {
+  const keepAlive = setInterval(() => undefined, 60_000);
+  await new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.once(signal, () => {
+        resolve();
+      });
+  });
+  clearInterval(keepAlive);
+}
+
+async function main(stay: boolean): Promise<void> {
+  const work = mkdtempSync(join(tmpdir(), 'weir-demo-'));
+  const logs = join(work, 'logs');
+  mkdirSync(logs);
+  const servers = await DemoServers.start(logs);
+  try {
+    const source = process.env['WEIR_DEMO_DIR'] ?? 'examples/demo';
+    heading(`Weir, standalone: no cluster, no Redis. Manifests: ${source}`);
+    const folder = join(work, 'manifests');
+    const manifests = new DemoManifests(source, folder, { model: servers.model.url, mcp: servers.mcpUrl });
+    line(dim('targets point at the stand-in model server and the official MCP example server; buckets live in memory'));
+    const stage: Stage = { servers, manifests, weir: await servers.startWeir(folder, work) };
+    await tell(stage);
+    if (stay) {
+      showCurl(stage);
+      line(dim(`manifests: ${folder}   logs: ${logs}`));
+      await untilInterrupted();
+    }
+  } finally {
+    await servers.close();
+    rmSync(work, { recursive: true, force: true });
+  }
+  heading(wrong === 0 ? green('Every count agrees with the upstream.') : red(`${wrong} counts do not agree.`));
+}
+
+await main(process.argv.includes('--stay'));
+process.exitCode = wrong === 0 ? 0 : 1;

@@ -1,0 +1,53 @@
+// Demo, statuses: what the operator says of each object, read from its /status page.
+
+export interface ObjectStatus {
+  readonly ready: boolean;
+  /** Some config is in force: the object's own, or its last good one. */
+  readonly inForce: boolean;
+  readonly reason: string;
+  readonly message: string;
+  readonly version: string;
+  /** `1/1` */
+  readonly limiters: string;
+}
+
+interface Condition {
+  readonly type: string;
+  readonly status: string;
+  readonly reason: string;
+  readonly message: string;
+}
+
+interface StatusPage {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly status?: {
+    readonly configVersion?: string;
+    readonly limiters?: { readonly summary: string };
+    readonly conditions?: readonly Condition[];
+  };
+}
+
+/** Every object by `<kind>/<namespace>/<name>`. */
+export async function readStatuses(operatorAdmin: string): Promise<Map<string, ObjectStatus>> {
+  const response = await fetch(`${operatorAdmin}/status`);
+  const pages = (await response.json()) as readonly StatusPage[];
+  return new Map(pages.map((page) => [`${page.kind}/${page.namespace}/${page.name}`, statusOf(page)]));
+}
+
+const UNKNOWN: Condition = { type: 'Ready', status: 'Unknown', reason: 'Unknown', message: 'no status yet' };
+
+function statusOf({ status = {} }: StatusPage): ObjectStatus {
+  const { configVersion: version = '', limiters = { summary: '0/0' }, conditions = [] } = status;
+  const ready = conditions.find((condition) => condition.type === 'Ready') ?? UNKNOWN;
+  const isReady = ready.status === 'True';
+  return {
+    ready: isReady,
+    inForce: version !== '',
+    reason: ready.reason,
+    message: isReady ? '' : ready.message,
+    version,
+    limiters: limiters.summary,
+  };
+}
