@@ -32,8 +32,8 @@ interface StatusPage {
 /** Every object by `<kind>/<namespace>/<name>`. */
 export async function readStatuses(operatorAdmin: string): Promise<Map<string, ObjectStatus>> {
   const response = await fetch(`${operatorAdmin}/status`);
-  const pages = (await response.json()) as readonly StatusPage[];
-  return new Map(pages.map((page) => [`${page.kind}/${page.namespace}/${page.name}`, statusOf(page)]));
+  const { objects } = (await response.json()) as { objects: readonly StatusPage[] };
+  return new Map(objects.map((page) => [`${page.kind}/${page.namespace}/${page.name}`, statusOf(page)]));
 }
 
 const UNKNOWN: Condition = { type: 'Ready', status: 'Unknown', reason: 'Unknown', message: 'no status yet' };

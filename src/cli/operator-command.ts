@@ -17,6 +17,7 @@ import {
   parseListen,
   parseNamespace,
 } from './flags.ts';
+import { terminationSignal, whenAborted } from './termination.ts';
 
 interface OperatorFlags {
   readonly kubeconfig?: string;
@@ -97,34 +98,19 @@ function withPolicyFlags(command: Command): Command {
 }
 
 async function run(command: Command, flags: OperatorFlags): Promise<void> {
-  const told = new AbortController();
-  const stop = (): void => {
-    told.abort();
-  };
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, stop);
+  const told = terminationSignal();
   try {
-    const operator = await runOperator(settingsOf(flags), told.signal);
-    await whenAborted(told.signal);
+    const operator = await runOperator(settingsOf(flags), told);
+    await whenAborted(told);
     await operator.stop();
   } catch (error) {
     if (error instanceof OperatorAborted) return;
     if (error instanceof KubeconfigError || error instanceof TlsFolderError) command.error(`error: ${error.message}`);
     throw error;
-  } finally {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.off(signal, stop);
   }
 }
 
 function settingsOf(flags: OperatorFlags): OperatorSettings {
   const { kubeconfig, context, namespace: namespaces, tlsSan: tlsNames, ...rest } = flags;
   return { ...rest, tlsNames, source: { kind: 'cluster', kubeconfig, context, namespaces } };
-}
-
-function whenAborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => {
-      resolve();
-    });
-  });
 }
