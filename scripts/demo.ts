@@ -8,7 +8,7 @@ import { type DemoEdit, DemoManifests, type DemoObject } from './demo/manifests.
 import { bold, dim, green, heading, line, marks, red, yellow } from './demo/screen.ts';
 import { DemoServers, type WeirAddresses } from './demo/servers.ts';
 import { type Answer, callerHeaders, callModel, callsFor, callTool, openMcp, toolsOf } from './demo/traffic.ts';
-import { readStatuses, type ObjectStatus } from './demo/statuses.ts';
+import { readStatuses, readVersions, type ObjectStatus } from './demo/statuses.ts';
 
 const FORCE_DEADLINE_MS = 10_000;
 
@@ -98,34 +98,42 @@ function showStatus(object: DemoObject, statuses: ReadonlyMap<string, ObjectStat
   return status.limiters !== '0/0' && status.inForce;
 }
 
-async function waitInForce(
-  weir: WeirAddresses,
-  edit: DemoEdit,
-  before: ReadonlyMap<string, ObjectStatus>,
-): Promise<number> {
-  const began = performance.now();
-  const name = nameOf(edit.object);
-  while (performance.now() - began < FORCE_DEADLINE_MS) {
-    const now = (await readStatuses(weir.operatorAdmin)).get(name);
-    if (now?.ready === true && now.version !== before.get(name)?.version) return performance.now() - began;
-    await delay(10);
+/** Waits until the operator knows of each object whether it is in force or why not. */
+async function waitSettled({ weir, manifests }: Stage): Promise<Map<string, ObjectStatus>> {
+  const deadline = performance.now() + FORCE_DEADLINE_MS;
+  for (;;) {
+    const statuses = await readStatuses(weir.operatorAdmin);
+    const settled = manifests.objects().every((object) => statuses.get(nameOf(object))?.settled === true);
+    if (settled || performance.now() > deadline) return statuses;
+    await delay(20);
   }
-  throw new Error(`${name} was not in force within ${FORCE_DEADLINE_MS / 1000} s of the edit`);
+}
+
+/** Waits until the limiter runs another version of the object than before; answers the ms since the edit. */
+async function waitInForce(weir: WeirAddresses, edit: DemoEdit, version: string | undefined): Promise<number> {
+  const began = performance.now();
+  while (performance.now() - began < FORCE_DEADLINE_MS) {
+    const now = (await readVersions(weir.limiterAdmin)).get(nameOf(edit.object));
+    if (now !== undefined && now !== version) return performance.now() - began;
+    await delay(5);
+  }
+  throw new Error(`${nameOf(edit.object)} was not in force within ${FORCE_DEADLINE_MS / 1000} s of the edit`);
 }
 
 async function tell(stage: Stage): Promise<void> {
-  const statuses = await readStatuses(stage.weir.operatorAdmin);
+  const statuses = await waitSettled(stage);
   for (const object of stage.manifests.objects()) {
     if (!showStatus(object, statuses)) continue;
     await drive(stage, object, 'ann');
     if (Object.keys(callerHeaders(object, 'ann')).length > 0) await drive(stage, object, 'bob');
   }
-  const edit = stage.manifests.raiseOneLimit();
+  const versions = await readVersions(stage.weir.limiterAdmin);
+  const edit = stage.manifests.raiseLimits();
   if (edit === undefined) return;
   heading(`An edit while everything runs: ${nameOf(edit.object)}`);
-  line(`${edit.path}: ${edit.from} -> ${edit.to}`);
-  const ms = await waitInForce(stage.weir, edit, statuses);
-  line(`in force on every limiter after ${ms.toFixed(0)} ms; what was used is kept, so the difference is free at once`);
+  for (const { path, from, to } of edit.changes) line(`${path}: ${from} -> ${to}`);
+  const ms = await waitInForce(stage.weir, edit, versions.get(nameOf(edit.object)));
+  line(`in force at the limiter after ${ms.toFixed(0)} ms; what was used is kept, so the difference is free at once`);
   await drive(stage, edit.object, 'ann');
 }
 

@@ -17,15 +17,13 @@ export interface DemoObject {
   readonly spec: Readonly<Record<string, unknown>>;
 }
 
-/** A change that the demo made: what is said to the user. */
+/** A change that the demo made: what is said to the user. `object` is as it is after it. */
 export interface DemoEdit {
   readonly object: DemoObject;
-  readonly path: string;
-  readonly from: number;
-  readonly to: number;
+  readonly changes: readonly { readonly path: string; readonly from: number; readonly to: number }[];
 }
 
-/** The amounts of an object's spec, in the order in which the demo tries to change one. */
+/** Amounts of an MCPServer's short form. */
 const AMOUNT_PATHS = [
   ['rateLimiting', 'shared', 'maxTokens'],
   ['rateLimiting', 'global', 'maxTokens'],
@@ -59,14 +57,15 @@ export class DemoManifests {
       .filter((object) => object !== undefined);
   }
 
-  /** Doubles the first amount that can be changed (or sets it to 2 when it is 1 or 0) and saves the file. */
-  raiseOneLimit(): DemoEdit | undefined {
+  /** Doubles every amount of the first object that has one (1 and 0 become 2) and saves its file. */
+  raiseLimits(): DemoEdit | undefined {
     for (const [file, documents] of this.#files) {
       for (const document of documents) {
-        const edit = raise(document);
-        if (edit === undefined) continue;
+        const changes = raise(document);
+        const object = objectOf(document);
+        if (changes.length === 0 || object === undefined) continue;
         this.#write(file);
-        return edit;
+        return { object, changes };
       }
     }
     return undefined;
@@ -98,18 +97,16 @@ function redirect(document: Document, standIns: StandIns): void {
   if (isSeq(rules)) for (const rule of rules.items) if (isMap(rule)) rule.delete('targets');
 }
 
-function raise(document: Document): DemoEdit | undefined {
-  const object = objectOf(document);
+function raise(document: Document): DemoEdit['changes'] {
   const spec = document.get('spec');
-  if (object === undefined || !isMap(spec)) return undefined;
-  for (const path of amountPaths(spec)) {
+  if (objectOf(document) === undefined || !isMap(spec)) return [];
+  return amountPaths(spec).flatMap((path) => {
     const from = spec.getIn(path);
-    if (typeof from !== 'number') continue;
+    if (typeof from !== 'number') return [];
     const to = Math.max(2, from * 2);
     spec.setIn(path, to);
-    return { object, path: `spec.${path.join('.')}`, from, to };
-  }
-  return undefined;
+    return [{ path: `spec.${path.join('.')}`, from, to }];
+  });
 }
 
 function amountPaths(spec: YAMLMap): (string | number)[][] {
@@ -117,6 +114,7 @@ function amountPaths(spec: YAMLMap): (string | number)[][] {
   const count = isSeq(limits) ? limits.items.length : 0;
   const inLimits = Array.from({ length: count }, (_, index) => [
     ['rateLimiting', 'limits', index, 'bucket', 'maxTokens'],
+    ['rateLimiting', 'limits', index, 'bucket', 'burst'],
     ['rateLimiting', 'limits', index, 'window', 'limit'],
   ]).flat();
   return [...inLimits, ...AMOUNT_PATHS.map((path) => [...path])];

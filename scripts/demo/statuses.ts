@@ -2,6 +2,8 @@
 
 export interface ObjectStatus {
   readonly ready: boolean;
+  /** Ready, or refused for a reason that waiting does not mend. */
+  readonly settled: boolean;
   /** Some config is in force: the object's own, or its last good one. */
   readonly inForce: boolean;
   readonly reason: string;
@@ -38,16 +40,26 @@ export async function readStatuses(operatorAdmin: string): Promise<Map<string, O
 
 const UNKNOWN: Condition = { type: 'Ready', status: 'Unknown', reason: 'Unknown', message: 'no status yet' };
 
+const PASSING = new Set(['Unknown', 'Pending', 'NoLimiters', 'PartiallyProgrammed']);
+
 function statusOf({ status = {} }: StatusPage): ObjectStatus {
   const { configVersion: version = '', limiters = { summary: '0/0' }, conditions = [] } = status;
   const ready = conditions.find((condition) => condition.type === 'Ready') ?? UNKNOWN;
   const isReady = ready.status === 'True';
   return {
     ready: isReady,
+    settled: isReady || !PASSING.has(ready.reason),
     inForce: version !== '',
     reason: ready.reason,
     message: isReady ? '' : ready.message,
     version,
     limiters: limiters.summary,
   };
+}
+
+/** The version of every resource that the limiter runs, by `<kind>/<namespace>/<name>`. */
+export async function readVersions(limiterAdmin: string): Promise<Map<string, string>> {
+  const response = await fetch(`${limiterAdmin}/config_dump`);
+  const { versions } = (await response.json()) as { versions: Record<string, string> };
+  return new Map(Object.entries(versions));
 }

@@ -50,13 +50,22 @@ export async function callModel(base: string, object: DemoObject, user: string):
   });
   const body = await response.text();
   if (response.ok) return { passed: true, what: String(response.status) };
-  const message = /"message":\s*"((?:[^"\\]|\\.)*)"/.exec(body)?.[1] ?? body.slice(0, 120);
+  const message = messageIn(body);
   return refusal(`${response.status} ${message}`, response.headers.get('retry-after'));
 }
 
+/** The message of an error in the shapes of OpenAI, Anthropic and JSON-RPC; else the beginning of the body. */
+function messageIn(body: string): string {
+  try {
+    const { error } = JSON.parse(body) as { error?: { message?: string } };
+    return error?.message ?? body.slice(0, 120);
+  } catch {
+    return body.slice(0, 120);
+  }
+}
+
 function refusal(what: string, retryAfter: string | null): Answer {
-  const by = /limit "([^"\\]+)"|limit \\"([^"\\]+)\\"/.exec(what);
-  const name = by?.[1] ?? by?.[2];
+  const name = /limit "([^"]+)"/.exec(what)?.[1];
   return {
     passed: false,
     what,
@@ -81,7 +90,7 @@ export async function callTool(client: Client, name: string, input: Record<strin
     const result = await client.callTool({ name, arguments: input });
     const text = (result.content as { text?: string }[])[0]?.text ?? '';
     if (result.isError !== true) return { passed: true, what: text };
-    return refusal(text, /(\d+) ?s/.exec(text)?.[1] ?? null);
+    return refusal(text, /again in (\d+)s/.exec(text)?.[1] ?? null);
   } catch (error) {
     return refusal(error instanceof Error ? error.message : String(error), null);
   }
