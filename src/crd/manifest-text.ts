@@ -1,5 +1,5 @@
 // CRD: reads manifests from text; in: YAML or JSON, out: for each document its value, its lines and what cannot be read.
-import { LineCounter, isCollection, isMap, isNode, isScalar, parseAllDocuments } from 'yaml';
+import { LineCounter, isCollection, isMap, isNode, isScalar, parseAllDocuments, visit } from 'yaml';
 import type { Document, Pair } from 'yaml';
 import type { Finding, Segments } from './finding.ts';
 import { formatPath } from './finding.ts';
@@ -51,14 +51,27 @@ function readDocument(document: Document.Parsed, lines: LineCounter): TextDocume
   });
   const lineOf = (at: Segments) => lineAt(offsetOf(contents, at, document.range[0]));
   if (syntax.length > 0) return { line, value: undefined, findings: syntax, lineOf };
+  const strangers = unresolvedAliases(document, lineAt);
+  if (strangers.length > 0) return { line, value: undefined, findings: strangers, lineOf };
   try {
     const findings = keyErrors(contents, [], lineAt);
     return { line, value: document.toJS({ maxAliasCount: 100 }) as unknown, findings, lineOf };
-  } catch (error) {
-    // aliases that multiply, or nesting deeper than the stack
-    const message = error instanceof Error ? error.message : String(error);
+  } catch {
+    const message = 'nested too deeply, or aliases that multiply';
     return { line, value: undefined, findings: [{ stage: 'decode', path: '', type: 'Syntax', message, line }], lineOf };
   }
+}
+
+function unresolvedAliases(document: Document.Parsed, lineAt: (offset: number) => number): Finding[] {
+  const found: Finding[] = [];
+  visit(document, {
+    Alias: (_key, alias) => {
+      if (alias.resolve(document) !== undefined) return;
+      const message = `*${alias.source} refers to nothing`;
+      found.push({ stage: 'decode', path: '', type: 'Syntax', message, line: lineAt(startOf(alias) ?? 0) });
+    },
+  });
+  return found;
 }
 
 /** Keys that are there twice, and keys that are no names. */

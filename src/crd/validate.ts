@@ -64,6 +64,15 @@ export function judgeObject(value: unknown): Verdict {
   );
 }
 
+/** Deeper than any object of ours, and shallow enough to walk. */
+const MAX_DEPTH = 100;
+
+/** Whether a value has more than `levels` levels; a value that contains itself has. */
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((member) => isDeeper(member, levels - 1));
+}
+
 interface Judgement {
   readonly kind: Kind | 'foreign' | undefined;
   readonly found: readonly Located[];
@@ -74,6 +83,9 @@ interface Judgement {
 function judge(value: unknown, isBroken: boolean): Judgement {
   if (!isRecord(value)) {
     return { kind: undefined, found: [decode([], 'Unreadable', `an object is needed, not ${show(value)}`)] };
+  }
+  if (isDeeper(value, MAX_DEPTH)) {
+    return { kind: undefined, found: [decode([], 'Unreadable', `is nested more than ${MAX_DEPTH} levels deep`)] };
   }
   const { apiVersion, kind: name } = value;
   if (typeof apiVersion !== 'string' || apiVersion === '') {

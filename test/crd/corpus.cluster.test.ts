@@ -1,25 +1,18 @@
 // Tests the corpus on a real API server: it says what the headers expect, and the offline verdict is equal to its own.
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { describeOnCluster } from '../cluster/describe-cluster.ts';
 import { judgeText } from '../../src/crd/validate.ts';
 import { disagreements } from './agreement.ts';
-import { ApiServer } from './api-server.ts';
+import type { ServerVerdict } from './api-server.ts';
 import { loadCorpus } from './corpus.ts';
 import type { Expectation } from './corpus.ts';
-import { installKinds, pluralOf, storedSpec } from './installed-kinds.ts';
+import { apiServerOf, pluralOf, storedSpec } from './installed-kinds.ts';
 
 describeOnCluster('the corpus on an API server', (cluster) => {
-  let server: ApiServer;
-  beforeAll(async () => {
-    await installKinds(cluster());
-    server = new ApiServer(cluster().kubeconfig);
-  });
-  afterAll(() => {
-    server.close();
-  });
+  const server = apiServerOf(cluster);
 
   test.each(loadCorpus())('$name', async ({ text, expected }) => {
-    const answer = await server.dryRun(pluralOf(text), text);
+    const answer = await server().dryRun(pluralOf(text), text);
     const refusals = expected.filter(({ stage }) => stage !== 'status');
     expect(answer.code < 300).toBe(refusals.length === 0);
     for (const refusal of refusals) expect(said(answer, refusal).join('\n')).toContain(words(refusal));
@@ -30,10 +23,8 @@ describeOnCluster('the corpus on an API server', (cluster) => {
   });
 });
 
-type Answer = Awaited<ReturnType<ApiServer['dryRun']>>;
-
 /** What the API server says at the place that a header names. */
-function said(answer: Answer, { stage, path }: Expectation): string[] {
+function said(answer: ServerVerdict, { stage, path }: Expectation): string[] {
   if (stage === 'decode') return answer.code === 400 ? [answer.message] : [];
   return answer.causes.filter(({ field }) => field === path).map(({ message }) => message);
 }

@@ -1,11 +1,10 @@
 // Tests manifests that nobody wrote on a real API server: the offline verdict is equal to its own, whatever is changed.
 import fc from 'fast-check';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { judgeText } from '../../src/crd/validate.ts';
 import { describeOnCluster } from '../cluster/describe-cluster.ts';
 import { disagreements } from './agreement.ts';
-import { ApiServer } from './api-server.ts';
-import { installKinds, pluralOf, storedSpec } from './installed-kinds.ts';
+import { apiServerOf, pluralOf, storedSpec } from './installed-kinds.ts';
 import { mutate, validManifests } from './mutation.ts';
 
 const RUNS = 1500;
@@ -19,17 +18,10 @@ const WORDS = (
 ).split(' ');
 
 describeOnCluster('generated manifests on an API server', (cluster) => {
-  let server: ApiServer;
-  beforeAll(async () => {
-    await installKinds(cluster());
-    server = new ApiServer(cluster().kubeconfig);
-  });
-  afterAll(() => {
-    server.close();
-  });
+  const server = apiServerOf(cluster);
 
   async function compare(text: string): Promise<void> {
-    const answer = await server.dryRun(pluralOf(text), text);
+    const answer = await server().dryRun(pluralOf(text), text);
     const [verdict] = judgeText(text);
     expect(disagreements(verdict!, answer)).toEqual([]);
     if (verdict!.object !== undefined) expect(verdict!.object.spec).toEqual(storedSpec(answer));

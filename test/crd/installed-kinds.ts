@@ -1,8 +1,10 @@
 // Tests: our kinds on a cluster; in: a cluster, out: deploy/crds applied and served.
 import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll } from '@jest/globals';
 import { parse } from 'yaml';
 import { KINDS } from '../../src/crd/kinds.ts';
 import type { TestCluster } from '../cluster/describe-cluster.ts';
+import { ApiServer } from './api-server.ts';
 import type { ServerVerdict } from './api-server.ts';
 
 const FOLDER = fileURLToPath(new URL('../../deploy/crds', import.meta.url));
@@ -12,6 +14,19 @@ export async function installKinds(cluster: TestCluster): Promise<void> {
   await cluster.mustKubectl(['apply', '--server-side', '--force-conflicts', '-f', FOLDER]);
   const names = KINDS.map(({ plural }) => `crd/${plural}.weir.dev`);
   await cluster.mustKubectl(['wait', '--for=condition=Established', '--timeout=30s', ...names]);
+}
+
+/** Installs the kinds before the tests of a suite and gives them a client of the API server. */
+export function apiServerOf(cluster: () => TestCluster): () => ApiServer {
+  let server: ApiServer | undefined;
+  beforeAll(async () => {
+    await installKinds(cluster());
+    server = new ApiServer(cluster().kubeconfig);
+  });
+  afterAll(() => {
+    server?.close();
+  });
+  return () => server!;
 }
 
 /** The resource that the first document of a text belongs to. */
