@@ -8,7 +8,8 @@ const isText: Reader = (value) => typeof value === 'string';
 const isInteger: Reader = (value) => Number.isSafeInteger(value);
 const isTextMap: Reader = (value) =>
   isRecord(value) && Object.values(value).every((text) => text === null || isText(text));
-const isTime: Reader = (value) => isText(value) && !Number.isNaN(Date.parse(value as string));
+const RFC3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[-+]\d\d:\d\d)$/;
+const isTime: Reader = (value) => isText(value) && RFC3339.test(value as string);
 const isTextList: Reader = (value) => Array.isArray(value) && value.every(isText);
 const isObjectList: Reader = (value) => Array.isArray(value) && value.every(isRecord);
 
@@ -44,14 +45,46 @@ export function metadataFields(metadata: unknown): Located[] {
     const at = ['metadata', name];
     const reads = Object.hasOwn(FIELDS, name) ? FIELDS[name] : undefined;
     if (reads === undefined) return [unknownField(at)];
-    return value === null || reads(value) ? [] : [unreadable(at, value)];
+    if (value !== null && !reads(value)) return [unreadable(at, value)];
+    return name === 'ownerReferences' ? unknownOwnerFields(value) : [];
   });
+}
+
+const OWNER_NAMES = ['apiVersion', 'kind', 'name', 'uid'];
+const OWNER_FIELDS = [...OWNER_NAMES, 'controller', 'blockOwnerDeletion'];
+
+function unknownOwnerFields(owners: unknown): Located[] {
+  return recordsOf(owners).flatMap((owner, index) =>
+    Object.keys(owner)
+      .filter((field) => !OWNER_FIELDS.includes(field))
+      .map((field) => unknownField(['metadata', 'ownerReferences', index, field])),
+  );
+}
+
+function ownerErrors(owners: unknown): Located[] {
+  return recordsOf(owners).flatMap((owner) =>
+    OWNER_NAMES.filter((field) => !isFilled(owner[field])).map((field): Located => ({
+      stage: 'schema',
+      at: ['metadata', 'ownerReferences', field],
+      type: 'Invalid',
+      message: 'Invalid value: "": must not be empty',
+    })),
+  );
+}
+
+function recordsOf(value: unknown): Record<string, unknown>[] {
+  return Array.isArray(value) ? value.filter(isRecord) : [];
 }
 
 /** Validation of `metadata` that could be decoded. */
 export function metadataErrors(metadata: unknown): Located[] {
   const fields = isRecord(metadata) ? metadata : {};
-  return [...nameErrors(fields), ...labelErrors(fields['labels']), ...annotationErrors(fields['annotations'])];
+  return [
+    ...nameErrors(fields),
+    ...labelErrors(fields['labels']),
+    ...annotationErrors(fields['annotations']),
+    ...ownerErrors(fields['ownerReferences']),
+  ];
 }
 
 function nameErrors(fields: Readonly<Record<string, unknown>>): Located[] {
@@ -61,9 +94,11 @@ function nameErrors(fields: Readonly<Record<string, unknown>>): Located[] {
     const message = 'Required value: name or generateName is required';
     found.push({ stage: 'schema', at: ['metadata', 'name'], type: 'Required', message });
   }
-  if (isFilled(name) && (name.length > 253 || !SUBDOMAIN.test(name))) {
+  // the API server appends five characters to a generateName, cut to fit
+  const full = isFilled(name) || !isFilled(generateName) ? name : `${generateName.slice(0, 58)}00000`;
+  if (isFilled(full) && (full.length > 253 || !SUBDOMAIN.test(full))) {
     const rule = 'lower-case letters, digits, "-" and ".", at most 253, beginning and ending with a letter or digit';
-    found.push(invalid('name', `${show(name)}: must be ${rule}`));
+    found.push(invalid('name', `${show(full)}: must be ${rule}`));
   }
   if (isFilled(namespace) && (namespace.length > 63 || !LABEL.test(namespace))) {
     const rule = 'lower-case letters, digits and "-", at most 63, beginning and ending with a letter or digit';
