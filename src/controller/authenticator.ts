@@ -1,6 +1,7 @@
 // Operator, push: who a limiter is. In: its token and what it asks for; out: what it may see and until when, or why not.
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { TOKEN_AUDIENCE, type LimiterSelf } from '../contract/push-protocol.ts';
+import { messageOf, type Logger } from '../lib/log.ts';
 import { AdmissionQueue, type AdmissionQueueSettings } from './admission-queue.ts';
 import type { Kube, TokenVerdict } from './kube.ts';
 import type { LimiterView, PodView } from './visibility.ts';
@@ -49,15 +50,20 @@ const SERVICE_ACCOUNT = /^system:serviceaccount:([^:]+):([^:]+)$/;
  * namespaces, is the sidecar of that pod; every other one needs `get limiterconfigs.weir.dev` in all namespaces, or in each
  * that it asks for.
  */
-export function createTokenAuthenticator(api: ReviewApi, settings: AdmissionQueueSettings = {}): Authenticator {
+export function createTokenAuthenticator(
+  api: ReviewApi,
+  log: Logger,
+  settings: AdmissionQueueSettings = {},
+): Authenticator {
   const queue = new AdmissionQueue(settings);
   return async (credentials) => {
     try {
       return await queue.run(() => admit(api, credentials));
     } catch (error) {
-      return queue.isOwn(error)
-        ? refuse('unavailable', error.message)
-        : refuse('unavailable', 'the API server does not answer token and access reviews; try again');
+      const reason = messageOf(error).replaceAll(credentials.token, '<token>');
+      log.error('limiter could not be authenticated', { reason });
+      if (queue.isOwn(error)) return refuse('unavailable', error.message);
+      return refuse('unavailable', 'the API server does not answer token and access reviews; try again');
     }
   };
 }

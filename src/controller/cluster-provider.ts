@@ -2,7 +2,7 @@
 // last good forms in ControllerRevisions, statuses and Events written, limiters authenticated by TokenReview.
 import type { Logger } from '../lib/log.ts';
 import type { ObjectStatus } from '../reconcile/types.ts';
-import { createTokenAuthenticator, type Authenticator } from './authenticator.ts';
+import { createTokenAuthenticator, type Authenticator, type ReviewApi } from './authenticator.ts';
 import { EventRecorder, type Occurrence } from './event-recorder.ts';
 import { Informer } from './informer.ts';
 import { hasStatus, type Kube } from './kube.ts';
@@ -53,11 +53,12 @@ export class ClusterProvider implements Provider, StatusSink {
     this.#revisions = this.#inform(RESOURCES.controllerRevisions, withoutManagedFields, LAST_GOOD_LABEL);
     this.lastGood = new ClusterLastGood({ ...settings, revisions: this.#revisions });
     this.#events = new EventRecorder(kube, log);
-    this.authenticate = createTokenAuthenticator({
+    const reviews: ReviewApi = {
       reviewToken: (token, audiences) => kube.reviewToken(token, audiences),
       reviewAccess: (question) => kube.reviewAccess(question),
       findPod: (namespace, name) => this.#findPod(namespace, name),
-    });
+    };
+    this.authenticate = createTokenAuthenticator(reviews, log);
   }
 
   start(): void {

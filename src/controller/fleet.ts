@@ -10,6 +10,12 @@ export interface FleetSettings {
   readonly egressAllow: readonly string[];
   /** `cluster.local` when absent. */
   readonly clusterDomain?: string;
+  /**
+   * Limiters that there were before this operator started. Until they have had `settleMs` to come back no smaller number is
+   * told: each limiter would admit too much while the store is gone.
+   */
+  readonly knownBefore?: number;
+  readonly settleMs?: number;
   /** Limiters come and go in groups: one resource per this many ms. */
   readonly debounceMs?: number;
 }
@@ -19,20 +25,38 @@ export interface FleetSettings {
  * @returns a function that ends it.
  */
 export function publishFleet(store: SnapshotStore, acks: AckTable, settings: FleetSettings): () => void {
-  const { egressAllow, clusterDomain, debounceMs = 1_000 } = settings;
+  const { egressAllow, clusterDomain, knownBefore = 1, settleMs = 60_000, debounceMs = 1_000 } = settings;
   const constant = { kind: 'Fleet', egressAllow, ...(clusterDomain === undefined ? {} : { clusterDomain }) } as const;
+  let least = Math.max(1, knownBefore);
   let timer: NodeJS.Timeout | undefined;
   const publish = (): void => {
     timer = undefined;
-    const knownLimiters = Math.max(1, acks.count().known);
+    const knownLimiters = Math.max(least, acks.count().known);
     store.set(toVersioned(FLEET_RESOURCE_NAME, { ...constant, knownLimiters }), 'everyone');
   };
   publish();
+  const settled = setTimeout(() => {
+    least = 1;
+    publish();
+  }, settleMs).unref();
   const unsubscribe = acks.subscribeFleet(() => {
     timer ??= setTimeout(publish, debounceMs).unref();
   });
   return () => {
     clearTimeout(timer);
+    clearTimeout(settled);
     unsubscribe();
   };
+}
+
+/** The size of the fleet as far as the statuses of the objects tell: an operator that has just started knows no better. */
+export function knownLimitersIn(statuses: Iterable<unknown>): number {
+  let most = 1;
+  for (const status of statuses) most = Math.max(most, desiredIn(status));
+  return most;
+}
+
+function desiredIn(status: unknown): number {
+  const { limiters } = (status ?? {}) as { readonly limiters?: { readonly desired?: unknown } };
+  return typeof limiters?.desired === 'number' ? limiters.desired : 0;
 }

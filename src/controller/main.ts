@@ -13,7 +13,7 @@ import { openAdmin } from './admin.ts';
 import { loadOrMakeCertificate, type TlsFiles } from './certificates.ts';
 import { ClusterProvider } from './cluster-provider.ts';
 import { FileProvider } from './file-provider.ts';
-import { publishFleet } from './fleet.ts';
+import { knownLimitersIn, publishFleet } from './fleet.ts';
 import { connectKube, type Kube } from './kube.ts';
 import { ALWAYS_LEADER, type Leadership } from './leadership.ts';
 import { OperatorMetrics } from './operator-metrics.ts';
@@ -158,7 +158,10 @@ class OperatorProcess implements RunningOperator {
     await provider.whenReady();
     if (this.#stopping !== undefined) return;
     await this.#operator.start();
-    this.#endFleet = publishFleet(this.#store, this.#acks, { egressAllow: this.#settings.egressAllow });
+    const objects = [...provider.modelRoutes.values(), ...provider.mcpServers.values()];
+    const knownBefore = knownLimitersIn(objects.map(({ status }) => status));
+    const { egressAllow } = this.#settings;
+    this.#endFleet = publishFleet(this.#store, this.#acks, { egressAllow, knownBefore });
     this.pushPort = await this.#push.listen();
     this.#pushOpenMs = performance.now();
     const { pushPort, adminPort } = this;
@@ -202,8 +205,9 @@ class OperatorProcess implements RunningOperator {
   /** What one part must hear of another. */
   #connectParts(): void {
     this.#provider.pods.onChange(({ before, after }) => {
+      const gone = before?.metadata.uid;
+      if (gone !== undefined && gone !== after?.metadata.uid) this.#push.removePod(gone);
       if (after !== undefined) this.#push.setPod(podView(after));
-      else if (before?.metadata.uid !== undefined) this.#push.removePod(before.metadata.uid);
     });
     this.#leadership.onChange((isLeader) => {
       if (!isLeader) this.#push.endStreams('this operator has lost the lease');

@@ -186,7 +186,8 @@ export class PushServer {
     const outcome = greeting.kind === 'refused' ? greeting : (this.#refusalOf(greeting.who) ?? greeting);
     if (call.cancelled) return;
     if (outcome.kind === 'refused') {
-      log.warn('limiter refused', { peer: call.getPeer(), code: status[outcome.code], reason: outcome.message });
+      const level = outcome.code === status.UNAVAILABLE ? 'debug' : 'warn';
+      log[level]('limiter refused', { peer: call.getPeer(), code: status[outcome.code], reason: outcome.message });
       endCall(call, outcome.code, outcome.message);
       return;
     }

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { sign } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { AckTable } from '../../src/controller/ack-table.ts';
-import { createTokenAuthenticator } from '../../src/controller/authenticator.ts';
+import { createTokenAuthenticator, type ReviewApi } from '../../src/controller/authenticator.ts';
 import { RESOURCES, type Pod } from '../../src/controller/kube-types.ts';
 import { connectKube, hasStatus, type Kube } from '../../src/controller/kube.ts';
 import { PushServer } from '../../src/controller/push-server.ts';
@@ -85,11 +85,12 @@ describeOnControlPlane('the push port', {}, (cluster) => {
       store.set(sampleResource(namespace, 'selected'), { namespace, workloadSelector });
       store.set(sampleResource(namespace, 'shared'), { namespace });
     }
-    const authenticate = createTokenAuthenticator({
+    const reviews: ReviewApi = {
       reviewToken: (token, audiences) => kube.reviewToken(token, audiences),
       reviewAccess: (question) => kube.reviewAccess(question),
       findPod,
-    });
+    };
+    const authenticate = createTokenAuthenticator(reviews, silentLogger());
     const acks = new AckTable((view) => store.namesSeenBy(view));
     server = new PushServer(
       { store, acks, authenticate, log: silentLogger() },

@@ -7,6 +7,8 @@ import {
   type Admission,
   type ReviewApi,
 } from '../../src/controller/authenticator.ts';
+import { silentLogger, type Logger } from '../../src/lib/log.ts';
+import { capturingLogger } from '../lib/capturing-logger.ts';
 import type { TokenVerdict } from '../../src/controller/kube.ts';
 
 const POD = { namespace: 'a', name: 'p', uid: 'u', labels: { app: 'x' } };
@@ -29,6 +31,7 @@ interface World extends Partial<Pick<ReviewApi, 'reviewToken' | 'findPod'>> {
   readonly allowed?: readonly string[];
   readonly queue?: AdmissionQueueSettings;
   readonly token?: string;
+  readonly log?: Logger;
   readonly namespaces?: readonly string[];
 }
 
@@ -40,7 +43,7 @@ function ask(world: World = {}): Promise<Admission> {
     findPod: world.findPod ?? (() => POD),
   };
   const self = { nodeId: 'n', version: '1', ...(namespaces === undefined ? {} : { namespaces }) };
-  return createTokenAuthenticator(api, queue)({ token, self });
+  return createTokenAuthenticator(api, world.log ?? silentLogger(), queue)({ token, self });
 }
 
 describe('a token that is bound to a pod', () => {
@@ -105,16 +108,19 @@ describe('a token is not believed', () => {
 
 describe('when the API server does not answer', () => {
   test('nobody is judged: unavailable, without the text of the failure', async () => {
-    const reviewToken = (): Promise<never> => Promise.reject(new Error('POST with token secret failed'));
-    const admission = await ask({ reviewToken });
+    const reviewToken = (): Promise<never> => Promise.reject(new Error('forbidden: POST with secret failed'));
+    const { log, lines } = capturingLogger();
+    const admission = await ask({ reviewToken, token: 'secret', log });
     expect(admission).toMatchObject({ admitted: false, reason: 'unavailable' });
-    expect(JSON.stringify(admission)).not.toContain('secret');
+    expect(JSON.stringify(admission)).not.toContain('forbidden');
+    expect(lines.join()).toContain('forbidden');
+    expect(JSON.stringify([admission, lines])).not.toContain('secret');
   });
 
   test('an admission ends at its deadline, and too many at once are turned away', async () => {
     const never = (): Promise<never> => new Promise(() => undefined);
     const api: ReviewApi = { reviewToken: never, reviewAccess: never, findPod: never };
-    const authenticate = createTokenAuthenticator(api, { concurrency: 1, waiting: 1, deadlineMs: 50 });
+    const authenticate = createTokenAuthenticator(api, silentLogger(), { concurrency: 1, waiting: 1, deadlineMs: 50 });
     const admissions = [1, 2, 3].map(() => authenticate({ token: 't', self: { nodeId: 'n', version: '1' } }));
     expect(await admissions[2]).toMatchObject({ reason: 'unavailable', message: expect.stringContaining('too many') });
     expect(await admissions[1]).toMatchObject({ reason: 'unavailable', message: expect.stringContaining('too long') });

@@ -4,11 +4,12 @@ import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { formatRejections } from '../../src/contract/push-protocol.ts';
 import { AckTable, type AckTableSettings } from '../../src/controller/ack-table.ts';
 import { createStaticAuthenticator, type Admission, type Authenticator } from '../../src/controller/authenticator.ts';
-import { publishFleet } from '../../src/controller/fleet.ts';
+import { knownLimitersIn, publishFleet } from '../../src/controller/fleet.ts';
 import { PushServer, type PushServerParts, type PushServerSettings } from '../../src/controller/push-server.ts';
 import { SnapshotStore } from '../../src/controller/snapshot-store.ts';
 import type { LimiterView } from '../../src/controller/visibility.ts';
 import { silentLogger } from '../../src/lib/log.ts';
+import { capturingLogger } from '../lib/capturing-logger.ts';
 import { waitFor } from '../cluster/wait.ts';
 import { makePushCertificates, type PushCertificates } from '../contract/push-certificates.ts';
 import { RawLimiter } from '../contract/raw-limiter.ts';
@@ -43,10 +44,11 @@ async function start(
     authenticate = createStaticAuthenticator(TOKEN),
     isHolder = () => true,
     observer = {},
+    log = silentLogger(),
     ...settings
   } = options;
   const server = new PushServer(
-    { store, acks, authenticate, log: silentLogger(), isHolder, observer },
+    { store, acks, authenticate, log, isHolder, observer },
     { host: '127.0.0.1', port: 0, tls: certificates.tls, ...settings },
   );
   const port = await server.listen();
@@ -148,6 +150,25 @@ describe('a stream', () => {
   });
 });
 
+test('the fleet is not told smaller than it was before this operator until its limiters had time to come back', async () => {
+  const { store, acks, limiter } = await start();
+  const before = knownLimitersIn([
+    { limiters: { desired: 2 } },
+    undefined,
+    { limiters: { desired: 3 } },
+    { limiters: 'x' },
+  ]);
+  undo.push(publishFleet(store, acks, { egressAllow: [], knownBefore: before, settleMs: 300, debounceMs: 10 }));
+  const raw = limiter().subscribe();
+  const text = async (): Promise<string> => {
+    const response = await raw.next();
+    raw.ack(response);
+    return response.resources[0]?.resource?.value.toString('utf8') ?? '';
+  };
+  expect(await text()).toContain('"knownLimiters":3');
+  expect(await text()).toContain('"knownLimiters":1');
+});
+
 describe('nobody gets in', () => {
   const isRefused = async (raw: RawLimiter, code: status): Promise<string> => {
     const ended = await raw.end();
@@ -157,10 +178,12 @@ describe('nobody gets in', () => {
   };
 
   test('without a token, or with a wrong one', async () => {
-    const { port, limiter } = await start();
+    const { log, lines } = capturingLogger();
+    const { port, limiter } = await start({ log });
     await isRefused(track({ port, ca: certificates.ca }).subscribe(), status.UNAUTHENTICATED);
     const details = await isRefused(limiter('wrong-token').subscribe(), status.UNAUTHENTICATED);
-    expect(details).not.toContain('wrong-token');
+    expect(lines).toHaveLength(2);
+    expect(JSON.stringify([details, lines])).not.toContain('wrong-token');
   });
 
   test('who does not say in time who it is', async () => {
