@@ -87,8 +87,8 @@ export class Operator {
   /** Compiles every object there is and resolves when all are in the store; from then on follows every change. */
   async start(): Promise<void> {
     for (const feed of this.#feeds()) for (const object of feed.values()) this.#learn(object);
-    this.#queue.start();
     this.#enqueueAll();
+    this.#queue.start();
     await this.#queue.whenIdle();
     this.#writer.start();
   }
