@@ -167,7 +167,7 @@ export class PushSession {
     const removed: string[] = [];
     let bytes = 0;
     const fleet = this.#pending.has(FLEET_RESOURCE_NAME) ? [FLEET_RESOURCE_NAME] : [];
-    for (const name of [...fleet, ...this.#pending]) {
+    for (const name of new Set([...fleet, ...this.#pending])) {
       const change = this.#changeOf(name);
       const size = change?.kind === 'set' ? change.bytes : name.length + 8;
       if (bytes > 0 && bytes + size > this.#parts.maxResponseBytes) break;
