@@ -4,7 +4,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { cpus, tmpdir, totalmem } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { AckTable } from '../src/controller/ack-table.ts';
@@ -26,7 +26,6 @@ export interface PushBenchOptions {
 }
 
 export interface PushBenchResult extends PushBenchOptions {
-  readonly row: 'push';
   readonly firstSyncMs: number;
   readonly edits: number;
   readonly medianMs: number;
@@ -35,7 +34,6 @@ export interface PushBenchResult extends PushBenchOptions {
   /** Resources sent per edit: the number of limiters that see the object, or something is wrong. */
   readonly sentPerEdit: number;
   readonly operatorRssMiB: number;
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly memoryMiB: number; readonly node: string };
 }
 
 const TOKEN = 'bench';
@@ -77,20 +75,13 @@ export async function benchPush(options: PushBenchOptions): Promise<PushBenchRes
     const latencies = await edit(store, acks, options, perObject);
     return {
       ...options,
-      row: 'push',
-      firstSyncMs,
+      firstSyncMs: Math.round(firstSyncMs),
       edits: latencies.length,
       medianMs: quantile(latencies, 0.5),
       p99Ms: quantile(latencies, 0.99),
       worstMs: quantile(latencies, 1),
       sentPerEdit: (counts.sent - before.sent) / latencies.length,
       operatorRssMiB: Math.round(process.memoryUsage().rss / 2 ** 20),
-      machine: {
-        cpu: cpus()[0]?.model ?? '',
-        cores: cpus().length,
-        memoryMiB: Math.round(totalmem() / 2 ** 20),
-        node: process.version,
-      },
     };
   } finally {
     endFleet();
