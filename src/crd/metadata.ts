@@ -81,30 +81,34 @@ export function metadataErrors(metadata: unknown): Located[] {
   const fields = isRecord(metadata) ? metadata : {};
   return [
     ...nameErrors(fields),
+    ...generateNameErrors(fields['generateName']),
     ...labelErrors(fields['labels']),
     ...annotationErrors(fields['annotations']),
     ...ownerErrors(fields['ownerReferences']),
   ];
 }
 
-function nameErrors(fields: Readonly<Record<string, unknown>>): Located[] {
-  const { name, generateName, namespace } = fields;
-  const found: Located[] = [];
+function nameErrors({ name, generateName, namespace }: Readonly<Record<string, unknown>>): Located[] {
   if (!isFilled(name) && !isFilled(generateName)) {
     const message = 'Required value: name or generateName is required';
-    found.push({ stage: 'schema', at: ['metadata', 'name'], type: 'Required', message });
+    return [{ stage: 'schema', at: ['metadata', 'name'], type: 'Required', message }, ...namespaceErrors(namespace)];
   }
   // the API server appends five characters to a generateName, cut to fit
-  const full = isFilled(name) || !isFilled(generateName) ? name : `${generateName.slice(0, 58)}00000`;
-  if (isFilled(full) && (full.length > 253 || !SUBDOMAIN.test(full))) {
-    const rule = 'lower-case letters, digits, "-" and ".", at most 253, beginning and ending with a letter or digit';
-    found.push(invalid('name', `${show(full)}: must be ${rule}`));
-  }
-  if (isFilled(namespace) && (namespace.length > 63 || !LABEL.test(namespace))) {
-    const rule = 'lower-case letters, digits and "-", at most 63, beginning and ending with a letter or digit';
-    found.push(invalid('namespace', `${show(namespace)}: must be ${rule}`));
-  }
-  return found;
+  const full = isFilled(name) ? name : `${String(generateName).slice(0, 58)}00000`;
+  const rule = 'lower-case letters, digits, "-" and ".", at most 253, beginning and ending with a letter or digit';
+  const isGood = full.length <= 253 && SUBDOMAIN.test(full);
+  return [...(isGood ? [] : [invalid('name', `${show(full)}: must be ${rule}`)]), ...namespaceErrors(namespace)];
+}
+
+function generateNameErrors(generateName: unknown): Located[] {
+  if (!isFilled(generateName) || generateName.length <= 253) return [];
+  return [invalid('generateName', `${show(generateName)}: must have at most 253 characters`)];
+}
+
+function namespaceErrors(namespace: unknown): Located[] {
+  if (!isFilled(namespace) || (namespace.length <= 63 && LABEL.test(namespace))) return [];
+  const rule = 'lower-case letters, digits and "-", at most 63, beginning and ending with a letter or digit';
+  return [invalid('namespace', `${show(namespace)}: must be ${rule}`)];
 }
 
 function labelErrors(labels: unknown): Located[] {
