@@ -90,6 +90,8 @@ describe('the first response', () => {
     store.set(fleet, 'everyone');
     open(SHARED, { [named('a')]: 'old', [FLEET_RESOURCE_NAME]: 'old' }, 500);
     expect(sentNames()).toEqual([FLEET_RESOURCE_NAME]);
+    open(SHARED, { [named('a')]: 'old' });
+    expect(sentNames()).toEqual([FLEET_RESOURCE_NAME, named('a'), named('b')]);
   });
 
   test('is closed by an empty part when what should have followed is gone', () => {
