@@ -63,8 +63,14 @@ export function unauthenticatedAnswer({ object, facts }: Subject, requestId: str
 export function explainAnswer({ object }: Subject, explanations: readonly Explanation[], decision: Decision): Answer {
   const outcomes = new Map(decision.outcomes.map((outcome) => [outcome.limit.name, outcome]));
   const limits = object.limits.map((limit, index) => {
+    const { applies = false, key } = explanations[index] ?? {};
     const outcome = outcomes.get(limit.config.name);
-    return { ...ruleAnswer(limit), ...explanations[index], ...(outcome === undefined ? {} : limitAnswer(outcome)) };
+    return {
+      ...ruleAnswer(limit),
+      applies,
+      ...(key === undefined ? {} : { key }),
+      ...(outcome === undefined ? {} : limitAnswer(outcome)),
+    };
   });
   return { decision: decision.kind, object: refOf(object), limits };
 }

@@ -7,6 +7,7 @@ import {
   type LimiterConfig,
   type ModelRouting,
 } from '../../src/contract/limiter-config.ts';
+import { toVersioned } from '../../src/contract/snapshot.ts';
 import { silentLogger } from '../../src/lib/log.ts';
 import { StaticConfigSource, type VersionedConfig } from '../../src/limiter/config-source.ts';
 import { runLimiter, type LimiterParts, type RunningLimiter } from '../../src/limiter/main.ts';
@@ -27,7 +28,10 @@ export interface Running {
 }
 
 export function versioned(...configs: readonly LimiterConfig[]): VersionedConfig[] {
-  return configs.map((resource) => ({ name: resourceName(resource), version: JSON.stringify(resource), resource }));
+  return configs.map((resource) => {
+    const { name, version } = toVersioned(resourceName(resource), resource);
+    return { name, version, resource };
+  });
 }
 
 /** What lets a limiter dial upstreams on loopback. */

@@ -1,0 +1,154 @@
+// The admin listener and what it shows: readiness, metrics that neither leak nor vanish, and no secrets.
+import { afterEach, describe, expect, test } from '@jest/globals';
+import type { StandInModel } from '../../src/cli/stand-in-model.ts';
+import { StaticConfigSource } from '../../src/limiter/config-source.ts';
+import { hideSecrets } from '../../src/limiter/admin.ts';
+import { HOUR, tokens } from '../store/fixtures.ts';
+import { limit } from './fixtures.ts';
+import {
+  LOOPBACK_FLEET,
+  post,
+  routeTo,
+  startLimiter,
+  startUpstream,
+  until,
+  versioned,
+  type Running,
+} from './running.ts';
+
+let running: Running | undefined;
+let upstream: StandInModel | undefined;
+afterEach(async () => {
+  await running?.close();
+  await upstream?.close();
+  upstream = undefined;
+});
+
+/** A source that has nothing to say. */
+class SilentSource extends StaticConfigSource {
+  override start(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+const metrics = async (): Promise<string[]> => {
+  const text = await (await fetch(`${running!.admin}/metrics`)).text();
+  return text.split('\n').filter((line) => !line.startsWith('#'));
+};
+const ready = async (): Promise<readonly [number, string]> => {
+  const answer = await fetch(`${running!.admin}/readyz`);
+  return [answer.status, (await answer.text()).trim()];
+};
+
+describe('readiness', () => {
+  test('comes with the first snapshot, an empty one too, and goes with a drain', async () => {
+    running = await startLimiter([]);
+    expect(await ready()).toEqual([200, 'ok']);
+    expect((await fetch(`${running.admin}/livez`)).status).toBe(200);
+    expect((await fetch(`${running.admin}/drain`)).status).toBe(405);
+    expect((await fetch(`${running.admin}/drain`, { method: 'POST' })).status).toBe(200);
+    expect(await ready()).toEqual([503, 'draining']);
+    expect((await fetch(`${running.admin}/livez`)).status).toBe(200);
+    expect((await fetch(`${running.admin}/nothing`)).status).toBe(404);
+  });
+
+  test('without any config: requests wait, then the policy says what becomes of them', async () => {
+    upstream = await startUpstream();
+    const settings = {
+      source: new SilentSource(),
+      mode: 'sidecar',
+      upstream: upstream.url,
+      unconfiguredWaitMs: 100,
+    } as const;
+    running = await startLimiter([], settings);
+    expect(await ready()).toEqual([503, 'waiting for the first configuration']);
+    expect((await fetch(`${running.traffic}/health`)).status).toBe(200);
+    expect(await ready()).toEqual([200, 'unconfigured: passing all requests']);
+    expect(await metrics()).toContain('weir_unrouted_requests_total{outcome="unconfigured_passed"} 1');
+    await running.close();
+    running = await startLimiter([], { ...settings, unconfiguredPolicy: 'Refuse' });
+    const refused = await fetch(`${running.traffic}/health`);
+    expect([refused.status, await refused.text()]).toEqual([503, expect.stringContaining('no configuration')]);
+    expect((await ready())[0]).toBe(503);
+  });
+});
+
+describe('metrics', () => {
+  const CHAT = { model: 'm' };
+  const edited = (name: string, ...limits: string[]): ReturnType<typeof versioned> =>
+    versioned(
+      routeTo(
+        upstream!.url,
+        { name, limits: limits.map((each) => limit({ name: each, rule: tokens(1, HOUR) })) },
+        { pathPrefix: `/${name}` },
+      ),
+    );
+  const seriesOf = async (object: string): Promise<string[]> =>
+    (await metrics()).filter((line) => line.includes(`object="ModelRoute/serving/${object}"`));
+
+  test('trap 46: series vanish with their object or limit, and stay through an edit', async () => {
+    upstream = await startUpstream();
+    running = await startLimiter([]);
+    running.source.push({ updates: [...edited('a', 'x'), ...edited('b', 'x')], removals: [] });
+    for (const name of ['a', 'a', 'b', 'b']) await post(`${running.traffic}/${name}/v1/completions`, CHAT);
+    const denied = 'weir_decisions_total{object="ModelRoute/serving/a",limit="x",outcome="denied",degraded=""} 1';
+    expect(await seriesOf('a')).toContain(denied);
+    running.source.push({ updates: edited('a', 'x', 'y'), removals: [] });
+    expect(await seriesOf('a')).toContain(denied);
+    running.source.push({ updates: edited('a', 'y'), removals: ['ModelRoute/serving/b'] });
+    expect(await seriesOf('a')).not.toContain(denied);
+    expect(await seriesOf('b')).toEqual([]);
+    expect(await metrics()).toContain('weir_objects 1');
+  });
+
+  test('trap 46: a request that ends after its object was deleted does not bring series back', async () => {
+    upstream = await startUpstream();
+    running = await startLimiter([]);
+    running.source.push({ updates: edited('a', 'x'), removals: [] });
+    const pending = post(`${running.traffic}/a/v1/completions`, CHAT);
+    await until(() => upstream!.count() === 1);
+    running.source.push({ updates: [], removals: ['ModelRoute/serving/a'] });
+    await pending;
+    expect(await seriesOf('a')).toEqual([]);
+  });
+
+  test('trap 39: labels do not grow with what callers send', async () => {
+    upstream = await startUpstream();
+    const byHeader = limit({
+      name: 'x',
+      rule: tokens(1, HOUR),
+      per: [{ type: 'header', name: 'x-key', whenAbsent: 'Share' }],
+    });
+    running = await startLimiter([routeTo(upstream.url, { limits: [byHeader] })]);
+    const send = async (from: number): Promise<number> => {
+      for (let each = from; each < from + 20; each += 1) {
+        await post(`${running!.traffic}/v1/completions?q=${each}`, CHAT, {
+          'x-key': `${each}`,
+          'user-agent': `${each}`,
+        });
+        await post(`${running!.traffic}/path-${each}`, { model: `m-${each}` });
+      }
+      return (await metrics()).length;
+    };
+    expect(await send(0)).toBe(await send(100));
+  });
+});
+
+describe('the config dump', () => {
+  test('shows what is in force without secrets', async () => {
+    const redis = { address: '127.0.0.1:1', username: 'u', password: 'hunter2' };
+    running = await startLimiter([routeTo('http://127.0.0.1:9', { store: { type: 'redis', redis } })]);
+    const text = await (await fetch(`${running.admin}/config_dump`)).text();
+    expect(text).not.toContain('hunter2');
+    const dump = JSON.parse(text) as { configs: { store: unknown }[]; versions: object };
+    expect(dump.configs[0]?.store).toMatchObject({ redis: { address: '127.0.0.1:1', password: '***' } });
+    expect(Object.keys(dump.versions)).toEqual([LOOPBACK_FLEET.name, 'ModelRoute/serving/chat']);
+  });
+
+  test('hides members that speak of secrets, and the user info of URLs', () => {
+    expect(hideSecrets({ a: [{ apiToken: 'x', secretKey: 'y' }], url: 'redis://u:p@h:1' })).toEqual({
+      a: [{ apiToken: '***', secretKey: '***' }],
+      url: 'redis://***@h:1',
+    });
+  });
+});
