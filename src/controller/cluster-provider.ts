@@ -7,6 +7,7 @@ import { EventRecorder, type Occurrence } from './event-recorder.ts';
 import { Informer } from './informer.ts';
 import { hasStatus, type Kube } from './kube.ts';
 import {
+  pickMeta,
   RESOURCES,
   type ControllerRevision,
   type KubeObject,
@@ -50,7 +51,7 @@ export class ClusterProvider implements Provider, StatusSink {
     this.mcpServers = this.#inform(RESOURCES.mcpServers, (object) => trimObject('MCPServer', object));
     this.services = this.#inform(RESOURCES.services, trimService);
     this.pods = this.#inform(RESOURCES.pods, trimPod);
-    this.#revisions = this.#inform(RESOURCES.controllerRevisions, withoutManagedFields, LAST_GOOD_LABEL);
+    this.#revisions = this.#inform(RESOURCES.controllerRevisions, trimRevision, LAST_GOOD_LABEL);
     this.lastGood = new ClusterLastGood({ ...settings, revisions: this.#revisions });
     this.#events = new EventRecorder(kube, log);
     const reviews: ReviewApi = {
@@ -94,10 +95,8 @@ export class ClusterProvider implements Provider, StatusSink {
     const { kube } = this.#settings;
     const informer = this.#informerOf(object);
     const type = object.kind === 'ModelRoute' ? RESOURCES.modelRoutes : RESOURCES.mcpServers;
-    const { name, namespace, uid, resourceVersion } = object.metadata;
-    const metadata = Object.fromEntries(
-      Object.entries({ name, namespace, uid, resourceVersion }).filter(([, value]) => value !== undefined),
-    ) as unknown as StoredObject['metadata'];
+    const { name, namespace } = object.metadata;
+    const metadata = { ...pickMeta(object.metadata, 'uid', 'resourceVersion'), namespace };
     const body: StoredObject = { apiVersion: 'weir.dev/v1alpha1', kind: object.kind, metadata, status };
     try {
       informer.observe(await kube.replaceStatus(type, body));
@@ -161,12 +160,21 @@ export class ClusterProvider implements Provider, StatusSink {
   }
 }
 
-/** Lists of custom resources name the kind in every item; answers of other servers may not. */
-function trimObject(kind: StoredObject['kind'], object: StoredObject): StoredObject {
-  return { ...withoutManagedFields(object), kind };
+/** Neither who manages which field is read, nor an annotation that may hold the whole manifest once more. */
+function trimObject(kind: StoredObject['kind'], { metadata, ...rest }: StoredObject): StoredObject {
+  const { namespace } = metadata;
+  const read = pickMeta(
+    metadata,
+    'uid',
+    'resourceVersion',
+    'generation',
+    'creationTimestamp',
+    'deletionTimestamp',
+    'labels',
+  );
+  return { ...rest, metadata: { ...read, namespace }, kind };
 }
 
-/** The part of the metadata that nobody reads and that is larger than all else. */
-function withoutManagedFields<T extends KubeObject>(object: T): T {
-  return { ...object, metadata: { ...object.metadata, managedFields: undefined } };
+function trimRevision({ metadata, ...rest }: ControllerRevision): ControllerRevision {
+  return { ...rest, metadata: pickMeta(metadata, 'namespace', 'uid', 'resourceVersion', 'ownerReferences') };
 }

@@ -97,3 +97,13 @@ export function objectKey(object: KubeObject): string {
   const { namespace, name } = object.metadata;
   return namespace === undefined ? name : `${namespace}/${name}`;
 }
+
+/** The named parts of the metadata that are there; the name always is. */
+export function pickMeta<K extends keyof ObjectMeta>(
+  metadata: ObjectMeta,
+  ...names: readonly K[]
+): Pick<ObjectMeta, K> & Pick<ObjectMeta, 'name'> {
+  const wanted = new Set<string>(['name', ...names]);
+  const entries = Object.entries(metadata).filter(([name, value]) => wanted.has(name) && value !== undefined);
+  return Object.fromEntries(entries) as Pick<ObjectMeta, K> & Pick<ObjectMeta, 'name'>;
+}

@@ -156,7 +156,7 @@ class OperatorProcess implements RunningOperator {
     this.adminPort = admin.port;
     provider.start();
     await provider.whenReady();
-    if (this.#stopping !== undefined) return;
+    if (this.#isStopping()) return;
     await this.#operator.start();
     const objects = [...provider.modelRoutes.values(), ...provider.mcpServers.values()];
     const knownBefore = knownLimitersIn(objects.map(({ status }) => status));
@@ -175,6 +175,10 @@ class OperatorProcess implements RunningOperator {
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
+  }
+
+  #isStopping(): boolean {
+    return this.#stopping !== undefined;
   }
 
   async #stop(): Promise<void> {
@@ -221,7 +225,7 @@ class OperatorProcess implements RunningOperator {
   }
 
   #readiness(): { ready: boolean; reason: string } {
-    if (this.#stopping !== undefined) return { ready: false, reason: 'stopping' };
+    if (this.#isStopping()) return { ready: false, reason: 'stopping' };
     if (!this.#provider.isReady()) return { ready: false, reason: 'caches have not synced' };
     const ready = this.#pushOpenMs !== undefined;
     return { ready, reason: ready ? 'ready' : 'the push port is not open' };

@@ -1,7 +1,7 @@
 // Controller: what around an object concerns it. Input: specs as they were read, believed in nothing. Output: the keys of
 // the Services that they name and of the pods that they select.
 import type { ServiceFacts } from '../reconcile/types.ts';
-import type { Service } from './kube-types.ts';
+import { pickMeta, type Service } from './kube-types.ts';
 import { pairOf } from './pod-index.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -32,12 +32,9 @@ export function serviceFacts({ spec }: Service): ServiceFacts {
 
 /** What the operator keeps of a Service. */
 export function trimService({ metadata, spec }: Service): Service {
-  const { name, namespace, uid, resourceVersion } = metadata;
   const { ports, type } = spec ?? {};
   return {
-    metadata: Object.fromEntries(
-      Object.entries({ name, namespace, uid, resourceVersion }).filter(([, value]) => value !== undefined),
-    ) as unknown as Service['metadata'],
+    metadata: pickMeta(metadata, 'namespace', 'uid', 'resourceVersion'),
     spec: { ...(ports === undefined ? {} : { ports }), ...(type === undefined ? {} : { type }) },
   };
 }

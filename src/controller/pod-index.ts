@@ -1,7 +1,7 @@
 // Controller: which pods a selector means. Input: the Pod feed. Output: the pods of a namespace that carry given labels,
 // found by their rarest label, and the pairs by which a pod's change concerns an object.
 import type { Change, Feed } from './object-feed.ts';
-import type { Pod } from './kube-types.ts';
+import { pickMeta, type Pod } from './kube-types.ts';
 import { ReverseIndex } from './reverse-index.ts';
 import type { PodView } from './visibility.ts';
 
@@ -66,19 +66,11 @@ export function podView(pod: Pod): PodView {
 
 /** What the operator keeps of a pod. */
 export function trimPod(pod: Pod): Pod {
-  const { name, namespace, uid, resourceVersion, labels, annotations, deletionTimestamp } = pod.metadata;
-  const injected = annotations?.[INJECTED_ANNOTATION];
-  const metadata = Object.fromEntries(
-    Object.entries({
-      name,
-      namespace,
-      uid,
-      resourceVersion,
-      labels,
-      deletionTimestamp,
-      annotations: injected === undefined ? undefined : { [INJECTED_ANNOTATION]: injected },
-    }).filter(([, value]) => value !== undefined),
-  ) as unknown as Pod['metadata'];
+  const injected = pod.metadata.annotations?.[INJECTED_ANNOTATION];
+  const metadata = {
+    ...pickMeta(pod.metadata, 'namespace', 'uid', 'resourceVersion', 'labels', 'deletionTimestamp'),
+    ...(injected === undefined ? {} : { annotations: { [INJECTED_ANNOTATION]: injected } }),
+  };
   const phase = pod.status?.phase;
   return { metadata, ...(phase === undefined ? {} : { status: { phase } }) };
 }

@@ -127,6 +127,25 @@ describeOnControlPlane('operator', {}, (cluster) => {
     });
   });
 
+  test('a restart of the operator changes no status while limiters come back', async () => {
+    const operator = await rig.start({ reconnectGraceMs: 0 });
+    const limiter = await rig.limiter();
+    await rig.apply(route('calm'));
+    const before = await rig.statusOf(ROUTE, 'calm', isReady);
+    await operator.stop();
+    const second = await rig.start({ reconnectGraceMs: 6000 });
+    await waitFor('the limiter', async () => (await counter(second, 'weir_connected_limiters')) === 1 || undefined, {
+      deadlineMs: 15_000,
+    });
+    await stableCounter('weir_reconciles_total');
+    expect((await rig.get(ROUTE, 'calm')).status).toEqual(before);
+    expect(await counter(second, 'weir_status_writes_total')).toBe(0);
+    expect(await counter(second, 'weir_push_resources_total')).toBeLessThanOrEqual(1);
+
+    await limiter.close();
+    await rig.statusOf(ROUTE, 'calm', (status) => verdict(status) === 'False NoLimiters');
+  });
+
   test('leftovers of objects that were deleted while no operator ran are ignored and removed', async () => {
     const operator = await rig.start({ reconnectGraceMs: 0 });
     await rig.apply(route('orphan'));
