@@ -217,7 +217,11 @@ class Limiter implements RunningLimiter {
   }
 
   #onApplied(inForce: InForce, { compiled, removals, outcomes, isPartial }: AppliedChange): void {
-    for (const object of compiled) this.#metrics.objectInForce(object.config);
+    for (const { config } of compiled) {
+      this.#metrics.objectInForce(config);
+      // Connected before the first request: a connection made within its deadline could be too late.
+      if (config.limits.length > 0) this.#stores.storeFor(config.store);
+    }
     for (const name of removals) this.#metrics.objectGone(name);
     const rejected = outcomes.filter(({ accepted }) => !accepted);
     this.#metrics.configUpdates(outcomes.length - rejected.length, rejected.length);
