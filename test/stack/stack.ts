@@ -22,6 +22,8 @@ export class Stack {
   readonly #run: string;
   readonly #guard: Guard | undefined;
   #processes: readonly ProcessRecord[];
+  /** One writing at a time, in the order of the starts. */
+  #saved: Promise<void> = Promise.resolve();
 
   private constructor(folder: string, { run, processes }: StackRecord, guard?: Guard) {
     this.folder = folder;
@@ -93,7 +95,10 @@ export class Stack {
 
   async #save(): Promise<void> {
     const record: StackRecord = { run: this.#run, processes: this.#processes };
-    await writeWhole(join(this.folder, RECORD_FILE), JSON.stringify(record, null, 2) + '\n');
+    const write = (): Promise<void> =>
+      writeWhole(join(this.folder, RECORD_FILE), JSON.stringify(record, null, 2) + '\n');
+    this.#saved = this.#saved.then(write, write);
+    await this.#saved;
   }
 }
 

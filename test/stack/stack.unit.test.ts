@@ -49,10 +49,10 @@ describe('a stack', () => {
 
   test('is found by another process, which ends all of it', async () => {
     const stack = await Stack.create(folder, { guarded: false });
-    await stack.start(await serverRecord('one'));
-    await stack.start(await serverRecord('two'));
+    const records = [await serverRecord('one'), await serverRecord('two')];
+    await Promise.all(records.map((record) => stack.start(record)));
     const found = await Stack.attach(folder);
-    expect(found?.names()).toEqual(['one', 'two']);
+    expect(found?.names().sort()).toEqual(['one', 'two']);
     await found?.end();
     expect(stack.server('one').pid()).toBeUndefined();
     expect(stack.server('two').pid()).toBeUndefined();
