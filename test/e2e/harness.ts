@@ -22,9 +22,16 @@ import { call } from './traffic.ts';
 jest.setTimeout(120_000);
 const STATUS_DEADLINE_MS = 20_000;
 
+/**
+ * Counts are exact as long as the store answers in time. A machine that runs all of this and more may stand still for
+ * longer than the usual 50 ms; the tests of outages set the usual deadline themselves.
+ */
+const PATIENT = ['--store-deadline', '2s'];
+
 export interface EndToEndOptions {
   /** Shared limiters that run from the start: `limiter1`, `limiter2` …; default 2. */
   readonly limiters?: number;
+  /** Beside those of {@link PATIENT}; later ones win. */
   readonly limiterFlags?: readonly string[];
   readonly operatorFlags?: readonly string[];
   /** false: the operator has no default Redis. */
@@ -139,7 +146,7 @@ export class EndToEnd {
     ]);
     await this.weir.startOperator({ defaultRedis, flags: operatorFlags });
     for (let number = 1; number <= limiters; number++) {
-      await this.startLimiter({ id: `limiter${number}`, flags: limiterFlags });
+      await this.startLimiter({ id: `limiter${number}`, flags: [...PATIENT, ...limiterFlags] });
     }
   }
 
