@@ -28,7 +28,7 @@ export function conflictKeys(
 }
 
 /** What of a form says which requests it takes, and where. */
-type Claim = Pick<Form, 'config' | 'workloadSelector'>;
+export type Claim = Pick<Form, 'config' | 'workloadSelector'>;
 
 /** The keys of one form. */
 export function keysOf(form: Claim): string[] {
@@ -76,10 +76,11 @@ class Contest {
     return conflict === undefined ? {} : { conflict };
   }
 
+  /** Only rivals of which some form conflicts are decided: most that share a key are told apart by their selectors. */
   #winnerOver(object: ObjectAsRead, form: Form): ObjectAsRead | undefined {
     return this.#world
       .rivalsOf(keysOf(form))
-      .filter((rival) => precedes(rival.object, object))
+      .filter((rival) => precedes(rival.object, object) && isAffected(rival, undefined, form, this.#world.settings))
       .sort((a, b) => (precedes(a.object, b.object) ? -1 : 1))
       .find((rival) => {
         const { inForce } = this.decide(rival);
@@ -88,8 +89,19 @@ class Contest {
   }
 }
 
+/** Whether it makes a difference to some form of an object that another holds `after` in place of `before`. */
+export function isAffected(
+  { object, lastGood }: Rival,
+  before: Claim | undefined,
+  after: Claim | undefined,
+  settings: ReconcileSettings,
+): boolean {
+  const meets = (form: Form, claim: Claim | undefined): boolean => claim !== undefined && conflicts(form, claim);
+  return formsOf(object, lastGood, settings).some((form) => meets(form, before) !== meets(form, after));
+}
+
 /** Older first, then by name, then by namespace; never both ways. */
-function precedes(a: ObjectAsRead, b: ObjectAsRead): boolean {
+export function precedes(a: ObjectAsRead, b: ObjectAsRead): boolean {
   const [left, right] = [orderOf(a), orderOf(b)];
   for (const [index, own] of left.entries()) {
     const other = right[index] ?? own;
@@ -135,14 +147,23 @@ function intersect(a: readonly string[], b: readonly string[]): boolean {
   return b.some((key) => wanted.has(key));
 }
 
+/** The keys of a config, as long as somebody holds it: rivals are compared again and again. */
+const keysByPlace = { shared: new WeakMap<LimiterConfig, string[]>(), sidecar: new WeakMap<LimiterConfig, string[]>() };
+
 function sharedKeys(config: LimiterConfig): string[] {
-  return requestKeys(config, config.routing.pathPrefix).map((key) => `shared ${key}`);
+  const known = keysByPlace.shared.get(config);
+  const keys = known ?? requestKeys(config, config.routing.pathPrefix).map((key) => `shared ${key}`);
+  keysByPlace.shared.set(config, keys);
+  return keys;
 }
 
 function sidecarKeys(config: LimiterConfig, form: Claim): string[] {
   if (form.workloadSelector === undefined) return [];
   const prefix = config.routing.isDefaultPrefix === true ? '/' : config.routing.pathPrefix;
-  return requestKeys(config, prefix).map((key) => `sidecar ${config.namespace} ${key}`);
+  const known = keysByPlace.sidecar.get(config);
+  const keys = known ?? requestKeys(config, prefix).map((key) => `sidecar ${config.namespace} ${key}`);
+  keysByPlace.sidecar.set(config, keys);
+  return keys;
 }
 
 /** One key for each set of requests that an object takes: host, prefix and, for models, model and match of a rule. */

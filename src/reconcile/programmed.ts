@@ -56,5 +56,5 @@ function rejectionText({ rejected }: LimiterTally): string {
 function unlimited({ unlimitedPods }: LimiterTally): Verdict<ProgrammedReason> {
   const names = unlimitedPods.slice(0, MOST_NAMED).join(', ');
   const more = unlimitedPods.length > MOST_NAMED ? ' and others' : '';
-  return not('UnlimitedPods', `${unlimitedPods.length} selected pods carry no limiter: ${names}${more}`);
+  return not('UnlimitedPods', `selected pods without a limiter: ${unlimitedPods.length} (${names}${more})`);
 }

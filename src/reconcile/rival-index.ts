@@ -2,15 +2,14 @@
 import { type ObjectRef, resourceName } from '../contract/limiter-config.ts';
 import { canonicalJson } from '../contract/snapshot.ts';
 import { refOf } from './form.ts';
-import { conflictKeys, keysOf } from './precedence.ts';
+import { type Claim, conflictKeys, isAffected, keysOf, precedes } from './precedence.ts';
 import type { InForce, ReconcileSettings, Rival } from './types.ts';
 
 interface Entry {
   readonly rival: Rival;
   readonly keys: readonly string[];
-  /** The keys of the form that is in force, and all of it that rivals look at. */
-  held: readonly string[];
-  heldDigest: string;
+  /** What of the object is in force. */
+  held: InForce | undefined;
 }
 
 /**
@@ -32,7 +31,7 @@ export class RivalIndex {
     const keys = conflictKeys(rival.object, rival.lastGood, this.#settings);
     for (const key of before?.keys ?? []) this.#unlist(key, name);
     for (const key of keys) this.#names.set(key, (this.#names.get(key) ?? new Set<string>()).add(name));
-    this.#entries.set(name, { rival, keys, held: before?.held ?? [], heldDigest: before?.heldDigest ?? '' });
+    this.#entries.set(name, { rival, keys, held: before?.held });
   }
 
   /**
@@ -44,11 +43,8 @@ export class RivalIndex {
     const entry = this.#entries.get(name);
     if (entry === undefined) return [];
     const before = entry.held;
-    const held = inForce === undefined ? [] : keysOf(inForce);
-    const heldDigest = held.length === 0 ? '' : canonicalJson([held, inForce?.workloadSelector ?? {}]);
-    if (heldDigest === entry.heldDigest) return [];
-    Object.assign(entry, { held, heldDigest });
-    return this.#sharing([...before, ...held], name);
+    entry.held = inForce;
+    return isSame(before, inForce) ? [] : this.#affected(entry.rival, before, inForce);
   }
 
   /** @returns the resource names of those for whom it makes a difference that the object is gone. */
@@ -58,7 +54,7 @@ export class RivalIndex {
     if (entry === undefined) return [];
     this.#entries.delete(name);
     for (const key of entry.keys) this.#unlist(key, name);
-    return this.#sharing([...entry.keys, ...entry.held], name);
+    return this.#affected(entry.rival, entry.held, undefined);
   }
 
   /** The objects that have at least one of these keys. */
@@ -67,10 +63,12 @@ export class RivalIndex {
     return [...names].flatMap((name) => this.#entries.get(name)?.rival ?? []);
   }
 
-  #sharing(keys: readonly string[], except: string): string[] {
-    const names = new Set(keys.flatMap((key) => [...(this.#names.get(key) ?? [])]));
-    names.delete(except);
-    return [...names];
+  /** Those that come after the object and conflict with one of its two claims and not with the other. */
+  #affected({ object }: Rival, before: Claim | undefined, after: Claim | undefined): string[] {
+    const keys = [before, after].flatMap((claim) => (claim === undefined ? [] : keysOf(claim)));
+    return this.rivalsOf(keys)
+      .filter((rival) => precedes(object, rival.object) && isAffected(rival, before, after, this.#settings))
+      .map((rival) => resourceName(refOf(rival.object)));
   }
 
   #unlist(key: string, name: string): void {
@@ -78,4 +76,13 @@ export class RivalIndex {
     names?.delete(name);
     if (names?.size === 0) this.#names.delete(key);
   }
+}
+
+/** Whether two claims are the same requests at the same places. */
+function isSame(a: InForce | undefined, b: InForce | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return (
+    a.resource.version === b.resource.version &&
+    canonicalJson(a.workloadSelector ?? {}) === canonicalJson(b.workloadSelector ?? {})
+  );
 }

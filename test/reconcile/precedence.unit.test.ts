@@ -164,6 +164,29 @@ describe('two objects that want the same requests', () => {
     all.remove('ModelRoute', 'n', 'r-000');
     expect(all.inForce()).toEqual(['r-001']);
   });
+
+  test('objects of one model on pods of their own wake nobody', () => {
+    const many = Array.from({ length: 60 }, (_, index) =>
+      sketch(`r-${index}`, { day: 1, spec: { ...pods({ app: `a-${index}` }), pathPrefix: undefined } }),
+    );
+    const all = cluster(...many);
+    expect(all.inForce()).toHaveLength(60);
+    expect(all.reconciles).toBe(60);
+  });
+
+  test('an edit of the winner that keeps its place wakes nobody, one that leaves it wakes the loser', () => {
+    const both = cluster(sketch('old', { day: 1 }), sketch('young', { day: 2 }));
+    const edited = (generation: number, spec: Sketch['spec'] = {}) => {
+      const object = sketch('old', { day: 1, spec });
+      return { ...object, metadata: { ...object.metadata, generation } };
+    };
+    const before = both.reconciles;
+    both.apply(edited(2, { targets: [{ url: 'http://other.example' }] }));
+    expect(both.reconciles - before).toBe(1);
+    both.apply(edited(3, { pathPrefix: '/moved' }));
+    expect(both.reconciles - before).toBe(3);
+    expect(both.inForce()).toEqual(['old', 'young']);
+  });
 });
 
 describe('what is the same request', () => {
