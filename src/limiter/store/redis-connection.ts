@@ -1,6 +1,6 @@
 // Limiter, store: one connection to one Redis deployment, the only door to the Redis client. Input: scripts with a deadline;
-// output: their replies, or StoreUnavailable within the deadline. Nothing is queued while offline and nothing is sent twice
-// by itself: a script may have been executed although its reply never came.
+// output: their replies, or StoreUnavailable within the deadline. Nothing is sent twice by itself: a script may have been
+// executed although its reply never came.
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
 import type { RedisEndpoint } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -153,6 +153,11 @@ export class RedisConnection {
     this.#opening.promise.catch(() => undefined);
     this.#client.on('error', () => undefined); // each failed attempt ends in `close`
     this.#client.on('ready', () => {
+      // The client finishes an attempt that was under way when it was told to disconnect.
+      if (this.#closed) {
+        this.#client.disconnect();
+        return;
+      }
       this.#opening.resolve(undefined);
       this.#breaker.probeNow();
       this.#askTime().catch(() => undefined); // calls learn the time too
@@ -226,7 +231,8 @@ function createCluster(addresses: readonly string[], redisOptions: ClientOptions
   return new Cluster(addresses.map(splitAddress), {
     redisOptions,
     lazyConnect: true,
-    enableOfflineQueue: false,
+    // Nodes are connected to when they are first needed: what waits for that longer than its deadline does nothing.
+    enableOfflineQueue: true,
     clusterRetryStrategy: () => RECONNECT_MS,
     // A redirection was not executed and is followed; a lost connection may have been, and is told.
     retryDelayOnFailover: 0,
