@@ -1,6 +1,6 @@
 // Limiter, decide stage without a store: claims -> admitted or not from this limiter's own share (failurePolicy Local).
-import { LRUCache } from 'lru-cache';
 import type { BucketRule, WindowRule } from '../contract/limiter-config.ts';
+import { RecentMap } from './recent-map.ts';
 import type { BucketState, Claim, StoreDecision } from './store/store.ts';
 
 /** Keys that are remembered; beyond it the longest unused one counts as never seen. */
@@ -34,12 +34,12 @@ interface Memory {
  * Memory is bounded by the number of keys; a key that was dropped counts as never seen.
  */
 export class LocalShares {
-  readonly #memories: LRUCache<string, Memory>;
+  readonly #memories: RecentMap<Memory>;
   readonly #windowEnd: WindowEnd;
 
   constructor(windowEnd: WindowEnd, maxKeys = DEFAULT_MAX_KEYS) {
     this.#windowEnd = windowEnd;
-    this.#memories = new LRUCache({ max: maxKeys });
+    this.#memories = new RecentMap(maxKeys);
   }
 
   /** Remembers what the store told about the buckets of some claims; states in the order of the claims. */

@@ -1,7 +1,7 @@
 // Limiter, settle stage: the reservations that were admitted and not yet settled, each settled or dropped once.
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '../lib/clock.ts';
 import type { LocalShares } from './degrade.ts';
+import { RecentMap } from './recent-map.ts';
 import { StoreUnavailable, type Claim, type Reservation, type Store } from './store/store.ts';
 
 /** Stores remember settled ids this long; so long may a settlement come late. */
@@ -34,12 +34,12 @@ interface Pending {
 export class PendingReservations {
   readonly #clock: Clock;
   readonly #shares: LocalShares;
-  readonly #pending: LRUCache<string, Pending>;
+  readonly #pending: RecentMap<Pending>;
 
   constructor(clock: Clock, shares: LocalShares, maxPending = DEFAULT_MAX_PENDING) {
     this.#clock = clock;
     this.#shares = shares;
-    this.#pending = new LRUCache({ max: maxPending });
+    this.#pending = new RecentMap(maxPending);
   }
 
   /** Reservations that are remembered, settled ones that may be repeated included. */
