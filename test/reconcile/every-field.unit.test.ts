@@ -129,5 +129,5 @@ describe.each(KINDS)('$kind', ({ kind, spec }) => {
       }
     }
     expect([...silent]).toEqual([]);
-  });
+  }, 60_000);
 });
