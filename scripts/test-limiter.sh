@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Shows that the data plane stands alone: copies the project without src/{crd,reconcile,controller,cli} and runs the limiter's tests.
+# Shows that the data plane stands alone: copies the project without src/{crd,reconcile,controller,cli} (of the last only the
+# stand-in model stays, which the tests use as an upstream) and runs the limiter's tests.
 set -euo pipefail
 
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$copy" 2>/dev/null || true
 ln -s "$PWD/node_modules" "$copy/node_modules"
-rm -rf "$copy"/src/{crd,reconcile,controller,cli}
+rm -rf "$copy"/src/{crd,reconcile,controller}
+find "$copy/src/cli" -type f ! -name 'stand-in-*' -delete
 cd "$copy"
 node --experimental-vm-modules --disable-warning=ExperimentalWarning node_modules/jest/bin/jest.js \
   --selectProjects unit redis -- test/lib test/contract test/limiter test/store

@@ -20,6 +20,7 @@ import {
   parseListen,
   parseNamespace,
 } from './flags.ts';
+import { terminationSignal, whenAborted } from './termination.ts';
 import { parseBaseUrl, parseBytes, parseCapability, parseDurationMs, parseListenOrOff } from './limiter-flags.ts';
 
 interface LimiterFlags {
@@ -174,16 +175,17 @@ function withTroubleFlags(command: Command): void {
 
 async function run(command: Command, flags: LimiterFlags): Promise<void> {
   checkTogether(command, flags);
+  const told = terminationSignal();
   const logger = createLogger('limiter', flags.logLevel);
   const metrics = new LimiterMetrics();
-  const told = untilSignal();
   let limiter: RunningLimiter;
   try {
     limiter = await runLimiter(settingsOf(flags, logger, metrics), { logger, metrics });
   } catch (error) {
-    command.error(`error: ${messageOf(error)}`, { exitCode: isSettingError(error) ? 2 : 1 });
+    if (isSettingError(error)) command.error(`error: ${messageOf(error)}`);
+    throw error;
   }
-  await told;
+  await whenAborted(told);
   await limiter.close();
 }
 
@@ -191,10 +193,10 @@ async function run(command: Command, flags: LimiterFlags): Promise<void> {
 function checkTogether(command: Command, { decisionListen, decisionTokenFile, id }: LimiterFlags): void {
   if (decisionListen !== undefined && !isLoopback(decisionListen.host) && decisionTokenFile === undefined) {
     const fix = 'give --decision-token-file, or listen on 127.0.0.1';
-    command.error(`error: --decision-listen ${textOf(decisionListen)} is not on loopback: ${fix}`, { exitCode: 2 });
+    command.error(`error: --decision-listen ${textOf(decisionListen)} is not on loopback: ${fix}`);
   }
   if (id !== undefined && !/^[A-Za-z0-9][-A-Za-z0-9_.:]{0,252}$/.test(id)) {
-    command.error('error: --id may hold letters, digits and -_.: only', { exitCode: 2 });
+    command.error('error: --id may hold letters, digits and -_.: only');
   }
 }
 
@@ -254,14 +256,4 @@ function isSettingError(error: unknown): boolean {
 
 function textOf({ host, port }: ListenAddress): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
-function untilSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      process.once(signal, () => {
-        resolve();
-      });
-    }
-  });
 }
