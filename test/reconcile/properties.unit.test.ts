@@ -105,7 +105,7 @@ describe('reconcile', () => {
       }),
       { numRuns: 300 },
     );
-  });
+  }, 60_000);
 
   test('never throws and is true about objects that are almost good', () => {
     fc.assert(
@@ -114,7 +114,7 @@ describe('reconcile', () => {
       }),
       { numRuns: 200 },
     );
-  });
+  }, 60_000);
 
   test('is deterministic, whatever the order of fields', () => {
     fc.assert(
@@ -128,7 +128,7 @@ describe('reconcile', () => {
       }),
       { numRuns: 150 },
     );
-  });
+  }, 60_000);
 
   test('writes nothing the second time', () => {
     fc.assert(
@@ -141,5 +141,5 @@ describe('reconcile', () => {
       }),
       { numRuns: 100 },
     );
-  });
+  }, 60_000);
 });
