@@ -102,7 +102,13 @@ async function run(command: Command, flags: StandaloneFlags): Promise<void> {
 
 function operatorSettings(flags: StandaloneFlags, token: string): OperatorSettings {
   return {
-    source: { kind: 'files', folder: flags.manifests, token, print },
+    source: {
+      kind: 'files',
+      folder: flags.manifests,
+      token,
+      print,
+      lastGoodFile: join(flags.stateDir, 'last-good.json'),
+    },
     pushListen: ANY_LOOPBACK_PORT,
     adminListen: flags.operatorAdminListen,
     tlsDir: join(flags.stateDir, 'tls'),

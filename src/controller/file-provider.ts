@@ -5,6 +5,7 @@ import { canonicalJson } from '../contract/snapshot.ts';
 import { messageOf, type Logger } from '../lib/log.ts';
 import type { ObjectStatus } from '../reconcile/types.ts';
 import { createStaticAuthenticator, type Authenticator } from './authenticator.ts';
+import { FileLastGood } from './file-last-good.ts';
 import { objectKey, type Pod, type Service, type StoredObject } from './kube-types.ts';
 import { MemoryLastGood } from './last-good.ts';
 import { ManifestFolder, stableUid, type Manifest, type ManifestProblem } from './manifest-folder.ts';
@@ -16,6 +17,8 @@ export interface FileSettings {
   /** What limiters must bring. */
   readonly token: string;
   readonly log: Logger;
+  /** Where last good forms survive a restart; absent: they do not. Its folder must be there. */
+  readonly lastGoodFile?: string | undefined;
   /** One line for people on each change of a status or of what is wrong with the manifests. */
   readonly print?: ((line: string) => void) | undefined;
   /** A change is read when the folder has been still for this long, ms: editors write in several steps. */
@@ -41,7 +44,7 @@ export class FileProvider implements Provider, StatusSink {
   readonly mcpServers: ObjectFeed<StoredObject>;
   readonly services: ObjectFeed<Service>;
   readonly pods: ObjectFeed<Pod>;
-  readonly lastGood = new MemoryLastGood();
+  readonly lastGood: MemoryLastGood;
   readonly statusSink: StatusSink = this;
   readonly authenticate: Authenticator;
   readonly #settings: FileSettings;
@@ -64,6 +67,8 @@ export class FileProvider implements Provider, StatusSink {
     this.services = new ObjectFeed({ name: 'services', log });
     this.pods = new ObjectFeed({ name: 'pods', log });
     this.authenticate = createStaticAuthenticator(token);
+    const { lastGoodFile } = settings;
+    this.lastGood = lastGoodFile === undefined ? new MemoryLastGood() : new FileLastGood(lastGoodFile, log);
   }
 
   start(): void {
@@ -95,6 +100,7 @@ export class FileProvider implements Provider, StatusSink {
     clearInterval(this.#poll);
     clearTimeout(this.#debounce);
     await this.#reading;
+    await this.lastGood.stop();
     for (const feed of [this.modelRoutes, this.mcpServers, this.services, this.pods]) await feed.stop();
   }
 
@@ -133,6 +139,8 @@ export class FileProvider implements Provider, StatusSink {
       return;
     }
     this.#apply();
+    const objects = [...this.modelRoutes.values(), ...this.mcpServers.values()];
+    this.lastGood.keepOnly(new Set(objects.map(({ metadata }) => metadata.uid ?? '')));
     for (const feed of [this.modelRoutes, this.mcpServers, this.services, this.pods]) feed.hasSynced = true;
     this.#first.resolve(undefined);
     if (!this.#isStopped) this.#follow();
@@ -200,7 +208,8 @@ export class FileProvider implements Provider, StatusSink {
     const isSameSpec = canonicalJson(before?.spec) === canonicalJson(spec);
     if (isSameSpec && canonicalJson(before?.metadata.labels) === canonicalJson(labels)) return;
     const identity = { name: metadata.name, namespace, uid: stableUid(`${kind}/${key}`), labels };
-    const generation = generationOf(before) + (isSameSpec ? 0 : 1);
+    const generation =
+      before === undefined ? this.#firstGeneration(identity.uid, spec) : generationOf(before) + (isSameSpec ? 0 : 1);
     feed.set(key, {
       apiVersion,
       kind,
@@ -208,6 +217,13 @@ export class FileProvider implements Provider, StatusSink {
       spec,
       ...(before?.status === undefined ? {} : { status: before.status }),
     });
+  }
+
+  /** After a restart: that of the last good form when the spec is still the same, else one more. */
+  #firstGeneration(uid: string, spec: unknown): number {
+    const lastGood = this.lastGood.get(uid);
+    if (lastGood === undefined) return 1;
+    return lastGood.generation + (canonicalJson(lastGood.spec) === canonicalJson(spec) ? 0 : 1);
   }
 
   #tellProblems(): void {

@@ -121,7 +121,11 @@ export class ClusterLastGood implements LastGoodStore {
 
 /** For an operator without a cluster: kept as long as it runs. */
 export class MemoryLastGood implements LastGoodStore {
-  readonly #kept = new Map<string, LastGood>();
+  readonly #kept: Map<string, LastGood>;
+
+  constructor(known: Iterable<[string, LastGood]> = []) {
+    this.#kept = new Map(known);
+  }
 
   get(uid: string): LastGood | undefined {
     return this.#kept.get(uid);
@@ -133,6 +137,21 @@ export class MemoryLastGood implements LastGoodStore {
 
   forget(object: StoredObject): void {
     this.#kept.delete(object.metadata.uid ?? '');
+  }
+
+  /** Objects that went while nobody looked keep nothing. */
+  keepOnly(uids: ReadonlySet<string>): void {
+    for (const uid of this.#kept.keys()) if (!uids.has(uid)) this.#kept.delete(uid);
+  }
+
+  /** By UID. */
+  entries(): [string, LastGood][] {
+    return [...this.#kept];
+  }
+
+  /** Resolves when everything is where it is kept. */
+  stop(): Promise<void> {
+    return Promise.resolve();
   }
 }
 

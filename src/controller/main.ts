@@ -47,6 +47,8 @@ export interface OperatorSettings {
         readonly folder: string;
         /** Limiters must bring it; never empty. */
         readonly token: string;
+        /** Where last good forms survive a restart; absent: they do not. Its folder must be there. */
+        readonly lastGoodFile?: string | undefined;
         /** Called with a line for people whenever the status of an object changed. */
         readonly print?: (line: string) => void;
       };
