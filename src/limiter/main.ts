@@ -222,7 +222,10 @@ class Limiter implements RunningLimiter {
       // Connected before the first request: a connection made within its deadline could be too late.
       if (config.limits.length > 0) this.#stores.storeFor(config.store);
     }
-    for (const name of removals) this.#metrics.objectGone(name);
+    for (const name of removals) {
+      this.#metrics.objectGone(name);
+      this.#decider.forget(name);
+    }
     const rejected = outcomes.filter(({ accepted }) => !accepted);
     this.#metrics.configUpdates(outcomes.length - rejected.length, rejected.length);
     for (const outcome of rejected) this.#log.warn('config rejected', { ...outcome });
