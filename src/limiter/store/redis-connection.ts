@@ -11,6 +11,8 @@ import { StoreClock } from './store-clock.ts';
 import { StoreUnavailable } from './store.ts';
 
 const RECONNECT_MS = 100;
+/** The client waits this long for the end of a connection, also of one that has long ended. */
+const DISCONNECT_TIMEOUT_MS = 100;
 const CONNECT_TIMEOUT_MS = 1000;
 const FAILURES_TO_OPEN = 3;
 const PROBE_EVERY_MS = 200;
@@ -209,6 +211,7 @@ function createClient(endpoint: RedisEndpoint): Redis | Cluster {
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
     connectTimeout: CONNECT_TIMEOUT_MS,
+    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
     lazyConnect: true,
   };
   const single: ClientOptions = { ...shared, enableOfflineQueue: false, retryStrategy: () => RECONNECT_MS };
