@@ -162,8 +162,9 @@ class OperatorProcess implements RunningOperator {
     await this.#operator.start();
     const objects = [...provider.modelRoutes.values(), ...provider.mcpServers.values()];
     const knownBefore = knownLimitersIn(objects.map(({ status }) => status));
-    const { egressAllow } = this.#settings;
-    this.#endFleet = publishFleet(this.#store, this.#acks, { egressAllow, knownBefore });
+    const { egressAllow, clusterDomain } = this.#settings;
+    const domain = clusterDomain === undefined ? {} : { clusterDomain };
+    this.#endFleet = publishFleet(this.#store, this.#acks, { egressAllow, knownBefore, ...domain });
     this.pushPort = await this.#push.listen();
     this.#pushOpenMs = performance.now();
     const { pushPort, adminPort } = this;
