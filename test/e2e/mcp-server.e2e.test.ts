@@ -7,7 +7,7 @@ import { describeEndToEnd } from './harness.ts';
 import { mcpServer, refOf, requestLimit, slowBucket, type Manifest } from './manifests.ts';
 import { callTool, ECHO, openSession, passedOf, RawSession, SUM, toolsCall } from './mcp-session.ts';
 
-const BY_USER = { trustedHeaders: { user: 'x-user', trustedPeers: ['127.0.0.0/8'] } };
+const BY_USER = { trustedHeaders: { user: 'x-user' }, trustedPeers: ['127.0.0.0/8'] };
 const HTTP_429 = { response: { mcp: { form: 'HTTP429' } } };
 
 describeEndToEnd('an MCP server', {}, (e2e) => {
