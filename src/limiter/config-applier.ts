@@ -69,20 +69,20 @@ export class ConfigApplier {
     return this.#versions;
   }
 
-  /** Applies a change as one step; never throws. Fleet comes first: it says what the others may dial. */
+  /** Applies a change as one step; never throws. Fleet comes first, also in the answers: it says what may be dialled. */
   apply(change: ConfigChange): readonly ConfigOutcome[] {
-    const fleetUpdate = change.updates.find(({ name }) => name === FLEET_RESOURCE_NAME);
-    const next = fleetUpdate === undefined ? this.#inForce : this.#withFleet(fleetUpdate.resource);
+    const fleets = change.updates.filter(({ name }) => name === FLEET_RESOURCE_NAME);
+    const others = change.updates.filter(({ name }) => name !== FLEET_RESOURCE_NAME);
+    let next = this.#inForce;
     const compiled: RuntimeObject[] = [];
-    const outcomes = change.updates.map((update): ConfigOutcome => {
-      const { name, version } = update;
-      try {
-        if (update !== fleetUpdate) compiled.push(this.#compile(update, next.fleet));
-        return { name, version, accepted: true };
-      } catch (error) {
-        return { name, version, accepted: false, message: messageOf(error) };
-      }
-    });
+    const outcomes = [
+      ...attempt(fleets, ({ resource }) => {
+        next = this.#withFleet(resource);
+      }),
+      ...attempt(others, (update) => {
+        compiled.push(this.#compile(update, next.fleet));
+      }),
+    ];
     this.#inForce = { ...next, set: next.set.withChanges(compiled, change.removals) };
     for (const name of change.removals) this.#versions.delete(name);
     for (const outcome of outcomes) if (outcome.accepted) this.#versions.set(outcome.name, outcome.version);
@@ -103,8 +103,7 @@ export class ConfigApplier {
   }
 
   #withFleet(resource: Resource): InForce {
-    if (resource.kind !== 'Fleet') return this.#inForce;
-    const fleet = this.#withOwnEgress(resource);
+    const fleet = this.#withOwnEgress(checkedFleet(resource));
     if (egressText(fleet) === egressText(this.#inForce.fleet)) return { ...this.#inForce, fleet };
     return {
       ...this.#inForce,
@@ -121,4 +120,29 @@ export class ConfigApplier {
 
 function egressText({ egressAllow, clusterDomain }: FleetConfig): string {
   return [clusterDomain ?? '', ...egressAllow].join('\n');
+}
+
+/** Tries each update: what it throws is the text of the NACK. */
+function attempt(
+  updates: readonly VersionedConfig[],
+  apply: (update: VersionedConfig) => void,
+): readonly ConfigOutcome[] {
+  return updates.map((update) => {
+    const { name, version } = update;
+    try {
+      apply(update);
+      return { name, version, accepted: true };
+    } catch (error) {
+      return { name, version, accepted: false, message: messageOf(error) };
+    }
+  });
+}
+
+/** @throws Error naming the field, or that it is no Fleet at all */
+function checkedFleet(resource: Resource): FleetConfig {
+  if (resource.kind !== 'Fleet') throw new Error(`${FLEET_RESOURCE_NAME} holds another object`);
+  const { knownLimiters, egressAllow } = resource;
+  if (!Number.isSafeInteger(knownLimiters) || knownLimiters < 1) throw new Error('knownLimiters must be at least 1');
+  if (!Array.isArray(egressAllow)) throw new Error('egressAllow must be a list');
+  return resource;
 }

@@ -26,7 +26,7 @@ export type ConfigOutcome =
   | { readonly name: string; readonly version: string; readonly accepted: false; readonly message: string };
 
 /**
- * Applies a change and answers per update, in order. Never throws. The first call makes the limiter configured, also
+ * Applies a change and answers per update, Fleet first. Never throws. The first call makes the limiter configured, also
  * when it carries nothing: so a source calls it with what it read from disk, and with the operator's first answer, but
  * not before it has either.
  */

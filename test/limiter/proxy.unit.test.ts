@@ -5,10 +5,12 @@ import { request as httpRequest } from 'node:http';
 import { createServer } from 'node:net';
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import type { StandInModel } from '../../src/cli/stand-in-model.ts';
-import type { LimitConfig } from '../../src/contract/limiter-config.ts';
+import type { LimitConfig, LimiterConfig } from '../../src/contract/limiter-config.ts';
+import type { VersionedConfig } from '../../src/limiter/config-source.ts';
+import { responseHeaders } from '../../src/limiter/proxy/http-headers.ts';
 import { HOUR, tokens } from '../store/fixtures.ts';
 import { limit, modelRouting, rule } from './fixtures.ts';
-import { post, routeTo, startLimiter, startUpstream, type Running } from './running.ts';
+import { LOOPBACK_FLEET, post, routeTo, startLimiter, startUpstream, versioned, type Running } from './running.ts';
 
 let upstream: StandInModel;
 let running: Running | undefined;
@@ -239,6 +241,75 @@ describe('headers on their way', () => {
     running = await startLimiter([routeTo(`${upstream.url}/base`, { limits: [] }, { pathPrefix: '/serving/chat' })]);
     await post(`${running.traffic}/serving/chat/v1//chat/./completions?a=1&b=%2F`, CHAT);
     expect(upstream.ledger()[0]?.path).toBe('/base/v1/chat/completions?a=1&b=%2F');
+  });
+});
+
+describe('what a peer may say', () => {
+  const byUser = bucket(1, { per: [{ type: 'user', whenAbsent: 'Share' }] });
+  const identity = (trustedPeers: string[]): Partial<LimiterConfig> => ({
+    identity: { required: false, trustedHops: 0, trustedHeaders: { user: 'x-user', attributes: {}, trustedPeers } },
+  });
+
+  test('a user of a peer that is not trusted is nobody, and the upstream does not see the name', async () => {
+    running = await startLimiter([routeTo(upstream.url, { limits: [byUser], ...identity(['192.0.2.0/24']) })]);
+    const send = (user: string): Promise<Response> =>
+      post(`${running!.traffic}/v1/chat/completions`, CHAT, { 'x-user': user });
+    expect((await send('ann')).status).toBe(200);
+    expect((await send('bob')).status).toBe(429);
+    expect(upstream.ledger()[0]?.headers).not.toHaveProperty('x-user');
+  });
+
+  test('a user of a trusted peer is told from others', async () => {
+    running = await startLimiter([routeTo(upstream.url, { limits: [byUser], ...identity(['127.0.0.1']) })]);
+    const send = (user: string): Promise<Response> =>
+      post(`${running!.traffic}/v1/chat/completions`, CHAT, { 'x-user': user });
+    expect((await send('ann')).status).toBe(200);
+    expect((await send('bob')).status).toBe(200);
+    expect((await send('ann')).status).toBe(429);
+    expect(upstream.ledger()[0]?.headers).toMatchObject({ 'x-user': 'ann' });
+  });
+});
+
+describe('egress', () => {
+  const fleet = (...egressAllow: string[]): VersionedConfig => ({
+    ...LOOPBACK_FLEET,
+    resource: { kind: 'Fleet', knownLimiters: 1, egressAllow },
+  });
+
+  test('the address that a name leads to is checked, and what is taken off the list is dialled no more', async () => {
+    const url = upstream.url.replace('127.0.0.1', 'localhost');
+    running = await startLimiter([]);
+    const send = (): Promise<Response> => post(`${running!.traffic}/v1/chat/completions`, CHAT);
+    const route = versioned(routeTo(url, { limits: [bucket(1)] }));
+    running.source.push({ updates: [fleet('localhost'), ...route], removals: [] });
+    const refused = await send();
+    expect([refused.status, await refused.json()]).toMatchObject([502, { error: { code: 'egress_refused' } }]);
+    running.source.push({ updates: [fleet('localhost', '127.0.0.0/8')], removals: [] });
+    expect((await send()).status).toBe(200);
+    running.source.push({ updates: [fleet()], removals: [] });
+    expect((await send()).status).toBe(429);
+    running.source.push({ updates: versioned(routeTo(url, { limits: [] })), removals: [] });
+    expect(upstream.count()).toBe(1);
+  });
+});
+
+describe('headers of the answer', () => {
+  const own = { 'X-RateLimit-Limit': '5', 'retry-after': '1' };
+
+  test('the limiter replaces what it also says, and keeps the Retry-After of the 429 of an upstream', () => {
+    const theirs = {
+      'x-ratelimit-limit': '9',
+      'retry-after': '77',
+      connection: 'x-hop',
+      'x-hop': '1',
+      'set-cookie': ['a', 'b'],
+    };
+    expect(responseHeaders(theirs, 429, own)).toEqual({
+      'x-ratelimit-limit': '5',
+      'retry-after': '77',
+      'set-cookie': ['a', 'b'],
+    });
+    expect(responseHeaders(theirs, 200, own)).toMatchObject({ 'retry-after': '1' });
   });
 });
 

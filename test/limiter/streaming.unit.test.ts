@@ -80,7 +80,7 @@ describe('a stream', () => {
     expect(await answer.text()).toBe('ok');
   });
 
-  test('that compresses passes untouched', async () => {
+  test('trap 34: that compresses passes untouched, its bytes as they came', async () => {
     const bytes = gzipSync('data: {}\n\n');
     serve = (_request, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' }).end(bytes);
