@@ -1,6 +1,7 @@
 // Controller: a local copy of all objects of one type. Input: list and watch of the API server. Output: the current
 // objects by key, and one call of every handler for each change, whatever breaks on the way.
 import { setTimeout as pause } from 'node:timers/promises';
+import { errorCode } from '../lib/error-code.ts';
 import { messageOf, type Logger } from '../lib/log.ts';
 import { hasStatus, type Kube } from './kube.ts';
 import { objectKey, type KubeObject, type ResourceType } from './kube-types.ts';
@@ -43,7 +44,7 @@ const TIMING: InformerTiming = {
   silenceMs: 90_000,
   pageSize: 500,
 };
-/** After this many failed watches in a row the version itself is doubted (a restored etcd) and everything listed again. */
+/** After this many watches that failed as with a version from another time (a restored etcd) everything is listed again. */
 const DOUBT_AFTER = 5;
 /** A watch that ended sooner, without any event, counts as a failure: it must not become a tight loop. */
 const SHORTEST_WATCH_MS = 1000;
@@ -127,27 +128,33 @@ export class Informer<T extends KubeObject> implements Feed<T> {
 
   /** Follows one scope until stopped: list, then watch from there, for ever. */
   async #follow(scope: string): Promise<void> {
-    let version: string | undefined;
-    let failures = 0;
+    const state: FollowState = { failures: 0, doubts: 0 };
     while (!this.#stopping.signal.aborted) {
       try {
-        version ??= await this.#list(scope);
-        const cursor = new WatchCursor(version);
-        try {
-          await this.#watch(scope, cursor);
-        } finally {
-          version = cursor.version;
-          if (cursor.isHealthy) failures = 0;
-        }
-        if (!cursor.isHealthy) failures++;
+        state.version ??= await this.#list(scope);
+        await this.#watchFrom(scope, state.version, state);
       } catch (error) {
-        failures++;
         if (this.#isStopping()) return;
-        this.#reportFailure(scope, failures, error);
-        if (hasStatus(error, 410) || failures % DOUBT_AFTER === 0) version = undefined;
+        state.failures++;
+        this.#reportFailure(scope, state.failures, error);
+        if (isDoubtful(error)) state.doubts++;
+        if (hasStatus(error, 410) || state.doubts >= DOUBT_AFTER)
+          Object.assign(state, { version: undefined, doubts: 0 });
       }
-      if (failures > 0) await this.#backOff(failures);
+      if (state.failures > 0) await this.#backOff(state.failures);
     }
+  }
+
+  async #watchFrom(scope: string, version: string, state: FollowState): Promise<void> {
+    const cursor = new WatchCursor(version);
+    try {
+      await this.#watch(scope, cursor);
+    } finally {
+      state.version = cursor.version;
+      if (cursor.hasAdvanced) state.doubts = 0;
+      if (cursor.isHealthy) state.failures = 0;
+    }
+    if (!cursor.isHealthy) state.failures++;
   }
 
   #isStopping(): boolean {
@@ -229,24 +236,37 @@ export class Informer<T extends KubeObject> implements Feed<T> {
   }
 }
 
+interface FollowState {
+  /** undefined: to be listed first. */
+  version?: string | undefined;
+  /** In a row. */
+  failures: number;
+  doubts: number;
+}
+
+/** The answers to a version that is not known yet, and silence; an API server that is away says nothing about versions. */
+function isDoubtful(error: unknown): boolean {
+  return hasStatus(error, 400, 500, 504) || errorCode(error) === 'UND_ERR_BODY_TIMEOUT';
+}
+
 /** How far a watch came. Healthy: it brought something, or lived long enough not to be a tight loop. */
 class WatchCursor {
   version: string;
+  hasAdvanced = false;
   readonly #beganMs = performance.now();
-  #advanced = false;
 
   constructor(version: string) {
     this.version = version;
   }
 
   get isHealthy(): boolean {
-    return this.#advanced || performance.now() - this.#beganMs >= SHORTEST_WATCH_MS;
+    return this.hasAdvanced || performance.now() - this.#beganMs >= SHORTEST_WATCH_MS;
   }
 
   advance(version: string | undefined): void {
     if (version === undefined) return;
     this.version = version;
-    this.#advanced = true;
+    this.hasAdvanced = true;
   }
 }
 
