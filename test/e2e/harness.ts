@@ -15,8 +15,8 @@ import { prepareCluster } from '../stack/cluster-access.ts';
 import type { ObjectRef } from '../../src/contract/limiter-config.ts';
 import { Stack } from '../stack/stack.ts';
 import { WeirStack, type Limiter, type LimiterOptions } from '../stack/weir-stack.ts';
-import { refOf, type Manifest } from './manifests.ts';
-import { call } from './traffic.ts';
+import { modelRoute, refOf, type Manifest } from './manifests.ts';
+import { call, chat, flood, tally, type Answer } from './traffic.ts';
 
 // The product's own waits (an outage, a lost limiter) are up to 30 s.
 jest.setTimeout(120_000);
@@ -75,6 +75,17 @@ export interface WeirObject {
     readonly conditions?: readonly Condition[];
   };
 }
+
+/** How calls are sent to an object. */
+export interface SendOptions {
+  /** Default {@link MODEL}. */
+  readonly model?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly inFlight?: number;
+}
+
+/** The model of {@link EndToEnd.route}. */
+export const MODEL = 'llama';
 
 /** What a condition must be: its status, and where given its reason and what `status.limiters` says. */
 export interface Expected {
@@ -193,6 +204,26 @@ export class EndToEnd {
     await this.cluster.mustKubectl(['create', 'namespace', name]);
   }
 
+  /** A ModelRoute of {@link MODEL} to the counting upstream. */
+  route(place: string, rateLimiting: object, more: Manifest['spec'] = {}): Manifest {
+    return modelRoute(place, { modelName: MODEL, targets: [{ url: this.upstreamUrl }], rateLimiting, ...more });
+  }
+
+  /** Sends chat completions to `namespace/name` by turns over the limiters that run; their answers. */
+  async ask(
+    place: string,
+    calls: number,
+    { model = MODEL, headers, inFlight = 8 }: SendOptions = {},
+  ): Promise<Answer[]> {
+    const bases = this.limiters.filter(({ server }) => server.pid() !== undefined).map(({ url }) => `${url}/${place}`);
+    return await flood(calls, inFlight, (index) => chat(bases[index % bases.length] ?? '', model, headers));
+  }
+
+  /** As {@link ask}; how many answers have each status. */
+  async send(place: string, calls: number, options?: SendOptions): Promise<Record<number, number>> {
+    return tally(await this.ask(place, calls, options));
+  }
+
   /** Applies YAML, or objects as JSON; throws with what the API server said when it refuses. */
   async apply(...manifests: readonly (string | object)[]): Promise<void> {
     const { code, stderr } = await this.tryApply(...manifests);
@@ -260,13 +291,19 @@ export class EndToEnd {
   }
 }
 
+/** A condition of an object as it was read. */
+export function conditionOf({ status }: WeirObject, type: string): Condition | undefined {
+  return status?.conditions?.find((condition) => condition.type === type);
+}
+
 function resourceArgs({ kind, namespace, name }: ObjectRef): string[] {
   const plural = kind === 'ModelRoute' ? 'modelroutes' : 'mcpservers';
   return [`${plural}.weir.dev`, name, '--namespace', namespace];
 }
 
-function isAsExpected({ metadata, status }: WeirObject, type: string, expected: Expected): boolean {
-  const condition = status?.conditions?.find((one) => one.type === type);
+function isAsExpected(object: WeirObject, type: string, expected: Expected): boolean {
+  const { metadata, status } = object;
+  const condition = conditionOf(object, type);
   const seen: Readonly<Record<string, unknown>> = { ...condition, summary: status?.limiters?.summary };
   const wanted = { ...expected, observedGeneration: metadata.generation };
   return Object.entries(wanted).every(([name, value]) => seen[name] === value);
