@@ -56,10 +56,11 @@ function collect(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
     request.once('end', () => {
       resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks));
     });
-    request.once('error', reject);
-    request.once('close', () => {
+    const onLost = (): void => {
       reject(new WeirError('invalid_request', 'the connection closed before the body was complete'));
-    });
+    };
+    request.once('error', onLost);
+    request.once('close', onLost);
   });
 }
 
