@@ -25,8 +25,10 @@ export interface DevStack {
 type LocalPrograms = Extract<ClusterChoice, { kind: 'local' }>['programs'];
 
 const LIMITERS = ['limiter1', 'limiter2'] as const;
+/** What describes a stack that is up. */
+const DESCRIPTION = /\.cmd$|\.token$|^env$|^dev\.json$|^route\.yaml$/;
 /** What a stack leaves behind, and the next one does not begin with: its objects and counts go together. */
-const REMAINS = /-data$|\.log$|\.cmd$|\.token$|^env$|^dev\.json$|^route\.yaml$/;
+const REMAINS = /-data$|\.log$/;
 
 const paths = (folder: string) => ({
   cluster: join(folder, 'dev-cluster'),
@@ -57,7 +59,7 @@ export function isWhole({ stack, plane }: DevStack): boolean {
 export async function devUp(folder: string, log: (line: string) => void): Promise<DevStack> {
   const programs = await findPrograms(log);
   await devDown(folder);
-  await forget(folder);
+  await forget(folder, REMAINS);
   try {
     return await start(folder, programs, log);
   } catch (error) {
@@ -66,7 +68,7 @@ export async function devUp(folder: string, log: (line: string) => void): Promis
   }
 }
 
-/** Ends the processes of the folder and no others; answers whether any were running. */
+/** Ends the processes of the folder and no others, and forgets where they were; answers whether any were running. */
 export async function devDown(folder: string): Promise<boolean> {
   const stack = await Stack.attach(folder);
   const plane = await attach(paths(folder).cluster);
@@ -74,6 +76,7 @@ export async function devDown(folder: string): Promise<boolean> {
   const wasUp = servers.some((server) => server?.pid() !== undefined);
   await stack?.end();
   await plane?.down();
+  await forget(folder, DESCRIPTION);
   return wasUp;
 }
 
@@ -131,12 +134,15 @@ async function findPrograms(log: (line: string) => void): Promise<LocalPrograms>
   // This stack is always of its own making, whatever cluster the tests may use.
   const choice = await chooseCluster({ log, environment: { ...process.env, WEIR_TEST_KUBECONFIG: '' } });
   if (choice.kind === 'local') return choice.programs;
-  throw new CannotStart(choice.kind === 'unavailable' ? `${choice.reason}; to enable: ${choice.remedy}` : choice.kind);
+  const reason = choice.kind === 'unavailable' ? choice.reason : 'the programs of a local control plane are needed';
+  throw new CannotStart(
+    `${reason}; to enable: install Go, which builds them once, or set KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver`,
+  );
 }
 
-async function forget(folder: string): Promise<void> {
+async function forget(folder: string, which: RegExp): Promise<void> {
   const names = await readdir(folder).catch(() => []);
-  for (const name of names.filter((one) => REMAINS.test(one))) {
+  for (const name of names.filter((one) => which.test(one))) {
     await rm(join(folder, name), { recursive: true, force: true });
   }
 }

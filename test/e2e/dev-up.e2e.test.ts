@@ -1,5 +1,6 @@
 // End to end: the dev stack by hand. `up` gives a stack that enforces, also after a crash; `down` leaves nothing.
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -82,6 +83,7 @@ function body(): void {
       process.kill(Number(await value(name)), 'SIGKILL');
     await cli('down');
     expect(members()).toEqual([]);
+    expect(existsSync(join(folder, 'env'))).toBe(false);
     await cli('up');
     process.kill(Number(await value('APISERVER_PID')), 'SIGKILL');
     await cli('up');

@@ -60,6 +60,14 @@ describeEndToEnd('exactly fifty', {}, (e2e) => {
     expect(remaining.sort((a, b) => a - b)).toEqual(Array.from({ length: 50 }, (_, index) => index));
   });
 
+  test('so far nobody had anything to warn of', async () => {
+    for (const name of ['operator', 'limiter1', 'limiter2']) {
+      const lines = (await e2e().weir.stack.log(name)).split('\n').filter((line) => line !== '');
+      expect(lines.length).toBeGreaterThan(0);
+      expect(lines.filter((line) => (JSON.parse(line) as { level: string }).level !== 'info')).toEqual([]);
+    }
+  });
+
   test('the official client reads the refusal', async () => {
     const client = new OpenAI({ baseURL: `${e2e().base(0, 'fifty', 'llama')}/v1`, apiKey: 'none', maxRetries: 0 });
     const asked = client.chat.completions.create({
