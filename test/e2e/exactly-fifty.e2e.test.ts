@@ -120,7 +120,7 @@ describeEndToEnd('exactly fifty', {}, (e2e) => {
     const refused = await waitFor(
       'the first refusal',
       async () => ((await chat(base, 'quick')).status === 429 ? performance.now() : undefined),
-      { deadlineMs: 10_000, everyMs: 2 },
+      { deadlineMs: 10_000, everyMs: 10 },
     );
     const stored = await applied;
     process.stdout.write(
