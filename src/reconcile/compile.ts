@@ -16,7 +16,7 @@ const IN_MEMORY: StoreConfig = { type: 'memory' };
  * it names no Redis then, so that no limiter connects to one for it.
  */
 export function compile(object: WeirObject, settings: ReconcileSettings): LimiterConfig {
-  const { namespace, name, uid } = object.metadata;
+  const { namespace, name, uid, creationTimestamp } = object.metadata;
   const context = { namespace, name, ...given('clusterDomain', settings.clusterDomain) };
   const limits = limitsOf(object);
   const store = limits.length === 0 ? IN_MEMORY : (storeOf(object.spec.rateLimiting, settings) ?? IN_MEMORY);
@@ -25,6 +25,7 @@ export function compile(object: WeirObject, settings: ReconcileSettings): Limite
     namespace,
     name,
     uid: uid ?? '',
+    ...given('createdAt', creationTimestamp),
     requires: requirements(object, limits, store),
     routing:
       object.kind === 'ModelRoute'

@@ -14,6 +14,47 @@ export interface Fault {
 
 export const FAULTS: readonly Fault[] = [
   {
+    name: 'refusal-writes',
+    file: 'src/limiter/store/lua/decide.lua',
+    find: 'if refused_by > 0 or not taking then',
+    replace: 'if not taking then',
+    tests: ['test/store/redis-store.redis.test.ts'],
+    caughtBy: 'trap 3: a refusal by one bucket takes nothing from another',
+  },
+  {
+    name: 'ttl-renewed-on-refusal',
+    file: 'src/limiter/store/lua/decide.lua',
+    find: 'if refused_by > 0 or not taking then',
+    replace:
+      "if refused_by > 0 then\n    redis.call('PEXPIRE', KEYS[program[first]], 3600000)\n  end\n  if refused_by > 0 or not taking then",
+    tests: ['test/store/redis-behaviour.redis.test.ts'],
+    caughtBy: 'trap 5: a refusal writes nothing',
+  },
+  {
+    name: 'settle-applied-twice',
+    file: 'src/limiter/store/lua/decide.lua',
+    find: "redis.call('SET', KEYS[marker], '1', 'NX', 'PX', REMEMBER_MS)",
+    replace: "redis.call('SET', KEYS[marker], '1', 'PX', REMEMBER_MS)",
+    tests: ['test/store/redis-behaviour.redis.test.ts'],
+    caughtBy: 'a settlement sent by two limiters is applied once',
+  },
+  {
+    name: 'one-bucket-of-two-taken',
+    file: 'src/limiter/store/lua/decide.lua',
+    find: 'for i = 1, claims do\n    local base = first + (i - 1) * 4\n    local k = program[base]\n    local amount',
+    replace: 'for i = 1, 1 do\n    local base = first + (i - 1) * 4\n    local k = program[base]\n    local amount',
+    tests: ['test/store/redis-store.redis.test.ts'],
+    caughtBy: 'contract: Redis',
+  },
+  {
+    name: 'tick-loses-one',
+    file: 'src/limiter/store/redis-store.ts',
+    find: 'else asked.push({ operation, resolve, reject });',
+    replace: 'else asked[asked.length - 1] = { operation, resolve, reject };',
+    tests: ['test/store/redis-behaviour.redis.test.ts'],
+    caughtBy: 'no decision of a tick is lost or doubled',
+  },
+  {
     name: 'ack-assumed',
     file: 'src/controller/push-session.ts',
     find: 'this.#parts.acks.sent(name, version);',
