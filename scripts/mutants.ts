@@ -84,7 +84,11 @@ const copy = copyProject();
 let survived = 0;
 try {
   const files = [...new Set(faults.flatMap((fault) => fault.tests))];
-  const baseline = runJest(copy, files, faults.map((fault) => fault.caughtBy));
+  const baseline = runJest(
+    copy,
+    files,
+    faults.map((fault) => fault.caughtBy),
+  );
   const broken = failedNames(baseline);
   if (broken.length > 0) throw new Error(`without any fault these are red: ${broken.join(' | ')}`);
   for (const fault of faults) {
