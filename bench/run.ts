@@ -9,6 +9,7 @@ import { parseArgs, promisify } from 'node:util';
 /** Row -> the program that measures it: takes `--seconds n` and prints one JSON value. */
 const ROWS: Readonly<Record<string, string>> = {
   push: 'push.ts',
+  store: 'store.ts',
 };
 
 async function run(row: string, program: string, seconds: string): Promise<void> {
