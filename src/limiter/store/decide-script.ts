@@ -119,10 +119,12 @@ function pushOperation(
   rules: Places<BucketRule | WindowRule>,
 ): void {
   const { kind, reservation } = operation;
-  program.push(CODE[kind], marker, kind === 'settle' ? operation.reservedAt : 0, reservation.claims.length);
+  program.push(CODE[kind] + 4 * reservation.claims.length);
+  if (marker > 0) program.push(marker, kind === 'settle' ? operation.reservedAt : 0);
   reservation.claims.forEach(({ bucket, amount }, index) => {
     const units = kind === 'settle' ? (operation.deltas[index] ?? 0) : amount;
-    program.push(buckets.of(bucket.key), rules.of(bucket.rule), units, bucket.shadow ? 1 : 0);
+    const rule = rules.of(bucket.rule);
+    program.push(buckets.of(bucket.key), bucket.shadow ? -rule : rule, units);
   });
 }
 

@@ -119,11 +119,10 @@ export class MemoryStore implements Store {
     return viewBucket(stored, rule, shadow, now, this.#calendar.find);
   }
 
-  /** Several claims of one reservation on one bucket are taken together. */
+  /** Of several claims of one reservation on one bucket each writes what all of them make together. */
   #take(looks: readonly Look[], pending: Map<string, number>, now: number): void {
     for (const { claim, rule, view } of looks) {
       const amount = pending.get(claim.bucket.key) ?? 0;
-      pending.set(claim.bucket.key, 0);
       if (amount > 0) this.#write(claim, rule, view, amount, claim.bucket.shadow, now);
     }
   }
@@ -150,7 +149,9 @@ export class MemoryStore implements Store {
 
   #load(key: string, now: number): StoredBucket | undefined {
     const entry = this.#buckets.get(key);
-    return entry === undefined || entry.expiresAt <= now ? undefined : entry;
+    if (entry === undefined || entry.expiresAt > now) return entry;
+    this.#buckets.delete(key);
+    return undefined;
   }
 
   #once(id: string, apply: (now: number) => void): boolean {

@@ -9,8 +9,11 @@ import { RedisConnection, type ConnectionOptions } from './redis-connection.ts';
 import { SettlementQueue } from './settlement-queue.ts';
 import { StoreUnavailable, type Reservation, type Settlement, type Store, type StoreDecision } from './store.ts';
 
-/** Decisions per script call: about 0.3 ms of the server's time, which nobody else can use meanwhile. */
-const OPERATIONS_PER_CALL = 128;
+/**
+ * Decisions per script call. More would keep the server from everyone else for longer, and would make server and limiter take
+ * turns: of two calls one is decided while the other is prepared.
+ */
+const OPERATIONS_PER_CALL = 32;
 /** Settlements that wait for the store to come back. */
 const WAITING_SETTLEMENTS = 100_000;
 

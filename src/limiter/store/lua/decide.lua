@@ -8,9 +8,10 @@
 --   each rule:       kind (0 bucket, 1 window), capacity; then
 --                    bucket: units, period (units flow in per period µs; lowest terms)
 --                    window: count, edge 1..count (ascending, µs)
---   each operation:  code (0 reserve, 1 peek, 2 settle, 3 report), marker (place in KEYS; 0 for reserve and peek),
---                    reserved at (settle: store time of the reservation in µs, -1 unknown; else 0), claims: how many follow
---   each claim:      bucket (place in KEYS), rule (place), amount, shadow (0 or 1); settle: amount = actual - reserved
+--   each operation:  code + 4 * claims (0 reserve, 1 peek, 2 settle, 3 report; how many claims follow); then
+--                    settle, report: marker (place in KEYS), reserved at (settle: store time of the reservation in µs,
+--                    -1 unknown; report: 0)
+--   each claim:      bucket (place in KEYS), rule (place; negative: a shadow claim), amount; settle: actual - reserved
 --
 -- Returns string     little-endian doubles:
 --   status           0 done, 1 late (after the deadline), 2 stale (a window's edges do not hold the time): for 1 and 2
@@ -34,9 +35,14 @@
 local REMEMBER_MS = 600000
 local CHUNK = 2000 -- values unpacked at a time: the C stack of Lua holds 8000
 
-local program = {}
+local program
 local function read_program(bytes)
   local count = #bytes / 8
+  if count <= CHUNK then
+    program = { struct.unpack('<' .. string.rep('d', count), bytes) }
+    return
+  end
+  program = {}
   local position = 1
   for from = 1, count, CHUNK do
     local length = count - from + 1
@@ -86,58 +92,65 @@ local size = 0
 
 local seen_broken = {}
 local function mend_claim(k, r, now)
-  if broken[k] then
+  if mend(k, r, now) then
     seen_broken[#seen_broken + 1] = k
   end
-  mend(k, r, now)
 end
 
--- Views of the claims of one reservation.
-local v_used, v_carry, v_skew, v_end, v_wait = {}, {}, {}, {}, {}
+-- Claims of one reservation, by their order, and what they ask of each bucket together, by place in KEYS.
+local v_key, v_rule, v_shadow, v_used, v_carry, v_skew, v_end, v_wait = {}, {}, {}, {}, {}, {}, {}, {}
+local pending = {}
 
 local function reserve(first, claims, now, taking)
-  local pending = {}
   local refused_by, longest = 0, 0
   for i = 1, claims do
-    local base = first + (i - 1) * 4
-    local k, r, amount, is_shadow = program[base], program[base + 1], program[base + 2], program[base + 3] == 1
-    mend_claim(k, r, now)
-    local u, c, skew, _, window_end = view(k, r, is_shadow, now)
-    local before = pending[k] or 0
-    local wait = wait_for(r, now, c, skew, window_end, u + before, amount)
-    pending[k] = before + amount
-    if wait > longest and not is_shadow then
-      refused_by, longest = i, wait
+    local k, r, amount = program[first], program[first + 1], program[first + 2]
+    first = first + 3
+    local is_shadow = r < 0
+    if is_shadow then
+      r = -r
     end
-    v_used[i], v_carry[i], v_skew[i], v_end[i], v_wait[i] = u, c, skew, window_end, wait
+    if is_any_odd and odd[k] then
+      mend_claim(k, r, now)
+    end
+    local u, c, skew, window_end, _
+    if at[k] == now and period[k] == rule_period[r] and present[k] and not shadow[k] then
+      u, c, skew = used[k], carry[k], 0 -- touched before in this call
+    else
+      u, c, skew, _, window_end = view(k, r, is_shadow, now)
+    end
+    local before = pending[k] or 0
+    local wait = 0
+    if u + before + amount > rule_capacity[r] then
+      wait = wait_for(r, now, c, skew, window_end, u + before, amount)
+      if wait > longest and not is_shadow then
+        refused_by, longest = i, wait
+      end
+    end
+    pending[k] = before + amount
+    v_key[i], v_rule[i], v_shadow[i], v_used[i] = k, r, is_shadow, u
+    v_carry[i], v_skew[i], v_end[i], v_wait[i] = c, skew, window_end, wait
   end
   size = size + 1
   reply[size] = refused_by
   for i = 1, claims do
-    local base = first + (i - 1) * 4
-    local k, r = program[base], program[base + 1]
-    local u = v_used[i]
+    local k, r, u = v_key[i], v_rule[i], v_used[i]
     if refused_by == 0 then
       u = u + pending[k]
     end
     local remaining = rule_capacity[r] - u
+    local reset = reset_after(r, now, v_carry[i], v_skew[i], v_end[i], u)
     reply[size + 1] = remaining > 0 and remaining or 0
-    reply[size + 2] = reset_after(r, now, v_carry[i], v_skew[i], v_end[i], u)
+    reply[size + 2] = reset
     reply[size + 3] = v_wait[i]
     size = size + 3
-  end
-  if refused_by > 0 or not taking then
-    return
+    -- Of several claims on one bucket each stores what all of them make together.
+    if refused_by == 0 and taking and u > v_used[i] then
+      store_used(k, r, now, u, v_carry[i], v_skew[i], reset, v_shadow[i])
+    end
   end
   for i = 1, claims do
-    local base = first + (i - 1) * 4
-    local k = program[base]
-    local amount = pending[k]
-    if amount > 0 then
-      pending[k] = 0
-      local is_shadow = program[base + 3] == 1
-      charge(k, program[base + 1], now, v_used[i], v_carry[i], v_skew[i], v_end[i], amount, is_shadow)
-    end
+    pending[v_key[i]] = nil
   end
 end
 
@@ -149,15 +162,22 @@ local function adjust(first, claims, now, marker, reserved_at)
     return
   end
   reply[size] = 1
-  for i = 1, claims do
-    local base = first + (i - 1) * 4
-    local k, r, delta, is_shadow = program[base], program[base + 1], program[base + 2], program[base + 3] == 1
+  for _ = 1, claims do
+    local k, r, delta = program[first], program[first + 1], program[first + 2]
+    first = first + 3
+    local is_shadow = r < 0
+    if is_shadow then
+      r = -r
+    end
     if delta ~= 0 then
-      mend_claim(k, r, now)
+      if is_any_odd and odd[k] then
+        mend_claim(k, r, now)
+      end
       local u, c, skew, window_start, window_end = view(k, r, is_shadow, now)
       -- A refund for a window that is over is dropped; a charge goes to the current one.
       if delta > 0 or not window_start or reserved_at >= window_start then
-        charge(k, r, now, u, c, skew, window_end, delta, is_shadow and (delta > 0 or (present[k] and shadow[k])))
+        local reset = reset_after(r, now, c, skew, window_end, u + delta)
+        store_used(k, r, now, u + delta, c, skew, reset, is_shadow and (delta > 0 or (present[k] and shadow[k])))
       end
     end
   end
@@ -190,16 +210,18 @@ local function decide()
     reply[1] = 2
     return pack_reply()
   end
-  load_states(buckets)
+  load_states(buckets, now)
   for _ = 1, operations do
-    local code, marker, reserved_at, claims = unpack(program, cursor, cursor + 3)
-    cursor = cursor + 4
+    local head = program[cursor]
+    local code = head % 4
+    local claims = (head - code) / 4
     if code < 2 then
-      reserve(cursor, claims, now, code == 0)
+      reserve(cursor + 1, claims, now, code == 0)
+      cursor = cursor + 1 + claims * 3
     else
-      adjust(cursor, claims, now, marker, reserved_at)
+      adjust(cursor + 3, claims, now, program[cursor + 1], program[cursor + 2])
+      cursor = cursor + 3 + claims * 3
     end
-    cursor = cursor + claims * 4
   end
   save_states()
   size = size + 1

@@ -5,51 +5,59 @@
 local STATE = '<Bdddd'
 local STATE_BYTES = 33
 local MAX_USED = 4503599627370496 -- 2^52
+local MAX_SKEW = 1000000 -- µs; see MAX_SKEW_MICROS in bucket-state.ts
 local MAX_PERIOD = 35184372088832 -- 2^45
+local call, unpack_bytes, pack_bytes, format = redis.call, struct.unpack, struct.pack, string.format
 local present, broken = {}, {}
+local odd = {} -- broken or from the future: to be mended before it is looked at
+local is_any_odd = false
 local used, at, carry, period, shadow = {}, {}, {}, {}, {}
 local expires = {} -- µs, of those that are to be written
 local changed = {} -- places of those that are to be written, in the order of their first change
 local is_changed = {}
-
-local function whole_within(x, low, high)
-  return x >= low and x <= high and x % 1 == 0
-end
 
 -- False when the bytes are no state.
 local function unpack_state(k, bytes)
   if #bytes ~= STATE_BYTES then
     return false
   end
-  local head, u, t, c, p = struct.unpack(STATE, bytes)
+  local head, u, t, c, p = unpack_bytes(STATE, bytes)
   used[k], at[k], carry[k], period[k], shadow[k] = u, t, c, p, head == 17
+  -- Each comparison is false for a NaN.
   return (head == 16 or head == 17)
-    and whole_within(u, 1, MAX_USED)
-    and whole_within(t, 0, MAX_WHOLE)
-    and whole_within(p, 1, MAX_PERIOD)
-    and whole_within(c, 0, p - 1)
+    and (u >= 1 and u <= MAX_USED and u % 1 == 0)
+    and (t >= 0 and t <= MAX_WHOLE and t % 1 == 0)
+    and (p >= 1 and p <= MAX_PERIOD and p % 1 == 0)
+    and (c >= 0 and c < p and c % 1 == 0)
+end
+
+local function set_broken(k)
+  broken[k], odd[k], is_any_odd = true, true, true
 end
 
 -- Reads KEYS[1..count]. MGET answers nothing for a key that is no string, so those that seem absent are asked for.
-local function load_states(count)
-  local values = redis.call('MGET', unpack(KEYS, 1, count))
+local function load_states(count, now)
+  local values = call('MGET', unpack(KEYS, 1, count))
   local absent = {}
   for k = 1, count do
     local bytes = values[k]
     if not bytes then
       absent[#absent + 1] = KEYS[k]
-    elseif unpack_state(k, bytes) then
-      present[k] = true
+    elseif not unpack_state(k, bytes) then
+      set_broken(k)
     else
-      broken[k] = true
+      present[k] = true
+      if at[k] > now + MAX_SKEW then
+        odd[k], is_any_odd = true, true
+      end
     end
   end
-  if #absent == 0 or redis.call('EXISTS', unpack(absent)) == 0 then
+  if #absent == 0 or call('EXISTS', unpack(absent)) == 0 then
     return
   end
   for k = 1, count do
-    if not values[k] and redis.call('EXISTS', KEYS[k]) == 1 then
-      broken[k] = true
+    if not values[k] and call('EXISTS', KEYS[k]) == 1 then
+      set_broken(k)
     end
   end
 end
@@ -69,10 +77,10 @@ local function save_states()
   for i = 1, #changed do
     local k = changed[i]
     if present[k] then
-      local bytes = struct.pack(STATE, shadow[k] and 17 or 16, used[k], at[k], carry[k], period[k])
-      redis.call('SET', KEYS[k], bytes, 'PXAT', ceil(expires[k] / 1000))
+      local bytes = pack_bytes(STATE, shadow[k] and 17 or 16, used[k], at[k], carry[k], period[k])
+      call('SET', KEYS[k], bytes, 'PXAT', format('%d', ceil(expires[k] / 1000)))
     else
-      redis.call('DEL', KEYS[k])
+      call('DEL', KEYS[k])
     end
   end
 end
