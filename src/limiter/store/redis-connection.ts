@@ -49,11 +49,14 @@ export class RedisConnection {
   readonly #breaker: CircuitBreaker;
   readonly #clocks = new Map<string, StoreClock>();
   readonly #isCluster: boolean;
+  readonly #script: LuaScript | undefined;
   #opening = Promise.withResolvers<undefined>();
   #unansweredProbes = 0;
   #closed = false;
 
-  constructor(endpoint: RedisEndpoint, options: ConnectionOptions) {
+  /** `script` is loaded on each connection ahead of its first call, which then fits its deadline on a busy server too. */
+  constructor(endpoint: RedisEndpoint, options: ConnectionOptions, script?: LuaScript) {
+    this.#script = script;
     this.label = labelOf(endpoint);
     this.#options = options;
     this.#isCluster = endpoint.cluster !== undefined;
@@ -163,6 +166,7 @@ export class RedisConnection {
       this.#opening.resolve(undefined);
       this.#breaker.probeNow();
       this.#askTime().catch(() => undefined); // calls learn the time too
+      this.#loadScript().catch(() => undefined); // calls send it when it is not there
     });
     this.#client.on('close', () => {
       this.#opening.reject(new StoreUnavailable('connection', `${this.label}: not connected`));
@@ -188,6 +192,10 @@ export class RedisConnection {
     const [seconds, micros] = await this.#within(sentMs + deadlineMs, this.#client.time());
     const storeMicros = Number(seconds) * 1_000_000 + Number(micros);
     if (!this.#isCluster) this.clockOf('').learn(storeMicros, sentMs, clock.monotonicMs());
+  }
+
+  async #loadScript(): Promise<void> {
+    if (this.#script !== undefined && !this.#isCluster) await this.#client.call('SCRIPT', 'LOAD', this.#script.source);
   }
 
   #tell(state: 'open' | 'closed'): void {

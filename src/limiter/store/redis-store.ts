@@ -48,8 +48,8 @@ export class RedisStore implements Store {
 
   constructor(endpoint: RedisEndpoint, options: RedisStoreOptions) {
     this.#options = options;
-    this.#connection = new RedisConnection(endpoint, options);
     this.#script = options.script ?? decideScript;
+    this.#connection = new RedisConnection(endpoint, options, this.#script);
     this.#settlements = new SettlementQueue({
       send: ({ tag, operation }) => this.#ask(tag, operation),
       limit: WAITING_SETTLEMENTS,
