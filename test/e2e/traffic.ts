@@ -6,6 +6,8 @@ export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
+  /** From before the request to the end of the body, ms. */
+  readonly elapsedMs: number;
 }
 
 export interface CallOptions {
@@ -21,6 +23,7 @@ const dispatcher = new Agent({ connections: 128, headersTimeout: 20_000, bodyTim
 export async function call(url: string, options: CallOptions = {}): Promise<Answer> {
   const { body, headers = {} } = options;
   const text = typeof body === 'string' || body === undefined ? body : JSON.stringify(body);
+  const beganMs = performance.now();
   const answer = await request(url, {
     dispatcher,
     method: options.method ?? (body === undefined ? 'GET' : 'POST'),
@@ -28,7 +31,12 @@ export async function call(url: string, options: CallOptions = {}): Promise<Answ
     ...(text === undefined ? {} : { body: text }),
   });
   const flat = Object.entries(answer.headers).map(([name, value]) => [name, String(value ?? '')] as const);
-  return { status: answer.statusCode, headers: Object.fromEntries(flat), body: await answer.body.text() };
+  return {
+    status: answer.statusCode,
+    headers: Object.fromEntries(flat),
+    body: await answer.body.text(),
+    elapsedMs: performance.now() - beganMs,
+  };
 }
 
 /** One chat completion of a model at the base URL of its route. */
