@@ -31,14 +31,21 @@ export function parseHostPort(text: string): string {
   return text;
 }
 
-/** A CIDR, a host name or `*.example.com`. */
+/** A CIDR, a host name, `*.example.com`, or `*` for every name. */
 export function parseEgress(text: string): string {
   const [address = '', bits, ...rest] = text.split('/');
-  if (bits !== undefined) {
-    const most = isIP(address) === 4 ? 32 : 128;
-    if (isIP(address) !== 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= most && rest.length === 0) return text;
-  } else if (isIP(address) !== 0 || isHost(address.replace(/^\*\./, ''))) return text;
-  throw new InvalidArgumentError(`"${text}" is not a CIDR (10.0.0.0/8), a host name or *.example.com`);
+  const isCovered = bits === undefined ? isName(address) : rest.length === 0 && isRange(address, bits);
+  if (isCovered) return text;
+  throw new InvalidArgumentError(`"${text}" is not a CIDR (10.0.0.0/8), a host name, *.example.com or *`);
+}
+
+function isName(text: string): boolean {
+  return text === '*' || isIP(text) !== 0 || isHost(text.replace(/^\*\./, ''));
+}
+
+function isRange(address: string, bits: string): boolean {
+  const most = isIP(address) === 4 ? 32 : 128;
+  return isIP(address) !== 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= most;
 }
 
 /** A name or an address by which something is dialled. */

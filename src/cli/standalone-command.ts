@@ -26,7 +26,7 @@ interface StandaloneFlags {
 }
 
 /** Everything: on a laptop the manifests are the user's own. */
-const EVERYWHERE = ['0.0.0.0/0', '::/0'];
+const EVERYWHERE = ['*', '0.0.0.0/0', '::/0'];
 const ANY_LOOPBACK_PORT: ListenAddress = { host: '127.0.0.1', port: 0 };
 
 /** `weir standalone`: resolves when it was told to stop and has drained. */

@@ -99,7 +99,14 @@ export interface TrustedHeaders {
   readonly trustedPeers: readonly string[];
 }
 
-export type StoreConfig = { readonly type: 'memory' } | { readonly type: 'redis'; readonly redis: RedisEndpoint };
+export type StoreConfig = { readonly type: 'memory' } | RedisStoreConfig;
+
+export interface RedisStoreConfig {
+  readonly type: 'redis';
+  readonly redis: RedisEndpoint;
+  /** true: the operator's own default, which every limiter may dial. Absent: an object named it, and egress rules apply. */
+  readonly isDefault?: boolean;
+}
 
 /** A Redis deployment. Exactly one of address, sentinel and cluster. Addresses are `host:port`. */
 export interface RedisEndpoint {
@@ -202,7 +209,8 @@ export interface FleetConfig {
   /** Limiters that share the buckets; at least 1. Divides what is left when the store is gone (failurePolicy Local). */
   readonly knownLimiters: number;
   /**
-   * What a shared limiter may dial beside the Services of an object's own namespace: CIDRs, host names,
+   * What a shared limiter may dial (upstreams, and Redis that objects name) beside the Services of an object's own
+   * namespace: CIDRs, host names,
    * `*.example.com`. Loopback and link-local only where a CIDR covers them.
    */
   readonly egressAllow: readonly string[];

@@ -99,7 +99,7 @@ export class ConfigApplier {
     if (resource.kind === 'Fleet' || resourceName(resource) !== name) {
       throw new Error(`the resource ${name} holds another object`);
     }
-    return compileRuntime(resource, this.#own, fleet);
+    return compileRuntime(resource, this.#own, fleet, this.#options.route.mode);
   }
 
   #withFleet(resource: Resource): InForce {

@@ -1,5 +1,5 @@
-// Limiter, compile and dial: may a target be dialled? In: egressAllow of the Fleet, an object's namespace, a URL or a
-// resolved address; out: yes, or why not.
+// Limiter, compile and dial: may a target, or the Redis of an object, be dialled? In: egressAllow of the Fleet, an object's
+// namespace, a URL, a host:port or a resolved address; out: yes, or why not.
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { compileCidrs, parseAddress, parseCidr, type Address, type CidrSet } from './address.ts';
@@ -44,10 +44,23 @@ export function targetProblem(policy: EgressPolicy, namespace: string, url: stri
   if (parsed.protocol !== 'http:' && parsed.protocol !== 'https:') return 'must begin with http:// or https://';
   if (parsed.username !== '' || parsed.password !== '') return 'must not hold credentials';
   if (parsed.search !== '' || parsed.hash !== '') return 'must not hold a query or a fragment';
-  const host = hostOf(parsed);
-  return coversHost(policy, namespace, host)
-    ? undefined
-    : `host "${host}" is not covered by the operator's egress.allow`;
+  return hostProblem(policy, namespace, hostOf(parsed));
+}
+
+/**
+ * Checks the address of a Redis that an object names (`host:port`) before anything is resolved, as {@link targetProblem}
+ * checks a target.
+ * @returns undefined when it may be dialled, else the text that follows the field's name in a message.
+ */
+export function addressProblem(policy: EgressPolicy, namespace: string, address: string): string | undefined {
+  const url = `tcp://${address}`;
+  if (!URL.canParse(url)) return `"${address}" is not an address: write host:port`;
+  return hostProblem(policy, namespace, hostOf(new URL(url)));
+}
+
+function hostProblem(policy: EgressPolicy, namespace: string, host: string): string | undefined {
+  if (coversHost(policy, namespace, host)) return undefined;
+  return `host "${host}" is not covered by the operator's egress.allow: name a Service of this namespace, or have it listed`;
 }
 
 /**

@@ -10,10 +10,12 @@ import { Configured } from './configured.ts';
 import { Decider } from './decide.ts';
 import { DecisionApi } from './decision-api.ts';
 import { isLoopback, TokenFile } from './decision-token.ts';
+import { mayDial } from './egress.ts';
 import { listen, type HttpListener } from './http-listener.ts';
 import { LimiterMetrics } from './metrics.ts';
 import { Dialer } from './proxy/dialer.ts';
 import { Forwarder } from './proxy/forwarder.ts';
+import { guardedLookup } from './proxy/guarded-lookup.ts';
 import { Proxy } from './proxy/proxy.ts';
 import { Upstreams } from './proxy/upstream.ts';
 import type { RuntimeObject } from './runtime-object.ts';
@@ -94,6 +96,8 @@ class Limiter implements RunningLimiter {
       clock: this.#clock,
       log: this.#log,
       hooks: this.#metrics.storeHooks(),
+      // The own Redis of an object; a sidecar reaches no more than its pod does anyway.
+      ...(settings.mode === 'sidecar' ? {} : { lookup: guardedLookup((address) => this.#mayDial(address)) }),
     });
     this.#applier = new ConfigApplier(
       {
@@ -161,6 +165,10 @@ class Limiter implements RunningLimiter {
   close(): Promise<void> {
     this.#closed ??= this.#stop();
     return this.#closed;
+  }
+
+  #mayDial(address: string): boolean {
+    return mayDial(this.#applier.inForce.egress, address);
   }
 
   /** In this order: no new requests, those in flight end, their settlements go out, then what they needed is closed. */

@@ -9,13 +9,15 @@ import {
   type LimiterConfig,
   type McpRouting,
   type ModelRouting,
+  type RedisEndpoint,
   type RouteRule,
+  type StoreConfig,
   type Target,
   type TrustedHeaders,
 } from '../contract/limiter-config.ts';
 import { compileCidrs } from './address.ts';
 import { ConfigRejected } from './config-rejected.ts';
-import { compileEgress, targetProblem, type EgressPolicy } from './egress.ts';
+import { addressProblem, compileEgress, targetProblem, type EgressPolicy } from './egress.ts';
 import { bucketKeyPrefix, isCallerChosen } from './keys.ts';
 import { checkLimit } from './limit-check.ts';
 import { compileWhen, headerOf } from './match.ts';
@@ -28,16 +30,20 @@ const TAKES_EVERYTHING: RuntimeRule['matches'] = () => true;
 
 /**
  * Compiles one object. `own` are the capabilities of this limiter. Fields that it does not know are ignored: only
- * `requires` can ask for what it has not.
+ * `requires` can ask for what it has not. A shared limiter dials a Redis that an object names only where the operator's
+ * egress list covers it; a sidecar reaches no more than its own pod does anyway.
  * @throws ConfigRejected naming the field and the fix; nothing else.
  */
 export function compileRuntime(
   config: LimiterConfig,
   own: ReadonlySet<string>,
   fleet: Pick<FleetConfig, 'egressAllow' | 'clusterDomain'>,
+  mode: 'shared' | 'sidecar' = 'shared',
 ): RuntimeObject {
   try {
-    return compile(config, own, compileEgress(fleet.egressAllow, fleet.clusterDomain));
+    const egress = compileEgress(fleet.egressAllow, fleet.clusterDomain);
+    if (mode === 'shared') checkStore(config.store, config.namespace, egress);
+    return compile(config, own, egress);
   } catch (error) {
     if (error instanceof ConfigRejected) throw error;
     const reason = error instanceof Error ? error.message : String(error);
@@ -132,6 +138,24 @@ function checkTarget(target: Target, field: string, namespace: string, egress: E
   if (!Number.isSafeInteger(target.weight) || target.weight < 0) {
     throw new ConfigRejected(`${field}.weight ${target.weight} is not a whole number of at least 0`);
   }
+}
+
+function checkStore(store: StoreConfig, namespace: string, egress: EgressPolicy): void {
+  if (store.type === 'memory' || store.isDefault === true) return;
+  for (const [field, addresses] of addressesOf(store.redis)) {
+    for (const address of addresses) {
+      const problem = addressProblem(egress, namespace, address);
+      if (problem !== undefined) throw new ConfigRejected(`rateLimiting.redis.${field} ${problem}`);
+    }
+  }
+}
+
+function addressesOf({ address, sentinel, cluster }: RedisEndpoint): [field: string, addresses: readonly string[]][] {
+  return [
+    ['address', address === undefined ? [] : [address]],
+    ['sentinel.addresses', sentinel?.addresses ?? []],
+    ['cluster.addresses', cluster?.addresses ?? []],
+  ];
 }
 
 function compileRule(rule: RouteRule, field: string): RuntimeRule {

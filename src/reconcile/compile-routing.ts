@@ -70,10 +70,17 @@ function compileTargets(targets: readonly TargetSpec[] | undefined, context: Rou
     .map((target) => ({ url: urlOf(target, context), weight: target.weight }));
 }
 
-function urlOf(target: TargetSpec, { namespace, clusterDomain }: RoutingContext): string {
+function urlOf(target: TargetSpec, context: RoutingContext): string {
   if (target.service === undefined) return (target.url ?? '').replace(/\/+$/, '');
-  const suffix = clusterDomain === undefined ? 'svc' : `svc.${clusterDomain}`;
-  return `http://${target.service.name}.${namespace}.${suffix}:${target.service.port}`;
+  return `http://${ownServiceName(target.service.name, context)}:${target.service.port}`;
+}
+
+/** The name by which a Service of the object's own namespace is dialled. */
+export function ownServiceName(
+  service: string,
+  { namespace, clusterDomain }: Pick<RoutingContext, 'namespace' | 'clusterDomain'>,
+): string {
+  return `${service}.${namespace}.${clusterDomain === undefined ? 'svc' : `svc.${clusterDomain}`}`;
 }
 
 /** A target without service and url: the sidecar's own pod. A list of such targets compiles to none. */

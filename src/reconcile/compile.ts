@@ -6,6 +6,7 @@ import type { RateLimiting, WeirObject } from '../crd/types.ts';
 import { compileIdentity } from './compile-identity.ts';
 import { compileLimits, compileShortForm } from './compile-limits.ts';
 import { compileMcpRouting, compileModelRouting } from './compile-routing.ts';
+import { compileStore } from './compile-store.ts';
 import { given } from './optional.ts';
 import type { ReconcileSettings } from './types.ts';
 
@@ -19,7 +20,7 @@ export function compile(object: WeirObject, settings: ReconcileSettings): Limite
   const { namespace, name, uid, creationTimestamp } = object.metadata;
   const context = { namespace, name, ...given('clusterDomain', settings.clusterDomain) };
   const limits = limitsOf(object);
-  const store = limits.length === 0 ? IN_MEMORY : (storeOf(object.spec.rateLimiting, settings) ?? IN_MEMORY);
+  const store = limits.length === 0 ? IN_MEMORY : (compileStore(object, settings) ?? IN_MEMORY);
   return {
     kind: object.kind,
     namespace,
@@ -36,14 +37,6 @@ export function compile(object: WeirObject, settings: ReconcileSettings): Limite
     limits,
     response: responseOf(object.spec.rateLimiting),
   };
-}
-
-/** Where the buckets of an object live; undefined: it needs a Redis and nobody named one. */
-export function storeOf(rateLimiting: RateLimiting | undefined, settings: ReconcileSettings): StoreConfig | undefined {
-  if (rateLimiting?.scope === 'Local') return IN_MEMORY;
-  const address = rateLimiting?.redis?.address;
-  if (address === undefined) return settings.defaultStore;
-  return { type: 'redis', redis: { address, ...given('db', rateLimiting?.redis?.db) } };
 }
 
 function limitsOf(object: WeirObject): LimitConfig[] {

@@ -2,7 +2,6 @@
 import { usesOf, valuesAt } from '../contract/capabilities.ts';
 import type { RateLimiting, WeirObject } from '../crd/types.ts';
 import { isNameless } from './compile-routing.ts';
-import { storeOf } from './compile.ts';
 import {
   type FieldCheck,
   checkAddress,
@@ -109,6 +108,6 @@ function checkSupport(object: { readonly spec: unknown }): Problem[] {
 
 function checkRedis(rateLimiting: RateLimiting | undefined, settings: ReconcileSettings): Problem[] {
   if (rateLimiting === undefined || rateLimiting.redis !== undefined) return [];
-  if (storeOf(rateLimiting, settings) !== undefined) return [];
+  if (rateLimiting.scope === 'Local' || settings.defaultStore !== undefined) return [];
   return [{ reason: 'RedisRequired', message: REDIS_REQUIRED }];
 }

@@ -33,7 +33,9 @@ describe('a target before it is resolved', () => {
     ['http://[::1]:80', '::1'],
     ['http://0x7f.1.evil/', '0x7f.1.evil'],
   ])('%s may not', (url, host) => {
-    expect(targetProblem(policy, 'serving', url)).toBe(`host "${host}" is not covered by the operator's egress.allow`);
+    expect(targetProblem(policy, 'serving', url)).toBe(
+      `host "${host}" is not covered by the operator's egress.allow: name a Service of this namespace, or have it listed`,
+    );
   });
 
   test.each([

@@ -1,15 +1,19 @@
 // Compilation: what a limiter cannot run is refused with a text that names the field; what it runs is frozen.
 import { describe, expect, test } from '@jest/globals';
 import { ownCapabilities } from '../../src/contract/capabilities.ts';
-import type { LimitConfig, LimiterConfig, Match } from '../../src/contract/limiter-config.ts';
+import type { LimitConfig, LimiterConfig, Match, RedisEndpoint } from '../../src/contract/limiter-config.ts';
 import { ConfigRejected } from '../../src/limiter/config-rejected.ts';
 import { compileRuntime } from '../../src/limiter/runtime.ts';
 import { tokens, window } from '../store/fixtures.ts';
 import { compiled, config, limit, mcpRouting, modelRouting, rule } from './fixtures.ts';
 
-function rejection(change: Partial<LimiterConfig>, egressAllow: readonly string[] = []): string {
+function rejection(
+  change: Partial<LimiterConfig>,
+  egressAllow: readonly string[] = [],
+  mode: 'shared' | 'sidecar' = 'shared',
+): string {
   try {
-    compileRuntime(config(change), ownCapabilities(), { egressAllow });
+    compileRuntime(config(change), ownCapabilities(), { egressAllow }, mode);
   } catch (error) {
     if (error instanceof ConfigRejected) return error.message;
     throw error;
@@ -17,6 +21,7 @@ function rejection(change: Partial<LimiterConfig>, egressAllow: readonly string[
   return '';
 }
 
+const EGRESS_FIX = 'name a Service of this namespace, or have it listed';
 const rejectedLimit = (change: Partial<LimitConfig>): string =>
   rejection({ limits: [limit(), limit({ name: 'b', ...change })] });
 const rejectedWhen = (match: Partial<Match>): string => rejectedLimit({ when: [{ not: false, ...match }] });
@@ -31,12 +36,54 @@ describe('compilation refuses', () => {
   test('a target that egress does not cover', () => {
     const routing = modelRouting({ rules: [rule({ targets: [{ url: 'http://evil.example', weight: 1 }] })] });
     expect(rejection({ routing })).toBe(
-      'targets[0].url host "evil.example" is not covered by the operator\'s egress.allow',
+      'targets[0].url host "evil.example" is not covered by the operator\'s egress.allow: ' + EGRESS_FIX,
     );
     expect(rejection({ routing: mcpRouting({ targets: [{ url: 'http://127.0.0.1:1', weight: 1 }] }) })).toBe(
-      'targets[0].url host "127.0.0.1" is not covered by the operator\'s egress.allow',
+      'targets[0].url host "127.0.0.1" is not covered by the operator\'s egress.allow: ' + EGRESS_FIX,
     );
     expect(rejection({ routing }, ['evil.example'])).toBe('');
+  });
+
+  describe('a Redis that an object names', () => {
+    const at = (address: string): Partial<LimiterConfig> => ({ store: { type: 'redis', redis: { address } } });
+
+    test.each([
+      'cache.serving.svc:6379',
+      'cache.serving.svc.cluster.local:6379',
+      'redis.example:6379',
+      '10.1.2.3:6379',
+    ])('%s is covered', (address) => {
+      expect(rejection(at(address), ['redis.example', '10.0.0.0/8'])).toBe('');
+    });
+
+    test.each([
+      ['redis.example:6379', 'redis.example'],
+      ['cache.other.svc:6379', 'cache.other.svc'],
+      ['cache:6379', 'cache'],
+      ['127.0.0.1:6379', '127.0.0.1'],
+      ['localhost:6379', 'localhost'],
+      ['[::1]:6379', '::1'],
+      ['169.254.169.254:80', '169.254.169.254'],
+    ])('%s is not', (address, host) => {
+      expect(rejection(at(address), ['*.corp.example', '10.0.0.0/8'])).toBe(
+        `rateLimiting.redis.address host "${host}" is not covered by the operator's egress.allow: ${EGRESS_FIX}`,
+      );
+    });
+
+    test('every address of a Cluster and of Sentinels is checked', () => {
+      const addresses = ['10.0.0.1:1', '192.0.2.1:1'];
+      const refused = (redis: RedisEndpoint): string => rejection({ store: { type: 'redis', redis } }, ['10.0.0.0/8']);
+      expect(refused({ cluster: { addresses } })).toContain('rateLimiting.redis.cluster.addresses host "192.0.2.1"');
+      expect(refused({ sentinel: { masterName: 'm', addresses } })).toContain(
+        'redis.sentinel.addresses host "192.0.2.1"',
+      );
+    });
+
+    test('the default of the operator is always allowed, and a sidecar dials what its pod may', () => {
+      const redis = { address: '127.0.0.1:6379' };
+      expect(rejection({ store: { type: 'redis', redis, isDefault: true } })).toBe('');
+      expect(rejection({ store: { type: 'redis', redis } }, [], 'sidecar')).toBe('');
+    });
   });
 
   test('a target of one of several rules, by the name of the rule', () => {

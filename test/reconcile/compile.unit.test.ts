@@ -27,8 +27,21 @@ describe('compile', () => {
       return run(route({ ...redis, limits: [{ name: 'l', bucket: BUCKET }] })).inForce?.config.store;
     });
     expect(stores).toEqual(
-      ['one:6379', 'two:6379', 'default:6379'].map((address) => ({ type: 'redis', redis: { address } })),
+      [{ address: 'one:6379' }, { address: 'two:6379' }, { address: 'default:6379', isDefault: true }].map(
+        ({ address, ...mark }) => ({ type: 'redis', redis: { address }, ...mark }),
+      ),
     );
+  });
+
+  test.each([
+    ['cache.n:6379', 'cache.n.svc:6379'],
+    ['cache.n.svc:6379', 'cache.n.svc:6379'],
+    ['cache.other:6379', 'cache.other:6379'],
+    ['10.1.2.3:6379', '10.1.2.3:6379'],
+    ['[::1]:6379', '[::1]:6379'],
+  ])('the Redis %s is dialled as %s: a short Service name is written out', (address, dialled) => {
+    const { inForce } = run(route({ redis: { address }, limits: [{ name: 'l', bucket: BUCKET }] }));
+    expect(inForce?.config.store).toEqual({ type: 'redis', redis: { address: dialled } });
   });
 
   test('trap 12: removing one limit removes that limit and leaves the others as they were', () => {

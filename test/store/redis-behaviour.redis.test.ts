@@ -1,6 +1,7 @@
 // What only a real Redis shows: what is written and for how long, scripts that were forgotten, keys that hold rubbish, two servers.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
+import type { LookupFunction } from 'node:net';
 import { canonicalJson } from '../../src/contract/snapshot.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/log.ts';
@@ -163,6 +164,32 @@ describeOnRedis('Redis store on one server', () => {
     expect(canonicalJson(config(server.address))).not.toBe(canonicalJson(config(second.address)));
   });
 
+  test('the Redis that an object names is looked up by the guard, the default of the operator is not', async () => {
+    const asked: string[] = [];
+    const lookup: LookupFunction = (host, _options, callback) => {
+      asked.push(host);
+      callback(new Error('refused'), '');
+    };
+    const registry = new StoreRegistry({ deadlineMs: 5000, clock: systemClock, log: silentLogger(), lookup });
+    const redis = { address: server.address.replace('127.0.0.1', 'localhost') };
+    const one = bucket(tokens(10, HOUR));
+    const ofTenant = registry.storeFor({ type: 'redis', redis });
+    await expect(ofTenant.reserve(take([one, 1]))).rejects.toMatchObject({ name: 'StoreUnavailable' });
+    expect(asked).toContain('localhost');
+    const ofOperator = registry.storeFor({ type: 'redis', redis, isDefault: true });
+    expect((await ofOperator.reserve(take([one, 1]))).outcome).toBe('admitted');
+    await registry.close();
+  });
+
+  test('a guarded connection serves', async () => {
+    const lookup: LookupFunction = (_host, _options, callback) => {
+      callback(null, [{ address: '127.0.0.1', family: 4 }]);
+    };
+    const guarded = redisStore({ address: `redis.example:${server.port}` }, { lookup });
+    expect((await guarded.reserve(take([bucket(tokens(10, HOUR)), 1]))).outcome).toBe('admitted');
+    await guarded.close();
+  });
+
   test('two limiters at once admit exactly the limit', async () => {
     const limiters = [redisStore({ address: server.address }), redisStore({ address: server.address })];
     const one = bucket(tokens(50, HOUR));
@@ -174,7 +201,7 @@ describeOnRedis('Redis store on one server', () => {
   });
 
   test('no decision of a tick is lost or doubled, over many namespaces and calls', async () => {
-    const refs = Array.from({ length: 7 }, (_, index) => bucket(tokens(100_000, HOUR), newKey(`ns-${index}`)));
+    const refs = Array.from({ length: 7 }, (_, index) => bucket(tokens(100_000, 366 * DAY), newKey(`ns-${index}`)));
     const asked = Array.from({ length: 1500 }, (_, index) => ({ ref: refs[index % 7]!, amount: 1 + (index % 5) }));
     const decisions = await Promise.all(asked.map(({ ref, amount }) => store.reserve(take([ref, amount]))));
     expect(decisions.every(({ outcome }) => outcome === 'admitted')).toBe(true);

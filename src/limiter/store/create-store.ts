@@ -1,5 +1,6 @@
 // Limiter, store: which store a config gets. Input: StoreConfigs in force; output: one store per distinct endpoint, closed when
 // no config names it any more.
+import type { LookupFunction } from 'node:net';
 import type { StoreConfig } from '../../contract/limiter-config.ts';
 import { canonicalJson } from '../../contract/snapshot.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -22,13 +23,16 @@ export interface StoreOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly hooks?: StoreHooks;
+  /** Resolves the hosts of Redis that objects name, and only to what may be dialled; absent: as the system does. */
+  readonly lookup?: LookupFunction;
 }
 
 /** Makes the store of a config. A Redis that cannot be reached is no error here: its decisions reject until it can be. */
 export function createStore(config: StoreConfig, options: StoreOptions): Store {
-  const { clock, hooks, ...rest } = options;
+  const { clock, hooks, lookup, ...rest } = options;
   if (config.type === 'memory') return new MemoryStore(clock);
-  return new ExhaustedCache(new RedisStore(config.redis, { clock, ...rest, ...hooks }), clock);
+  const guard = config.isDefault === true ? {} : { lookup };
+  return new ExhaustedCache(new RedisStore(config.redis, { clock, ...rest, ...hooks, ...guard }), clock);
 }
 
 /** One store per distinct config: two objects with two endpoints use their own (trap 10), two with one share it. */

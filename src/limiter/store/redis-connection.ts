@@ -1,7 +1,8 @@
 // Limiter, store: one connection to one Redis deployment, the only door to the Redis client. Input: scripts with a deadline;
 // output: their replies, or StoreUnavailable within the deadline. Nothing is sent twice by itself: a script may have been
 // executed although its reply never came.
-import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import { AbstractConnector, Cluster, Redis, type RedisOptions } from 'ioredis';
+import { connect, type LookupFunction, type Socket } from 'node:net';
 import type { RedisEndpoint } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { messageOf, type Logger } from '../../lib/log.ts';
@@ -26,6 +27,8 @@ export interface ConnectionOptions {
   readonly log: Logger;
   /** Told of every begin and end of an outage. */
   readonly onCircuit?: ((endpoint: string, state: 'open' | 'closed') => void) | undefined;
+  /** Resolves the host of a single Redis, and may refuse to; absent: as the system does. */
+  readonly lookup?: LookupFunction | undefined;
 }
 
 /** KEYS and the one argument of a script. */
@@ -68,7 +71,7 @@ export class RedisConnection {
         this.#tell(state);
       },
     });
-    this.#client = createClient(endpoint);
+    this.#client = createClient(endpoint, options.lookup);
     this.#watch();
     this.#client.connect().catch(() => undefined); // told by the events below
   }
@@ -208,7 +211,7 @@ export class RedisConnection {
 
 type ClientOptions = Omit<RedisOptions, 'replyMapping'>;
 
-function createClient(endpoint: RedisEndpoint): Redis | Cluster {
+function createClient(endpoint: RedisEndpoint, lookup: LookupFunction | undefined): Redis | Cluster {
   const shared: ClientOptions = {
     db: endpoint.db ?? 0,
     ...(endpoint.username === undefined ? {} : { username: endpoint.username }),
@@ -235,7 +238,31 @@ function createClient(endpoint: RedisEndpoint): Redis | Cluster {
       reconnectOnError: (error) => error.message.startsWith('READONLY'),
     });
   }
-  return new Redis({ ...single, ...splitAddress(endpoint.address ?? '') });
+  const server = splitAddress(endpoint.address ?? '');
+  return new Redis({
+    ...single,
+    ...server,
+    ...(lookup === undefined ? {} : { Connector: connectorOf(server, lookup) }),
+  });
+}
+
+/** Connects as the client itself would, but asks `lookup` for the address: what was checked is what is dialled. */
+function connectorOf(server: { readonly host: string; readonly port: number }, lookup: LookupFunction) {
+  return class GuardedConnector extends AbstractConnector {
+    constructor() {
+      super(DISCONNECT_TIMEOUT_MS);
+    }
+
+    connect(): Promise<Socket> {
+      this.connecting = true;
+      const stream = connect({ ...server, lookup });
+      stream.once('error', (error) => {
+        this.firstError = error;
+      });
+      this.stream = stream;
+      return Promise.resolve(stream);
+    }
+  };
 }
 
 function createCluster(addresses: readonly string[], redisOptions: ClientOptions): Cluster {
