@@ -8,7 +8,7 @@ import { type DemoEdit, DemoManifests, type DemoObject } from './demo/manifests.
 import { bold, dim, green, heading, line, marks, red, yellow } from './demo/screen.ts';
 import { DemoServers, type WeirAddresses } from './demo/servers.ts';
 import { type Answer, callerHeaders, callModel, callsFor, callTool, openMcp, toolsOf } from './demo/traffic.ts';
-import { readStatuses, readVersions, type ObjectStatus } from './demo/statuses.ts';
+import { readProblems, readStatuses, readVersions, type ObjectStatus } from './demo/statuses.ts';
 
 const FORCE_DEADLINE_MS = 10_000;
 
@@ -41,9 +41,9 @@ function report(who: string, answers: readonly Answer[], upstream: number | unde
   );
   const byLimit = Map.groupBy(refused, (answer) => answer.by ?? answer.what);
   for (const [limit, ones] of byLimit) {
-    const wait = ones.at(-1)?.retryAfterSeconds;
+    const wait = ones.at(-1)?.retryAfter;
     line(
-      `    ${red(String(ones.length))} by ${bold(limit)}${wait === undefined ? '' : `; the last may pass again in ${yellow(`${wait} s`)}`}`,
+      `    ${red(String(ones.length))} by ${bold(limit)}${wait === undefined ? '' : `; the last may pass again in ${yellow(wait)}`}`,
     );
   }
   const [first] = refused;
@@ -90,7 +90,7 @@ function showStatus(object: DemoObject, statuses: ReadonlyMap<string, ObjectStat
   const status = statuses.get(nameOf(object));
   heading(nameOf(object));
   if (status === undefined) {
-    line(red('not known to the operator'));
+    line(red('refused: see above'));
     return false;
   }
   const ready = status.ready ? green('Ready') : red(`not Ready: ${status.reason}`);
@@ -103,7 +103,8 @@ async function waitSettled({ weir, manifests }: Stage): Promise<Map<string, Obje
   const deadline = performance.now() + FORCE_DEADLINE_MS;
   for (;;) {
     const statuses = await readStatuses(weir.operatorAdmin);
-    const settled = manifests.objects().every((object) => statuses.get(nameOf(object))?.settled === true);
+    const problems = await readProblems(weir.operatorAdmin);
+    const settled = manifests.objects().every((object) => statuses.get(nameOf(object))?.settled ?? problems.length > 0);
     if (settled || performance.now() > deadline) return statuses;
     await delay(20);
   }
@@ -122,6 +123,7 @@ async function waitInForce(weir: WeirAddresses, edit: DemoEdit, version: string 
 
 async function tell(stage: Stage): Promise<void> {
   const statuses = await waitSettled(stage);
+  for (const problem of await readProblems(stage.weir.operatorAdmin)) line(red(problem));
   for (const object of stage.manifests.objects()) {
     if (!showStatus(object, statuses)) continue;
     await drive(stage, object, 'ann');

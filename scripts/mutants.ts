@@ -34,7 +34,7 @@ function runJest(copy: string, files: readonly string[], names: readonly string[
   rmSync(report, { force: true });
   const run = spawnSync(
     process.execPath,
-    ['--experimental-vm-modules', 'node_modules/jest/bin/jest.js', '--selectProjects', 'unit', 'redis', '--runInBand',
+    ['--experimental-vm-modules', 'node_modules/jest/bin/jest.js', '--selectProjects', 'unit', 'redis', '--runInBand', '--forceExit',
       '--json', '--outputFile', report, '--testTimeout', TEST_TIMEOUT_MS, '-t', names.map(escapeRegExp).join('|'), '--runTestsByPath', ...files],
     { cwd: copy, encoding: 'utf8', timeout: 240_000, env: { ...process.env, FORCE_COLOR: '0' } },
   ); // prettier-ignore

@@ -63,3 +63,14 @@ export async function readVersions(limiterAdmin: string): Promise<Map<string, st
   const { versions } = (await response.json()) as { versions: Record<string, string> };
   return new Map(Object.entries(versions));
 }
+
+/** What is wrong with the manifests, one line each: file, line, path and message. */
+export async function readProblems(operatorAdmin: string): Promise<string[]> {
+  const response = await fetch(`${operatorAdmin}/status`);
+  const { problems } = (await response.json()) as {
+    problems: { file: string; line?: number; path?: string; message: string }[];
+  };
+  return problems.map(({ file, line, path, message }) =>
+    [`${file}:${line ?? 1}`, path, message].filter((part) => part !== undefined && part !== '').join(': '),
+  );
+}

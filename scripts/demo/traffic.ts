@@ -3,12 +3,13 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { DemoObject } from './manifests.ts';
 
-/** One answer. `by` is the limit that refused, as the answer names it; `retryAfterSeconds` as the answer says. */
+/** One answer. `by` is the limit that refused, as the answer names it;  */
 export interface Answer {
   readonly passed: boolean;
   readonly what: string;
   readonly by?: string;
-  readonly retryAfterSeconds?: number;
+  /** As the answer says it: `6s`, `15m0s`. */
+  readonly retryAfter?: string;
 }
 
 const MOST_CALLS = 60;
@@ -51,7 +52,7 @@ export async function callModel(base: string, object: DemoObject, user: string):
   const body = await response.text();
   if (response.ok) return { passed: true, what: String(response.status) };
   const message = messageIn(body);
-  return refusal(`${response.status} ${message}`, response.headers.get('retry-after'));
+  return refusal(`${response.status} ${message}`);
 }
 
 /** The message of an error in the shapes of OpenAI, Anthropic and JSON-RPC; else the beginning of the body. */
@@ -64,13 +65,15 @@ function messageIn(body: string): string {
   }
 }
 
-function refusal(what: string, retryAfter: string | null): Answer {
-  const name = /limit "([^"]+)"/.exec(what)?.[1];
+/** A refusal in any form: its text names the limit and the wait, also where a client shows the JSON as it came. */
+function refusal(what: string): Answer {
+  const name = /limit \\?"([^"\\]+)/.exec(what)?.[1];
+  const wait = /again in ([0-9hms]+)/.exec(what)?.[1];
   return {
     passed: false,
-    what,
+    what: what.slice(0, 300),
     ...(name === undefined ? {} : { by: name }),
-    ...(retryAfter === null ? {} : { retryAfterSeconds: Number(retryAfter) }),
+    ...(wait === undefined ? {} : { retryAfter: wait }),
   };
 }
 
@@ -90,9 +93,9 @@ export async function callTool(client: Client, name: string, input: Record<strin
     const result = await client.callTool({ name, arguments: input });
     const text = (result.content as { text?: string }[])[0]?.text ?? '';
     if (result.isError !== true) return { passed: true, what: text };
-    return refusal(text, /again in (\d+)s/.exec(text)?.[1] ?? null);
+    return refusal(text);
   } catch (error) {
-    return refusal(error instanceof Error ? error.message : String(error), null);
+    return refusal(error instanceof Error ? error.message : String(error));
   }
 }
 

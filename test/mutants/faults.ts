@@ -16,17 +16,17 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'refusal-writes',
     file: 'src/limiter/store/lua/decide.lua',
-    find: 'if refused_by > 0 or not taking then',
-    replace: 'if not taking then',
+    find: 'if refused_by == 0 and taking and u > v_used[i] then',
+    replace: 'if taking and v_used[i] + pending[k] > v_used[i] then\n      u = v_used[i] + pending[k]',
     tests: ['test/store/redis-store.redis.test.ts'],
     caughtBy: 'trap 3: a refusal by one bucket takes nothing from another',
   },
   {
     name: 'ttl-renewed-on-refusal',
     file: 'src/limiter/store/lua/decide.lua',
-    find: 'if refused_by > 0 or not taking then',
+    find: '  for i = 1, claims do\n    pending[v_key[i]] = nil',
     replace:
-      "if refused_by > 0 then\n    redis.call('PEXPIRE', KEYS[program[first]], 3600000)\n  end\n  if refused_by > 0 or not taking then",
+      "  for i = 1, claims do\n    if refused_by > 0 then\n      redis.call('PEXPIRE', KEYS[v_key[i]], 3600000)\n    end\n    pending[v_key[i]] = nil",
     tests: ['test/store/redis-behaviour.redis.test.ts'],
     caughtBy: 'trap 5: a refusal writes nothing',
   },
@@ -41,8 +41,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'one-bucket-of-two-taken',
     file: 'src/limiter/store/lua/decide.lua',
-    find: 'for i = 1, claims do\n    local base = first + (i - 1) * 4\n    local k = program[base]\n    local amount',
-    replace: 'for i = 1, 1 do\n    local base = first + (i - 1) * 4\n    local k = program[base]\n    local amount',
+    find: 'if refused_by == 0 and taking and u > v_used[i] then',
+    replace: 'if refused_by == 0 and taking and u > v_used[i] and i == 1 then',
     tests: ['test/store/redis-store.redis.test.ts'],
     caughtBy: 'contract: Redis',
   },
