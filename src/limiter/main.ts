@@ -267,6 +267,8 @@ class Limiter implements RunningLimiter {
 
   #readiness(): { ready: boolean; reason: string } {
     if (this.#isDraining) return { ready: false, reason: 'draining' };
+    // Configs come in before requests can: until then nobody must be sent here.
+    if (this.#listeners.traffic === undefined) return { ready: false, reason: 'not listening yet' };
     const { state } = this.#configured;
     if (state === 'configured') return { ready: true, reason: 'ok' };
     if (state === 'waiting') return { ready: false, reason: 'waiting for the first configuration' };

@@ -1,8 +1,9 @@
 // The admin listener and what it shows: readiness, metrics that neither leak nor vanish, and no secrets.
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { StandInModel } from '../../src/cli/stand-in-model.ts';
-import { StaticConfigSource } from '../../src/limiter/config-source.ts';
+import { StaticConfigSource, type ApplyConfigs } from '../../src/limiter/config-source.ts';
 import { hideSecrets } from '../../src/limiter/admin.ts';
+import { freePorts } from '../cluster/ports.ts';
 import { HOUR, tokens } from '../store/fixtures.ts';
 import { limit } from './fixtures.ts';
 import {
@@ -50,6 +51,24 @@ describe('readiness', () => {
     expect(await ready()).toEqual([503, 'draining']);
     expect((await fetch(`${running.admin}/livez`)).status).toBe(200);
     expect((await fetch(`${running.admin}/nothing`)).status).toBe(404);
+  });
+
+  test('does not come before the port of its traffic is open, whatever it has of configs', async () => {
+    const [port = 0] = await freePorts(1);
+    const seen: string[] = [];
+    class AskingSource extends StaticConfigSource {
+      override async start(apply: ApplyConfigs): Promise<void> {
+        await super.start(apply);
+        for (const path of ['livez', 'readyz']) {
+          const answer = await fetch(`http://127.0.0.1:${port}/${path}`);
+          seen.push(`${answer.status} ${(await answer.text()).trim()}`);
+        }
+      }
+    }
+    const adminListen = { host: '127.0.0.1', port };
+    running = await startLimiter([], { adminListen, source: new AskingSource([LOOPBACK_FLEET]) });
+    expect(seen).toEqual(['200 ok', '503 not listening yet']);
+    expect(await ready()).toEqual([200, 'ok']);
   });
 
   test('without any config: requests wait, then the policy says what becomes of them', async () => {
