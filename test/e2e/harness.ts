@@ -233,7 +233,8 @@ export class EndToEnd {
   /** Applies, and answers kubectl's result whatever it is. */
   async tryApply(...manifests: readonly (string | object)[]): Promise<KubectlResult> {
     const texts = manifests.map((manifest) => (typeof manifest === 'string' ? manifest : JSON.stringify(manifest)));
-    return await this.cluster.kubectl(['apply', '-f', '-'], { input: texts.join('\n---\n') });
+    // A stream that begins like JSON is read as JSON alone.
+    return await this.cluster.kubectl(['apply', '-f', '-'], { input: texts.map((text) => `---\n${text}\n`).join('') });
   }
 
   async remove(ref: ObjectRef): Promise<void> {
