@@ -2,7 +2,7 @@
 // the test process for sure, and that a test may stop, kill, pause, resume and restart.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -12,6 +12,7 @@ import { Hopeless, waitFor } from '../cluster/wait.ts';
 
 export const LOOPBACK = '127.0.0.1';
 const START_DEADLINE_MS = 15_000;
+const STOP_DEADLINE_MS = 5000;
 
 export interface RedisServerOptions {
   /** More arguments of redis-server: `['--maxmemory', '1mb']`. */
@@ -79,9 +80,15 @@ export class RedisServer {
     await this.start();
   }
 
-  /** SIGSTOP: connections stay, nothing is answered. */
+  /** SIGSTOP: connections stay, nothing is answered from the return of this call on. */
   pause(): void {
-    this.#child?.kill('SIGSTOP');
+    const pid = this.#child?.pid;
+    if (pid === undefined) return;
+    process.kill(pid, 'SIGSTOP');
+    const end = performance.now() + STOP_DEADLINE_MS;
+    // The signal is on its way when kill returns; a busy machine may let the process run on for a while.
+    while (!readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') T '))
+      if (performance.now() > end) throw new Error(`redis-server ${pid} does not stop`);
   }
 
   resume(): void {

@@ -213,7 +213,7 @@ type ClientOptions = Omit<RedisOptions, 'replyMapping'>;
 
 function createClient(endpoint: RedisEndpoint, lookup: LookupFunction | undefined): Redis | Cluster {
   const shared: ClientOptions = {
-    db: endpoint.db ?? 0,
+    db: endpoint.cluster === undefined ? (endpoint.db ?? 0) : 0, // a cluster has no other
     ...(endpoint.username === undefined ? {} : { username: endpoint.username }),
     ...(endpoint.password === undefined ? {} : { password: endpoint.password }),
     protocol: 2,

@@ -1,6 +1,7 @@
 // Limiter, store: buckets in Redis, shared by every limiter. Input: claims; output: decisions of lua/decide.lua. All that one
 // event-loop tick asks of one hash tag goes out as one script call.
 import type { RedisEndpoint } from '../../contract/limiter-config.ts';
+import { messageOf } from '../../lib/log.ts';
 import { WindowCalendar } from './calendar-window.ts';
 import { checkReservation, checkSettlement, ReservationTimes } from './claims.ts';
 import { decodeReply, encodeCall, type DecideReply, type Operation } from './decide-script.ts';
@@ -164,9 +165,17 @@ export class RedisStore implements Store {
       keys = call.keys;
       return call;
     });
-    const reply = decodeReply(bytes, operations, keys);
+    const reply = this.#decode(bytes, operations, keys);
     clock.learn(reply.nowMicros, sentMs, heardMs);
     return reply;
+  }
+
+  #decode(bytes: Buffer, operations: readonly Operation[], keys: readonly string[]): DecideReply {
+    try {
+      return decodeReply(bytes, operations, keys);
+    } catch (error) {
+      throw new StoreUnavailable('reply', `${this.#connection.label}: ${messageOf(error)}`);
+    }
   }
 
   #tellBroken(keys: readonly string[]): void {
