@@ -16,6 +16,7 @@ import type { Visibility } from '../src/controller/visibility.ts';
 import { silentLogger } from '../src/lib/log.ts';
 import { makePushCertificates } from '../test/contract/push-certificates.ts';
 import { sampleResource } from '../test/contract/sample-config.ts';
+import { drawer, SEED, timesOf, type Times } from './figures.ts';
 
 export interface PushBenchOptions {
   readonly objects: number;
@@ -25,12 +26,9 @@ export interface PushBenchOptions {
   readonly mode: 'shared' | 'sidecar';
 }
 
-export interface PushBenchResult extends PushBenchOptions {
+export interface PushBenchResult extends PushBenchOptions, Times {
+  readonly seed: number;
   readonly firstSyncMs: number;
-  readonly edits: number;
-  readonly medianMs: number;
-  readonly p99Ms: number;
-  readonly worstMs: number;
   /** Resources sent per edit: the number of limiters that see the object, or something is wrong. */
   readonly sentPerEdit: number;
   readonly operatorRssMiB: number;
@@ -75,11 +73,9 @@ export async function benchPush(options: PushBenchOptions): Promise<PushBenchRes
     const latencies = await edit(store, acks, options, perObject);
     return {
       ...options,
+      seed: SEED,
       firstSyncMs: Math.round(firstSyncMs),
-      edits: latencies.length,
-      medianMs: quantile(latencies, 0.5),
-      p99Ms: quantile(latencies, 0.99),
-      worstMs: quantile(latencies, 1),
+      ...timesOf(latencies),
       sentPerEdit: (counts.sent - before.sent) / latencies.length,
       operatorRssMiB: Math.round(process.memoryUsage().rss / 2 ** 20),
     };
@@ -118,11 +114,10 @@ async function edit(
   perObject: number,
 ): Promise<number[]> {
   const latencies: number[] = [];
-  let random = 42;
+  const draw = drawer(options.objects);
   const end = performance.now() + options.seconds * 1_000;
   while (performance.now() < end) {
-    random = (random * 1_103_515_245 + 12_345) % 2 ** 31;
-    const index = random % options.objects;
+    const index = draw();
     const name = `ModelRoute/bench/route-${index}`;
     const begin = performance.now();
     const version = put(store, options, index, 2 + latencies.length);
@@ -163,12 +158,6 @@ async function settled(
     last = counts.acked;
     await new Promise((resolve) => setTimeout(resolve, 1_500));
   }
-}
-
-function quantile(values: readonly number[], at: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const value = sorted[Math.min(sorted.length - 1, Math.floor(at * sorted.length))] ?? NaN;
-  return Math.round(value * 1_000) / 1_000;
 }
 
 if (import.meta.main) {

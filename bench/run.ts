@@ -1,35 +1,49 @@
 // `make bench`: runs one scenario, or all, in a process of its own. In: --row, --seconds; out: its JSON with machine and date, on the
-// terminal and, kept for good, in bench/results/<row>-<time>.json.
-import { execFile } from 'node:child_process';
+// terminal and, kept for good, in bench/results/<row>-<time>.json. What a scenario says while it runs goes to stderr.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { cpus, totalmem } from 'node:os';
+import { cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs, promisify } from 'node:util';
+import { text } from 'node:stream/consumers';
+import { parseArgs } from 'node:util';
 
 /** Row -> the program that measures it: takes `--seconds n` and prints one JSON value. */
 const ROWS: Readonly<Record<string, string>> = {
+  apply: 'apply.ts',
+  memory: 'memory.ts',
   push: 'push.ts',
   store: 'store.ts',
 };
 
-async function run(row: string, program: string, seconds: string): Promise<void> {
-  const at = new Date().toISOString();
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    [join(import.meta.dirname, program), '--seconds', seconds],
-    { maxBuffer: 64 * 1024 * 1024 },
-  );
-  const machine = {
+/** What else ran shows in the load: a figure taken at a load above the number of cores says little. */
+function describeMachine(): object {
+  return {
     cpu: cpus()[0]?.model ?? 'unknown',
     cores: cpus().length,
     memoryMiB: Math.round(totalmem() / 2 ** 20),
+    kernel: release(),
     node: process.version,
+    loadOfLastMinute: loadavg()[0],
   };
-  const text = `${JSON.stringify({ row, at, machine, result: JSON.parse(stdout) as unknown }, null, 2)}\n`;
+}
+
+/** @returns whether the scenario ended well; it has said on stderr why not. */
+async function run(row: string, program: string, seconds: string): Promise<boolean> {
+  const at = new Date().toISOString();
+  const machine = describeMachine();
+  const child = spawn(process.execPath, [join(import.meta.dirname, program), '--seconds', seconds], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [output] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+  if (child.exitCode !== 0) return false;
+  const result = JSON.parse(output) as unknown;
+  const json = `${JSON.stringify({ row, at, seconds: Number(seconds), machine, result }, null, 2)}\n`;
   const folder = join(import.meta.dirname, 'results');
   await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, `${row}-${at.replaceAll(/[:.]/g, '-')}.json`), text);
-  process.stdout.write(text);
+  await writeFile(join(folder, `${row}-${at.replaceAll(/[:.]/g, '-')}.json`), json);
+  process.stdout.write(json);
+  return true;
 }
 
 /** @returns what is wrong with the flags, or what to run. */
@@ -53,5 +67,7 @@ if (typeof chosen === 'string') {
   process.stderr.write(`${chosen}\n`);
   process.exitCode = 2;
 } else {
-  for (const row of chosen.rows) await run(row, ROWS[row] ?? '', chosen.seconds);
+  for (const row of chosen.rows) {
+    if (!(await run(row, ROWS[row] ?? '', chosen.seconds))) process.exitCode = 1;
+  }
 }

@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { readFileSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
+import { loadPushProtocol } from '../contract/push-protocol.ts';
 import { createLogger, messageOf, type Logger, type LogLevel } from '../lib/log.ts';
 import { ConfigClient } from '../limiter/config-client.ts';
 import { isLoopback } from '../limiter/decision-token.ts';
@@ -20,6 +21,7 @@ import {
   parseListen,
   parseNamespace,
 } from './flags.ts';
+import { freeStartMemory } from './start-memory.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
 import { parseBaseUrl, parseBytes, parseCapability, parseDurationMs, parseListenOrOff } from './limiter-flags.ts';
 
@@ -180,7 +182,10 @@ async function run(command: Command, flags: LimiterFlags): Promise<void> {
   const metrics = new LimiterMetrics();
   let limiter: RunningLimiter;
   try {
-    limiter = await runLimiter(settingsOf(flags, logger, metrics), { logger, metrics });
+    const settings = settingsOf(flags, logger, metrics);
+    loadPushProtocol();
+    freeStartMemory();
+    limiter = await runLimiter(settings, { logger, metrics });
   } catch (error) {
     if (isSettingError(error)) command.error(`error: ${messageOf(error)}`);
     throw error;

@@ -20,6 +20,8 @@ interface FileContent {
 }
 
 const FORMAT_VERSION = 1;
+/** The operator hears of a config before the file is made: making it takes longer than putting the config in force. */
+const BEFORE_MS = 25;
 
 /** The file at `path`. It may hold Redis passwords: it is readable by its owner alone. */
 export class SnapshotFile {
@@ -32,7 +34,7 @@ export class SnapshotFile {
   #isFlushing = false;
   #wake: () => void = () => undefined;
 
-  /** `pauseMs`: between two writes; changes in between are written together. */
+  /** `pauseMs`: between two writes; changes in between, or shortly after the first, are written together. */
   constructor(path: string, log: Logger, pauseMs = 200) {
     this.#path = path;
     this.#log = log;
@@ -81,6 +83,7 @@ export class SnapshotFile {
   }
 
   async #write(): Promise<void> {
+    await this.#pause(BEFORE_MS);
     while (this.#pending !== undefined) {
       const resources = this.#pending;
       this.#pending = undefined;
@@ -93,15 +96,15 @@ export class SnapshotFile {
         }
         this.#isBroken = true;
       }
-      await this.#pause();
+      await this.#pause(this.#pauseMs);
     }
     this.#writer = undefined;
   }
 
-  #pause(): Promise<void> {
+  #pause(ms: number): Promise<void> {
     if (this.#isFlushing) return Promise.resolve();
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, this.#pauseMs).unref();
+      const timer = setTimeout(resolve, ms).unref();
       this.#wake = () => {
         clearTimeout(timer);
         resolve();

@@ -125,7 +125,8 @@ function describe(weir: WeirStack, plane: ControlPlane, kubectl: string, [one, t
   };
 }
 
-async function findPrograms(log: (line: string) => void): Promise<LocalPrograms> {
+/** What a stack of its own needs on this machine; Go builds what is missing of it. @throws CannotStart */
+export async function findPrograms(log: (line: string) => void): Promise<LocalPrograms> {
   const missing = redisMissing();
   if (missing !== undefined) throw new CannotStart(missing);
   if (!existsSync(join(projectFolder, 'dist', 'cli', 'main.js'))) {

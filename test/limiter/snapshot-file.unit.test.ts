@@ -44,6 +44,18 @@ describe('a snapshot file', () => {
     expect(await open().load()).toEqual([]);
   });
 
+  test('is made after the turn that saves, in which the operator is answered', async () => {
+    const file = open();
+    let isMade = false;
+    file.save(() => {
+      isMade = true;
+      return RESOURCES;
+    });
+    expect(isMade).toBe(false);
+    await file.flush();
+    expect(isMade).toBe(true);
+  });
+
   test('holds the newest of many saves, and writes few times', async () => {
     const file = open();
     let writes = 0;
