@@ -1,8 +1,6 @@
 // Who may listen, as a real API server judges it: tokens made by `kubectl create token`, reviewed and authorised for the push port.
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { sign } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { AckTable } from '../../src/controller/ack-table.ts';
 import { createTokenAuthenticator, type ReviewApi } from '../../src/controller/authenticator.ts';
 import { RESOURCES, type Pod } from '../../src/controller/kube-types.ts';
@@ -12,8 +10,8 @@ import { SnapshotStore } from '../../src/controller/snapshot-store.ts';
 import type { PodView } from '../../src/controller/visibility.ts';
 import type { LimiterSelf } from '../../src/contract/push-protocol.ts';
 import { silentLogger } from '../../src/lib/log.ts';
-import { layout } from '../cluster/cluster-folder.ts';
 import { describeOnControlPlane } from '../cluster/describe-cluster.ts';
+import { reissueToken } from '../cluster/tokens.ts';
 import { makePushCertificates, type PushCertificates } from '../contract/push-certificates.ts';
 import { RawLimiter } from '../contract/raw-limiter.ts';
 import { sampleResource } from '../contract/sample-config.ts';
@@ -39,15 +37,8 @@ describeOnControlPlane('the push port', {}, (cluster) => {
     });
   const tokenFor = async (namespace: string, ...args: string[]): Promise<string> =>
     (await cluster().mustKubectl(['-n', namespace, 'create', 'token', 'limiter', ...args])).trim();
-  /** The same token with another expiry, signed with the key of the API server. */
-  const expiring = async (token: string, atMs: number): Promise<string> => {
-    const [header = '', body = ''] = token.split('.');
-    const claims = JSON.parse(Buffer.from(body, 'base64url').toString()) as Record<string, unknown>;
-    const changed = { ...claims, iat: 1_600_000_000, nbf: 1_600_000_000, exp: Math.floor(atMs / 1000) };
-    const text = `${header}.${Buffer.from(JSON.stringify(changed)).toString('base64url')}`;
-    const key = await readFile(layout(cluster().plane.folder).tokenKey, 'utf8');
-    return `${text}.${sign('sha256', Buffer.from(text), { key, dsaEncoding: 'ieee-p1363' }).toString('base64url')}`;
-  };
+  const expiring = (token: string, atMs: number): Promise<string> =>
+    reissueToken(cluster().plane.folder, token, { expiresAtMs: atMs });
   const findPod = async (namespace: string, name: string): Promise<PodView | undefined> => {
     try {
       const { metadata } = await kube.get<Pod>(RESOURCES.pods, namespace, name);
