@@ -4,7 +4,7 @@ import { mcpRateLimiting } from './rate-limiting.ts';
 import { choice, object, setOf, withDefault } from './schema.ts';
 import type { Infer } from './schema.ts';
 import { TARGET_RULES, targets } from './target.ts';
-import { hostname, pathPrefix, workloadSelector } from './values.ts';
+import { host, pathPrefix, workloadSelector } from './values.ts';
 
 const USER_TOOLS = '(has(self.rateLimiting.tools) && self.rateLimiting.tools.exists(t, has(t.perUser)))';
 
@@ -14,7 +14,11 @@ export const mcpServerSpec = object(
   {},
   {
     transport: withDefault(choice('How clients speak to the server.', ['streamable-http', 'sse']), 'streamable-http'),
-    hostnames: setOf('Hosts that this server answers on; absent: all.', hostname('A host name.'), { max: 16 }),
+    hostnames: setOf(
+      'Hosts that this server answers on; absent: all.',
+      host('A host name, or *.example.com for every host below it.'),
+      { max: 16 },
+    ),
     pathPrefix: pathPrefix(),
     targets: targets('Upstreams.'),
     workloadSelector,

@@ -5,7 +5,7 @@ import { modelRateLimiting } from './rate-limiting.ts';
 import { list, object, setOf, text } from './schema.ts';
 import type { Infer } from './schema.ts';
 import { NAMELESS_TARGET, TARGET_RULES, targets } from './target.ts';
-import { hostname, label, pathPrefix, workloadSelector } from './values.ts';
+import { host, label, pathPrefix, workloadSelector } from './values.ts';
 
 const model = (description: string) => text(description, { max: 253 });
 
@@ -30,7 +30,11 @@ export const modelRouteSpec = object(
     loraAdapters: setOf('LoRA adapters that requests may name in place of the model.', model('Name of an adapter.'), {
       max: 10,
     }),
-    hostnames: setOf('Hosts that this route answers on; absent: all.', hostname('A host name.'), { max: 16 }),
+    hostnames: setOf(
+      'Hosts that this route answers on; absent: all.',
+      host('A host name, or *.example.com for every host below it.'),
+      { max: 16 },
+    ),
     pathPrefix: pathPrefix(),
     rules: list('First match wins. None: one rule that takes everything of these models.', rule, { max: 16 }),
     targets: targets('Upstreams of the rules that have none of their own.'),

@@ -6,6 +6,8 @@ import type { Defaulted, Infer, Schema } from './schema.ts';
 const LABEL_PATTERN = '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$';
 const SUBDOMAIN_PATTERN = '^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$';
 const HOSTNAME_PATTERN = '^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?(\\.[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*$';
+/** A hostname, or `*.` and one. */
+const HOST_PATTERN = `^(\\*\\.)?${HOSTNAME_PATTERN.slice(1)}`;
 const HEADER_PATTERN = "^[-!#$%&'*+.^_`|~0-9A-Za-z]+$";
 const ADDRESS_PATTERN = '^([-a-zA-Z0-9._]+|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$';
 const URL_PATTERN = '^https?://[^\\s/?#@]+(/[^\\s?#]*)?$';
@@ -24,6 +26,11 @@ export function objectName(description: string): Schema<string> {
 
 export function hostname(description: string): Schema<string> {
   return text(description, { max: 253, pattern: HOSTNAME_PATTERN });
+}
+
+/** A host that requests are addressed to: a hostname, or `*.example.com` for every host below it. */
+export function host(description: string): Schema<string> {
+  return text(description, { max: 253, pattern: HOST_PATTERN });
 }
 
 /** The name of an HTTP header, in any case. */

@@ -234,9 +234,11 @@ class Limiter implements RunningLimiter {
       this.#metrics.objectGone(name);
       this.#decider.forget(name);
     }
-    const rejected = outcomes.filter(({ accepted }) => !accepted);
+    const rejected = outcomes.filter((outcome) => !outcome.accepted);
     this.#metrics.configUpdates(outcomes.length - rejected.length, rejected.length);
-    for (const outcome of rejected) this.#log.warn('config rejected', { ...outcome });
+    for (const { name: resource, version, message: reason } of rejected) {
+      this.#log.warn('config rejected', { resource, version, reason });
+    }
     this.#upstreams.prune((scope) => this.#dialer.isCurrent(scope, inForce));
     this.#isStale = true;
     if (!isPartial) this.#configured.markConfigured();

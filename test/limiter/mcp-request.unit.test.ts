@@ -55,6 +55,14 @@ describe('trap 24: a batch does not count as one', () => {
     expect(callsOf(batch)).toEqual(calls);
   });
 
+  test('an empty batch is none, and is told so', () => {
+    const body = { kind: 'json', value: [] } as const;
+    expect(readMcpRequest(body, {}, undefined)).toEqual({
+      code: -32600,
+      message: 'Invalid Request: the batch is empty',
+    });
+  });
+
   test('every other protocol version has no batches', () => {
     for (const version of ['2025-06-18', '2025-11-25', '2026-07-28', '2024-11-05']) {
       expect(callsOf(batch, { 'mcp-protocol-version': version })).toBe(-32600);

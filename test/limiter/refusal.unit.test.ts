@@ -64,6 +64,14 @@ describe('OpenAI', () => {
     });
   });
 
+  test('one request is told as one request', () => {
+    const rule = { kind: 'bucket', maxTokens: 1, refillPeriodMicros: MINUTE, burst: 1 } as const;
+    const { error } = parsed(refuse(denied(outcome({}, { rule })), context('openai'))) as {
+      error: { message: string };
+    };
+    expect(error.message).toContain('1 request per 1m0s');
+  });
+
   test('tokens are told as tokens', () => {
     const reply = refuse(denied(outcome({}, { measure: 'TotalTokens' })), context('openai'));
     expect(parsed(reply)).toMatchObject({ error: { type: 'tokens' } });

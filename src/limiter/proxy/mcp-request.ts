@@ -56,7 +56,8 @@ export function readMcpRequest(
   if (body.kind === 'other') return { code: PARSE_ERROR, message: 'Parse error: the body is not JSON' };
   if (!Array.isArray(body.value)) return readSingle(body.value, headers);
   const version = headers['mcp-protocol-version'] ?? sessionVersion ?? BATCH_VERSION;
-  if (version !== BATCH_VERSION || body.value.length === 0) {
+  if (body.value.length === 0) return { code: INVALID_REQUEST, message: 'Invalid Request: the batch is empty' };
+  if (version !== BATCH_VERSION) {
     return { code: INVALID_REQUEST, message: 'Invalid Request: batches are not part of this protocol version' };
   }
   return readMessages(body.value as readonly unknown[], true, headers);

@@ -96,9 +96,13 @@ export function printable(name: string): string {
 
 /** `50 requests per 1h`: what a limit allows, for messages. */
 export function allowance({ rule, measure }: LimitConfig): string {
-  const unit = measure === 'Requests' ? 'requests' : measure === 'Cost' ? 'units of cost' : 'tokens';
-  if (rule.kind === 'window') return `${rule.limit} ${unit} per ${rule.period.toLowerCase()}`;
-  return `${rule.maxTokens} ${unit} per ${clientDuration(rule.refillPeriodMicros)}`;
+  if (rule.kind === 'window') return `${counted(rule.limit, measure)} per ${rule.period.toLowerCase()}`;
+  return `${counted(rule.maxTokens, measure)} per ${clientDuration(rule.refillPeriodMicros)}`;
+}
+
+function counted(amount: number, measure: Measure): string {
+  const unit = measure === 'Requests' ? 'request' : measure === 'Cost' ? 'unit of cost' : 'token';
+  return `${amount} ${amount === 1 ? unit : unit.replace(/^\w+/, '$&s')}`;
 }
 
 function fraction({ state }: LimitOutcome): number {
