@@ -86,7 +86,8 @@ export class RedisConnection {
     const known = this.#clocks.get(place);
     if (known !== undefined) return known;
     const { clock } = this.#options;
-    const fresh = new StoreClock(clock.monotonicMs(), clock.nowMicros());
+    const wallMicros = clock.nowMicros(); // first, so that a pause in between makes the estimate late and not early
+    const fresh = new StoreClock(clock.monotonicMs(), wallMicros);
     this.#clocks.set(place, fresh);
     return fresh;
   }
@@ -139,17 +140,22 @@ export class RedisConnection {
     await this.#opening.promise;
   }
 
-  /** A busy event loop fires timers before it reads sockets: replies that have already arrived are let in first. */
+  /**
+   * A caller gives up at its deadline and never before, or a script in time could still be executed behind its back: timers
+   * may fire early. A busy event loop fires them before it reads sockets: replies that have arrived are let in first.
+   */
   async #within<T>(deadlineAtMs: number, work: Promise<T>): Promise<T> {
     const late = Promise.withResolvers<never>();
-    const timer = setTimeout(
-      () => {
+    let timer: NodeJS.Timeout;
+    const wait = (): void => {
+      const leftMs = deadlineAtMs - this.#options.clock.monotonicMs();
+      if (leftMs > 0) timer = setTimeout(wait, Math.ceil(leftMs));
+      else
         setImmediate(() => {
           late.reject(new StoreUnavailable('timeout', `${this.label}: no answer in time`));
         });
-      },
-      Math.max(0, deadlineAtMs - this.#options.clock.monotonicMs()),
-    );
+    };
+    timer = setTimeout(wait, Math.max(0, Math.ceil(deadlineAtMs - this.#options.clock.monotonicMs())));
     try {
       return await Promise.race([work, late.promise]);
     } finally {
