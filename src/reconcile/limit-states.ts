@@ -35,9 +35,9 @@ function doneState(limit: LimitConfig): LimitState {
 }
 
 /** What a limit amounts to, and what of it could surprise. */
-function describeLimit({ rule, cost }: LimitConfig): string {
+function describeLimit({ rule, cost, enforcement }: LimitConfig): string {
   if (rule.kind === 'window') {
-    if (rule.limit === 0) return 'refuses everything: its limit is 0';
+    if (rule.limit === 0) return `${enforcement === 'Shadow' ? 'would refuse' : 'refuses'} everything: its limit is 0`;
     return `${rule.limit} per calendar ${rule.period} in ${rule.timeZone}${neverFits(cost, rule.limit)}`;
   }
   const first = rule.burst + rule.maxTokens;
