@@ -33,6 +33,8 @@ interface Kept {
 export class ClusterLastGood implements LastGoodStore {
   readonly #settings: LastGoodSettings;
   readonly #kept = new Map<string, Kept>();
+  /** UIDs of objects whose newest form is not in the cluster yet. */
+  readonly #unsaved = new Set<string>();
   /** UID of the owner -> keys of the ControllerRevisions in the cluster. */
   readonly #stored = new ReverseIndex();
   readonly #queue: WorkQueue;
@@ -78,12 +80,18 @@ export class ClusterLastGood implements LastGoodStore {
   save(object: StoredObject, lastGood: LastGood): void {
     const uid = object.metadata.uid ?? '';
     this.#kept.set(uid, { object, lastGood });
+    this.#unsaved.add(uid);
     this.#queue.add(uid);
+  }
+
+  isKept(object: StoredObject): boolean {
+    return !this.#unsaved.has(object.metadata.uid ?? '');
   }
 
   forget(object: StoredObject): void {
     const uid = object.metadata.uid ?? '';
     this.#kept.delete(uid);
+    this.#unsaved.delete(uid);
     this.#queue.add(uid);
   }
 
@@ -98,9 +106,8 @@ export class ClusterLastGood implements LastGoodStore {
     const kept = this.#kept.get(uid);
     const wanted = kept?.object === undefined ? undefined : revisionOf(kept.object, kept.lastGood);
     const present = [...this.#stored.namesOf(uid)].flatMap((key) => revisions.get(key) ?? []);
-    if (wanted !== undefined && !present.some(({ metadata }) => metadata.name === wanted.metadata.name)) {
-      await this.#create(wanted);
-    }
+    if (wanted !== undefined) await this.#create(wanted, present);
+    if (this.#kept.get(uid) === kept) this.#unsaved.delete(uid);
     for (const { metadata } of present) {
       if (metadata.name === wanted?.metadata.name) continue;
       await kube.remove(RESOURCES.controllerRevisions, metadata.namespace ?? '', metadata.name);
@@ -109,7 +116,8 @@ export class ClusterLastGood implements LastGoodStore {
   }
 
   /** One of that name is one of that content; a namespace that is going takes everything with it. */
-  async #create(revision: ControllerRevision): Promise<void> {
+  async #create(revision: ControllerRevision, present: readonly ControllerRevision[]): Promise<void> {
+    if (present.some(({ metadata }) => metadata.name === revision.metadata.name)) return;
     try {
       await this.#settings.kube.create(RESOURCES.controllerRevisions, revision.metadata.namespace ?? '', revision);
     } catch (error) {
@@ -133,6 +141,10 @@ export class MemoryLastGood implements LastGoodStore {
 
   save(object: StoredObject, lastGood: LastGood): void {
     this.#kept.set(object.metadata.uid ?? '', lastGood);
+  }
+
+  isKept(): boolean {
+    return true;
   }
 
   forget(object: StoredObject): void {

@@ -67,6 +67,7 @@ export class Operator {
       onOutdated: (name) => {
         this.#queue.add(name);
       },
+      mayWrite: (object) => provider.lastGood.isKept(object),
       onWrite: (result) => {
         metrics.statusWritten(result);
       },

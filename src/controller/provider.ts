@@ -21,6 +21,8 @@ export interface LastGoodStore {
   get(uid: string): LastGood | undefined;
   /** Is remembered at once and written soon, again and again until it is there. */
   save(object: StoredObject, lastGood: LastGood): void;
+  /** Whether what was saved of the object is where a restart finds it, or can never be (it was refused, which is logged). */
+  isKept(object: StoredObject): boolean;
   /** The object is gone. */
   forget(object: StoredObject): void;
 }

@@ -22,6 +22,8 @@ export interface StatusWriterSettings {
   readonly log: Logger;
   /** The object has changed since it was read: compute its status again. */
   readonly onOutdated: (name: string) => void;
+  /** false: not yet, ask again soon. A status must not promise what a crash would take back. Default: always true. */
+  readonly mayWrite?: (object: StoredObject) => boolean;
   readonly onWrite?: (result: WriteResult | 'failed') => void;
   readonly workers?: number;
   readonly minIntervalMs?: number;
@@ -36,6 +38,8 @@ interface Pending extends StatusSubmission {
   readonly settleByMs: number;
   readonly dueMs: number;
 }
+
+const ASK_AGAIN_MS = 50;
 
 /** Keeps the newest submission of each object until it is written or no longer true. */
 export class StatusWriter {
@@ -111,10 +115,14 @@ export class StatusWriter {
     return Math.min(1000, Math.max(dueMs, quietUntilMs) - performance.now());
   }
 
+  #askAgainMs({ object }: Pending): number {
+    return this.#settings.mayWrite?.(object) === false ? ASK_AGAIN_MS : 0;
+  }
+
   async #work(name: string): Promise<WorkOutcome> {
     const pending = this.#pending.get(name);
     if (pending === undefined || !this.#settings.leadership.isLeader()) return DONE;
-    const waitMs = this.#waitMs(pending);
+    const waitMs = Math.max(this.#waitMs(pending), this.#askAgainMs(pending));
     if (waitMs > 0) return { kind: 'again', afterMs: waitMs };
     const result = await this.#write(name, pending);
     if (result === 'written') this.#tell(pending);

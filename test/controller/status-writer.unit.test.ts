@@ -127,6 +127,21 @@ describe('status writer', () => {
     expect(writes).toHaveLength(2);
   });
 
+  test('nothing is told before it may be: a crash must not take back what a status says', async () => {
+    let isKept = false;
+    let asked = 0;
+    const mayWrite = (): boolean => {
+      asked++;
+      return isKept;
+    };
+    const { writer, writes } = make(undefined, { mayWrite });
+    writer.submit(NAME, submission(statusOf(1, 1), undefined));
+    await waitFor('two questions', () => (asked >= 2 ? asked : undefined), SOON);
+    expect(writes).toEqual([]);
+    isKept = true;
+    await waitFor('the write', () => writes[0], SOON);
+  });
+
   test('what became true meanwhile is not written', async () => {
     const { writer, writes } = make();
     writer.submit(NAME, submission(statusOf(0, 2), undefined));
