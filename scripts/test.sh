@@ -25,9 +25,10 @@ jest() {
 stage lint npm run --silent lint
 stage unit jest unit
 stage limiter-alone scripts/test-limiter.sh
-stage redis jest redis --runInBand
-stage cluster jest cluster --runInBand
-stage e2e jest e2e --runInBand
+# --forceExit: a red test that left a server connected must not keep the others from being told.
+stage redis jest redis --runInBand --forceExit
+stage cluster jest cluster --runInBand --forceExit
+stage e2e jest e2e --runInBand --forceExit
 
 node scripts/count-tests.ts "$results" "${#failed_stages[@]}"
 if ((${#failed_stages[@]} > 0)); then
