@@ -8,6 +8,7 @@ import { TlsFolderError } from '../controller/certificates.ts';
 import { runOperator, type ListenAddress, type OperatorSettings, type RunningOperator } from '../controller/main.ts';
 import { createLogger, type LogLevel } from '../lib/log.ts';
 import { ConfigClient } from '../limiter/config-client.ts';
+import { EVERYWHERE } from '../limiter/egress.ts';
 import { runLimiter, type RunningLimiter } from '../limiter/main.ts';
 import { LIMITER_DEFAULTS } from '../limiter/settings.ts';
 import { flag, listOf, LOG_LEVELS, parseEgress, parseHostPort, parseListen } from './flags.ts';
@@ -25,8 +26,6 @@ interface StandaloneFlags {
   readonly logLevel: LogLevel;
 }
 
-/** Everything: on a laptop the manifests are the user's own. */
-const EVERYWHERE = ['*', '0.0.0.0/0', '::/0'];
 const ANY_LOOPBACK_PORT: ListenAddress = { host: '127.0.0.1', port: 0 };
 
 /** `weir standalone`: resolves when it was told to stop and has drained. */
@@ -115,6 +114,7 @@ function operatorSettings(flags: StandaloneFlags, token: string): OperatorSettin
     tlsNames: [],
     defaultRedis: flags.defaultRedis,
     defaultMemory: flags.defaultRedis === undefined,
+    // On a laptop the manifests are the user's own.
     egressAllow: flags.egressAllow.length > 0 ? flags.egressAllow : EVERYWHERE,
     logLevel: flags.logLevel,
   };

@@ -14,6 +14,9 @@ export interface EgressPolicy {
   readonly clusterDomain: string;
 }
 
+/** An allow list that covers every name and every address. */
+export const EVERYWHERE: readonly string[] = ['*', '0.0.0.0/0', '::/0'];
+
 /** Never dialled unless a CIDR of the list covers them: they are the limiter's own host, its link, or nobody. */
 const FORBIDDEN_RANGES = new Set(['loopback', 'linkLocal', 'unspecified', 'multicast', 'broadcast', 'reserved']);
 /** Metadata services that live outside the link-local range (AWS over IPv6, Alibaba). */

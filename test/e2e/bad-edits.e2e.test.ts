@@ -165,6 +165,20 @@ describeEndToEnd('bad edits', {}, (e2e) => {
     });
   });
 
+  describe('that only a limiter can refuse', () => {
+    test('a Redis that the egress list does not cover is dialled by nobody: the config of before stays', async () => {
+      await e2e().enforce(route('dials', [requestLimit('all', 3)]));
+      const away = route('dials', [requestLimit('all', 100)], { redis: { address: '169.254.169.254:80' } });
+      await e2e().apply(away);
+      const expected = { status: 'False', reason: 'Rejected', summary: '0/2' } as const;
+      const object = await e2e().untilCondition(refOf(away), 'Programmed', expected);
+      expect(messageOf(object, 'Programmed')).toContain(
+        `rateLimiting.redis.address host "169.254.169.254" is not covered by the operator's egress.allow`,
+      );
+      expect(await e2e().send('bad/dials', 5)).toEqual({ 200: 3, 429: 2 });
+    });
+  });
+
   describe('with an operator that has no default Redis', () => {
     const depending = (): Manifest => route('depending', [requestLimit('all', 10)]);
     const own = (more: object = { redis: { address: e2e().redisAddress } }): Manifest =>

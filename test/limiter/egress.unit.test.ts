@@ -1,6 +1,6 @@
 // Egress: which targets a config may name, and which addresses may be dialled for them.
 import { describe, expect, test } from '@jest/globals';
-import { compileEgress, mayDial, targetProblem } from '../../src/limiter/egress.ts';
+import { compileEgress, EVERYWHERE, mayDial, targetProblem } from '../../src/limiter/egress.ts';
 
 describe('a target before it is resolved', () => {
   const policy = compileEgress(['api.example.com', '*.models.example.com', '198.18.0.0/15', '127.0.0.0/8', '[bad']);
@@ -46,6 +46,17 @@ describe('a target before it is resolved', () => {
     '',
   ])('%j is no target', (url) => {
     expect(targetProblem(policy, 'serving', url)).toBeDefined();
+  });
+
+  test.each([
+    'https://api.example.com',
+    'http://localhost:1',
+    'http://10.0.0.1',
+    'http://[::1]:80',
+    'http://up.other.svc',
+  ])('everywhere is %s too', (url) => {
+    expect(targetProblem(compileEgress(EVERYWHERE), 'serving', url)).toBeUndefined();
+    expect(mayDial(compileEgress(EVERYWHERE), '169.254.169.254')).toBe(true);
   });
 
   test('a cluster domain of its own', () => {
