@@ -6,6 +6,7 @@ import { silentLogger } from '../../src/lib/log.ts';
 import { runOperator, type OperatorSettings, type RunningOperator } from '../../src/controller/main.ts';
 import { ConfigClient } from '../../src/limiter/config-client.ts';
 import type { ApplyConfigs, ConfigOutcome, VersionedConfig } from '../../src/limiter/config-source.ts';
+import { untilEstablished } from '../cluster/established.ts';
 import type { TestCluster } from '../cluster/describe-cluster.ts';
 import { waitFor } from '../cluster/wait.ts';
 
@@ -176,7 +177,7 @@ export async function counter(operator: RunningOperator, name: string): Promise<
 /** The CRDs, the account of shared limiters, and one for pods. */
 export async function prepareCluster(cluster: TestCluster): Promise<void> {
   await cluster.mustKubectl(['apply', '--server-side', '-f', 'deploy/crds', '-f', 'deploy/shared-limiter.yaml']);
-  await cluster.mustKubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=20s']);
+  await untilEstablished((args) => cluster.mustKubectl(args), ['crd', '--all']);
   await cluster.mustKubectl(['create', 'serviceaccount', 'limiter']);
 }
 

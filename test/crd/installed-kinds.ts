@@ -4,6 +4,7 @@ import { afterAll, beforeAll } from '@jest/globals';
 import { parse } from 'yaml';
 import { KINDS } from '../../src/crd/kinds.ts';
 import type { TestCluster } from '../cluster/describe-cluster.ts';
+import { untilEstablished } from '../cluster/established.ts';
 import { ApiServer } from './api-server.ts';
 import type { ServerVerdict } from './api-server.ts';
 
@@ -13,7 +14,7 @@ const FOLDER = fileURLToPath(new URL('../../deploy/crds', import.meta.url));
 export async function installKinds(cluster: TestCluster): Promise<void> {
   await cluster.mustKubectl(['apply', '--server-side', '--force-conflicts', '-f', FOLDER]);
   const names = KINDS.map(({ plural }) => `crd/${plural}.weir.dev`);
-  await cluster.mustKubectl(['wait', '--for=condition=Established', '--timeout=30s', ...names]);
+  await untilEstablished((args) => cluster.mustKubectl(args), names);
 }
 
 /** Installs the kinds before the tests of a suite and gives them a client of the API server. */

@@ -2,6 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeWhole } from '../cluster/cluster-folder.ts';
+import { untilEstablished } from '../cluster/established.ts';
 
 /** Runs kubectl; throws with what it complained about when it fails. */
 export type Kubectl = (args: readonly string[], options?: { readonly input?: string }) => Promise<string>;
@@ -27,7 +28,7 @@ export async function prepareCluster(kubectl: Kubectl): Promise<void> {
   for (const name of ['rbac.yaml', 'shared-limiter.yaml']) {
     await kubectl(['apply', '--server-side', '-f', join(deployFolder, name)]);
   }
-  await kubectl(['wait', '--for=condition=Established', '--timeout=30s', '-f', crds]);
+  await untilEstablished(kubectl, ['-f', crds]);
 }
 
 export interface TokenOptions {
