@@ -11,10 +11,11 @@ import { SettlementQueue } from './settlement-queue.ts';
 import { StoreUnavailable, type Reservation, type Settlement, type Store, type StoreDecision } from './store.ts';
 
 /**
- * Decisions per script call. More would keep the server from everyone else for longer, and would make server and limiter take
- * turns: of two calls one is decided while the other is prepared.
+ * Decisions per script call: half of what a tick asks, within these bounds. Of two calls one is decided while the other is
+ * prepared (in one call, server and limiter would take turns), and a call keeps the server from everyone else for about half a millisecond.
  */
-const OPERATIONS_PER_CALL = 32;
+const LEAST_PER_CALL = 32;
+const MOST_PER_CALL = 128;
 /** Settlements that wait for the store to come back. */
 const WAITING_SETTLEMENTS = 100_000;
 
@@ -124,8 +125,8 @@ export class RedisStore implements Store {
     const tick = this.#asked;
     this.#asked = new Map();
     for (const [tag, asked] of tick) {
-      for (let from = 0; from < asked.length; from += OPERATIONS_PER_CALL)
-        void this.#send(tag, asked.slice(from, from + OPERATIONS_PER_CALL));
+      const perCall = Math.min(MOST_PER_CALL, Math.max(LEAST_PER_CALL, Math.ceil(asked.length / 2)));
+      for (let from = 0; from < asked.length; from += perCall) void this.#send(tag, asked.slice(from, from + perCall));
     }
   }
 
