@@ -32,7 +32,7 @@ export interface McpFault {
 
 export const PARSE_ERROR = -32700;
 export const INVALID_REQUEST = -32600;
-export const HEADER_MISMATCH = -32020;
+const HEADER_MISMATCH = -32020;
 /** The one protocol version that has batches; also what a request without a version speaks. */
 export const BATCH_VERSION = '2025-03-26';
 
