@@ -34,6 +34,8 @@ export interface EndToEndOptions {
   /** Beside those of {@link PATIENT}; later ones win. */
   readonly limiterFlags?: readonly string[];
   readonly operatorFlags?: readonly string[];
+  /** The executable `weir` of another release that the operator is started from. */
+  readonly operatorProgram?: () => string;
   /** false: the operator has no default Redis. */
   readonly defaultRedis?: boolean;
   /** true: what was counted outlives a restart of Redis. */
@@ -149,13 +151,14 @@ export class EndToEnd {
   }
 
   async #startAll(options: EndToEndOptions): Promise<void> {
-    const { limiters = 2, limiterFlags = [], operatorFlags = [], defaultRedis = true } = options;
+    const { limiters = 2, limiterFlags = [], operatorFlags = [], defaultRedis = true, operatorProgram } = options;
     await Promise.all([
       prepareCluster(this.cluster.mustKubectl),
       this.weir.startRedis({ persistent: options.persistentRedis ?? false }),
       this.weir.startUpstream(),
     ]);
-    await this.weir.startOperator({ defaultRedis, flags: operatorFlags });
+    const program = operatorProgram === undefined ? {} : { program: operatorProgram() };
+    await this.weir.startOperator({ defaultRedis, flags: operatorFlags, ...program });
     for (let number = 1; number <= limiters; number++) {
       await this.startLimiter({ id: `limiter${number}`, flags: [...PATIENT, ...limiterFlags] });
     }

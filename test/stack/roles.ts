@@ -62,13 +62,15 @@ export interface OperatorRole {
   /** `host:port`; absent: objects of scope Shared must name their own. */
   readonly defaultRedis?: string;
   readonly flags?: readonly string[];
+  /** The executable `weir` of another release; default: this project's. */
+  readonly program?: string;
 }
 
 export function operatorRecord(role: OperatorRole): ProcessRecord {
   const { kubeconfig, pushPort, adminPort, folder, defaultRedis, flags = [] } = role;
   return {
     name: 'operator',
-    program: weir,
+    program: role.program ?? weir,
     args: [
       'operator',
       ...['--kubeconfig', kubeconfig],
@@ -96,13 +98,15 @@ export interface LimiterRole {
   /** Keeps its last good snapshot. */
   readonly folder: string;
   readonly flags?: readonly string[];
+  /** As in {@link OperatorRole}. */
+  readonly program?: string;
 }
 
 export function limiterRecord(role: LimiterRole): ProcessRecord {
   const { id, port, adminPort, decisionPort, pushPort, caFile, tokenFile, folder, flags = [] } = role;
   return {
     name: id,
-    program: weir,
+    program: role.program ?? weir,
     args: [
       'limiter',
       ...['--id', id],

@@ -36,6 +36,8 @@ export interface Limiter {
 export interface LimiterOptions {
   readonly id: string;
   readonly flags?: readonly string[];
+  /** The executable `weir` of another release. */
+  readonly program?: string;
   /** A file with the token to show. Absent: one is made as `token` says. */
   readonly tokenFile?: string;
   readonly token?: TokenOptions;
@@ -91,9 +93,9 @@ export class WeirStack {
 
   /** `defaultRedis` false: objects of scope Shared must name their own. */
   async startOperator(
-    options: { readonly defaultRedis?: boolean; readonly flags?: readonly string[] } = {},
+    options: { readonly defaultRedis?: boolean; readonly flags?: readonly string[]; readonly program?: string } = {},
   ): Promise<Server> {
-    const { defaultRedis = true, flags = [] } = options;
+    const { defaultRedis = true, flags = [], program } = options;
     const { push: pushPort, operatorAdmin: adminPort, redis } = this.ports;
     return await this.stack.start(
       operatorRecord({
@@ -102,13 +104,14 @@ export class WeirStack {
         adminPort,
         folder: await this.#folder('operator-data'),
         ...(defaultRedis ? { defaultRedis: `${loopback}:${redis}` } : {}),
+        ...(program === undefined ? {} : { program }),
         flags,
       }),
     );
   }
 
   async startLimiter(options: LimiterOptions): Promise<Limiter> {
-    const { id, flags = [] } = options;
+    const { id, flags = [], program } = options;
     const [port, adminPort, decisionPort] = await this.#portsOf(id);
     const record = limiterRecord({
       id,
@@ -119,6 +122,7 @@ export class WeirStack {
       caFile: join(this.stack.folder, 'operator-data', 'ca.crt'),
       tokenFile: options.tokenFile ?? (await this.#tokenFile(id, options.token)),
       folder: await this.#folder(`${id}-data`),
+      ...(program === undefined ? {} : { program }),
       flags,
     });
     const server = await this.stack.start(record);
