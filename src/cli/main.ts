@@ -8,6 +8,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   operator: async () => (await import('./operator-command.ts')).operatorCommand(),
   limiter: async () => (await import('./limiter-command.ts')).limiterCommand(),
   standalone: async () => (await import('./standalone-command.ts')).standaloneCommand(),
+  'stand-in': async () => (await import('./stand-in-command.ts')).standInCommand(),
   validate: async () => (await import('./validate-command.ts')).validateCommand(),
 };
 

@@ -31,6 +31,8 @@ export interface StandInModel {
 
 /** The ledger holds this many of the last entries; the count goes on. */
 const MOST_ENTRIES = 10_000;
+/** Requests that run when the server is closed get this long to end. */
+const DRAIN_MS = 5000;
 const CREDENTIALS: ReadonlySet<string> = new Set(['authorization', 'x-api-key', 'api-key', 'cookie']);
 
 /**
@@ -53,10 +55,18 @@ export async function startStandInModel(address: { host: string; port: number })
     ledger: () => book.entries,
     close: () =>
       new Promise((resolve) => {
+        const cut = setTimeout(() => {
+          server.closeAllConnections();
+        }, DRAIN_MS);
+        // A connection kept alive would stay open for its time-out after its last answer.
+        const idle = setInterval(() => {
+          server.closeIdleConnections();
+        }, 50);
         server.close(() => {
+          clearTimeout(cut);
+          clearInterval(idle);
           resolve();
         });
-        server.closeAllConnections();
       }),
   };
 }
@@ -82,7 +92,7 @@ async function serve(request: IncomingMessage, response: ServerResponse, book: B
   send(response, request, answer);
 }
 
-/** /count, /ledger, /reset and /health: true when it was one of them. */
+/** /count, /ledger, /reset, /health and /healthz: true when it was one of them. */
 function control(path: string, response: ServerResponse, book: Book): boolean {
   if (path === '/reset') {
     book.count = 0;
@@ -93,6 +103,7 @@ function control(path: string, response: ServerResponse, book: Book): boolean {
     '/ledger': book.entries,
     '/reset': 0,
     '/health': { status: 'ok' },
+    '/healthz': { status: 'ok' },
   };
   if (!Object.hasOwn(answers, path)) return false;
   sendJson(response, 200, answers[path]);
