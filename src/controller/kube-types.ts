@@ -15,6 +15,7 @@ export const RESOURCES = {
   services: { group: '', version: 'v1', plural: 'services' },
   pods: { group: '', version: 'v1', plural: 'pods' },
   controllerRevisions: { group: 'apps', version: 'v1', plural: 'controllerrevisions' },
+  leases: { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' },
   events: { group: 'events.k8s.io', version: 'v1', plural: 'events' },
   tokenReviews: { group: 'authentication.k8s.io', version: 'v1', plural: 'tokenreviews' },
   subjectAccessReviews: { group: 'authorization.k8s.io', version: 'v1', plural: 'subjectaccessreviews' },
@@ -72,6 +73,20 @@ export interface Pod extends KubeObject {
 export interface ControllerRevision extends KubeObject {
   readonly data?: unknown;
   readonly revision: number;
+}
+
+/** coordination.k8s.io/v1; times are RFC 3339 with microseconds, by the clock of whoever wrote them. */
+export interface Lease extends KubeObject {
+  readonly spec?: LeaseSpec;
+}
+
+export interface LeaseSpec {
+  /** '' or absent: nobody's. */
+  readonly holderIdentity?: string;
+  readonly leaseDurationSeconds?: number;
+  readonly acquireTime?: string;
+  readonly renewTime?: string;
+  readonly leaseTransitions?: number;
 }
 
 /** events.k8s.io/v1; `eventTime` is RFC 3339 with microseconds. */

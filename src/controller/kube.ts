@@ -2,108 +2,26 @@
 // client. Of the client library it takes what is hard and boring (kubeconfig, credential plugins, TLS, proxies); requests
 // are made here, because every one must have a deadline, keep its status code and share one pool of connections.
 import { HttpMethod, KubeConfig, RequestContext } from '@kubernetes/client-node';
-import { request, type Dispatcher } from 'undici';
+import { getGlobalDispatcher, request, type Dispatcher } from 'undici';
 import { messageOf } from '../lib/log.ts';
+import {
+  hasStatus,
+  KubeError,
+  type AccessQuestion,
+  type Kube,
+  type ListOptions,
+  type ListPage,
+  type TokenVerdict,
+  type WatchEvent,
+  type WatchOptions,
+} from './kube-api.ts';
 import { RESOURCES, type KubeObject, type ResourceType } from './kube-types.ts';
+import type { WriteFence } from './write-fence.ts';
 
-/** An answer of the API server that is not a success. `status` is the HTTP status, `reason` the API's word for it. */
-export class KubeError extends Error {
-  readonly status: number;
-  readonly reason: string;
-
-  constructor(status: number, reason: string, message: string) {
-    super(message);
-    this.name = 'KubeError';
-    this.status = status;
-    this.reason = reason;
-  }
-}
+export * from './kube-api.ts';
 
 /** A kubeconfig that cannot be used: the message names the file or what is missing. */
 export class KubeconfigError extends Error {}
-
-export function hasStatus(error: unknown, ...statuses: readonly number[]): boolean {
-  return error instanceof KubeError && statuses.includes(error.status);
-}
-
-export interface ListPage<T> {
-  readonly items: readonly T[];
-  readonly resourceVersion: string;
-  /** Token of the next page; '' on the last. */
-  readonly next: string;
-}
-
-export interface ListOptions {
-  /** undefined = all namespaces. */
-  readonly namespace?: string | undefined;
-  readonly labelSelector?: string | undefined;
-  readonly limit?: number;
-  readonly next?: string;
-  readonly signal?: AbortSignal;
-}
-
-export interface WatchOptions {
-  readonly namespace?: string | undefined;
-  readonly labelSelector?: string | undefined;
-  /** Events after this version. */
-  readonly resourceVersion: string;
-  /** The server ends the watch after this long. */
-  readonly timeoutSeconds: number;
-  /** The watch fails when nothing, not even a bookmark, came for this long. */
-  readonly silenceMs: number;
-  readonly signal: AbortSignal;
-}
-
-export interface WatchEvent<T> {
-  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK';
-  /** Of a bookmark only `metadata.resourceVersion` is set. */
-  readonly object: T;
-}
-
-/** The verdict of the API server on a token. */
-export interface TokenVerdict {
-  readonly authenticated: boolean;
-  readonly username: string;
-  readonly groups: readonly string[];
-  readonly audiences: readonly string[];
-  /** Holds `authentication.kubernetes.io/pod-name` and `…/pod-uid` for a token that is bound to a pod. */
-  readonly extra: Readonly<Record<string, readonly string[]>>;
-}
-
-export interface AccessQuestion {
-  readonly username: string;
-  readonly groups: readonly string[];
-  readonly extra: Readonly<Record<string, readonly string[]>>;
-  readonly verb: string;
-  readonly group: string;
-  readonly resource: string;
-  /** '' asks for all namespaces. */
-  readonly namespace: string;
-}
-
-/** All methods reject with KubeError for an answer and with another Error when there was none (deadline, network). */
-export interface Kube {
-  /** Address of the API server; for logs. */
-  readonly server: string;
-  list<T extends KubeObject>(type: ResourceType, options?: ListOptions): Promise<ListPage<T>>;
-  /** Ends when the server ends the watch; rejects with KubeError 410 when the version is too old. */
-  watch<T extends KubeObject>(
-    type: ResourceType,
-    options: WatchOptions,
-  ): AsyncGenerator<WatchEvent<T>, void, undefined>;
-  get<T extends KubeObject>(type: ResourceType, namespace: string, name: string): Promise<T>;
-  create<T extends KubeObject>(type: ResourceType, namespace: string, body: T): Promise<T>;
-  /** Server-side apply with force, owned by `weir-operator`. */
-  apply<T extends KubeObject>(type: ResourceType, namespace: string, body: T): Promise<T>;
-  /** Replaces the whole status; 409 unless `metadata.resourceVersion` is the current one. */
-  replaceStatus<T extends KubeObject>(type: ResourceType, body: T): Promise<T>;
-  /** A missing object is a success. */
-  remove(type: ResourceType, namespace: string, name: string): Promise<void>;
-  reviewToken(token: string, audiences: readonly string[]): Promise<TokenVerdict>;
-  reviewAccess(question: AccessQuestion): Promise<boolean>;
-  /** Ends idle connections; requests afterwards fail. */
-  close(): Promise<void>;
-}
 
 export interface KubeSettings {
   /** Path; undefined = $KUBECONFIG, ~/.kube/config, then the pod's service account. */
@@ -160,27 +78,31 @@ interface Call {
   readonly body?: unknown;
   readonly contentType?: string;
   readonly signal?: AbortSignal | undefined;
+  readonly fence?: WriteFence;
 }
 
 class KubeClient implements Kube {
   readonly server: string;
   readonly #config: KubeConfig;
   readonly #requestTimeoutMs: number;
+  /** Whose connections these are, and what stands before writes on them. */
+  readonly #behind: { readonly client: KubeClient; readonly fence: WriteFence } | undefined;
   #credentials: Credentials | undefined;
   #renewal: Promise<Credentials> | undefined;
 
-  constructor(config: KubeConfig, requestTimeoutMs: number) {
+  constructor(config: KubeConfig, requestTimeoutMs: number, behind?: { client: KubeClient; fence: WriteFence }) {
     this.#config = config;
+    this.#behind = behind;
     this.#requestTimeoutMs = requestTimeoutMs;
     this.server = config.getCurrentCluster()?.server.replace(/\/+$/, '') ?? '';
   }
 
   async list<T extends KubeObject>(type: ResourceType, options: ListOptions = {}): Promise<ListPage<T>> {
-    const { namespace, labelSelector, limit, next, signal } = options;
+    const { namespace, labelSelector, fieldSelector, limit, next, signal } = options;
     const list = await this.#json<{ items?: T[]; metadata: { resourceVersion: string; continue?: string } }>({
       method: 'GET',
       path: pathOf(type, namespace),
-      query: { labelSelector, limit, continue: next },
+      query: { labelSelector, fieldSelector, limit, continue: next },
       signal,
     });
     return {
@@ -191,8 +113,9 @@ class KubeClient implements Kube {
   }
 
   async *watch<T extends KubeObject>(type: ResourceType, options: WatchOptions): AsyncGenerator<WatchEvent<T>, void> {
-    const { namespace, labelSelector, resourceVersion, timeoutSeconds, silenceMs, signal } = options;
-    const query = { labelSelector, resourceVersion, timeoutSeconds, watch: 'true', allowWatchBookmarks: 'true' };
+    const { namespace, labelSelector, fieldSelector, resourceVersion, timeoutSeconds, silenceMs, signal } = options;
+    const selectors = { labelSelector, fieldSelector };
+    const query = { ...selectors, resourceVersion, timeoutSeconds, watch: 'true', allowWatchBookmarks: 'true' };
     const call: Call = { method: 'GET', path: pathOf(type, namespace), query, signal };
     const response = await this.#send(call, silenceMs);
     for await (const line of linesOf(response.body)) {
@@ -202,19 +125,29 @@ class KubeClient implements Kube {
     }
   }
 
-  get<T extends KubeObject>(type: ResourceType, namespace: string, name: string): Promise<T> {
-    return this.#json({ method: 'GET', path: pathOf(type, namespace, name) });
+  get<T extends KubeObject>(type: ResourceType, namespace: string, name: string, signal?: AbortSignal): Promise<T> {
+    return this.#json({ method: 'GET', path: pathOf(type, namespace, name), signal });
   }
 
-  create<T extends KubeObject>(type: ResourceType, namespace: string, body: T): Promise<T> {
-    return this.#json({ method: 'POST', path: pathOf(type, namespace), query: { fieldManager: FIELD_MANAGER }, body });
+  create<T extends KubeObject>(type: ResourceType, namespace: string, body: T, signal?: AbortSignal): Promise<T> {
+    return this.#write({ method: 'POST', path: pathOf(type, namespace), body, signal });
+  }
+
+  replace<T extends KubeObject>(type: ResourceType, body: T, signal?: AbortSignal): Promise<T> {
+    const { namespace, name } = body.metadata;
+    return this.#write({ method: 'PUT', path: pathOf(type, namespace, name), body, signal });
+  }
+
+  patch<T extends KubeObject>(type: ResourceType, namespace: string, name: string, change: object): Promise<T> {
+    const contentType = 'application/merge-patch+json';
+    return this.#write({ method: 'PATCH', path: pathOf(type, namespace, name), body: change, contentType });
   }
 
   apply<T extends KubeObject>(type: ResourceType, namespace: string, body: T): Promise<T> {
-    return this.#json({
+    return this.#write({
       method: 'PATCH',
       path: pathOf(type, namespace, body.metadata.name),
-      query: { fieldManager: FIELD_MANAGER, force: 'true' },
+      query: { force: 'true' },
       body,
       contentType: 'application/apply-patch+yaml',
     });
@@ -223,12 +156,12 @@ class KubeClient implements Kube {
   replaceStatus<T extends KubeObject>(type: ResourceType, body: T): Promise<T> {
     const { namespace, name } = body.metadata;
     const path = `${pathOf(type, namespace, name)}/status`;
-    return this.#json({ method: 'PUT', path, query: { fieldManager: FIELD_MANAGER }, body });
+    return this.#write({ method: 'PUT', path, body });
   }
 
   async remove(type: ResourceType, namespace: string, name: string): Promise<void> {
     try {
-      await this.#json({ method: 'DELETE', path: pathOf(type, namespace, name) });
+      await this.#write({ method: 'DELETE', path: pathOf(type, namespace, name) });
     } catch (error) {
       if (!hasStatus(error, 404)) throw error;
     }
@@ -256,10 +189,23 @@ class KubeClient implements Kube {
     return status?.allowed === true;
   }
 
+  fenced(fence: WriteFence): Kube {
+    return new KubeClient(this.#config, this.#requestTimeoutMs, { client: this, fence });
+  }
+
   async close(): Promise<void> {
     const dispatcher = this.#credentials?.dispatcher;
     this.#credentials = undefined;
     await dispatcher?.destroy();
+  }
+
+  /** A call that changes an object: of the reviews, which are POSTs too, nothing stays. */
+  #write<T>(call: Call): Promise<T> {
+    const fence = this.#behind?.fence;
+    const manager = call.method === 'DELETE' ? {} : { fieldManager: FIELD_MANAGER };
+    if (fence === undefined) return this.#json({ ...call, query: { ...manager, ...call.query } });
+    const query = { ...manager, ...call.query, timeout: `${Math.ceil(fence.serverTimeoutMs)}ms` };
+    return fence.track(() => this.#json({ ...call, query, fence }));
   }
 
   async #json<T>(call: Call): Promise<T> {
@@ -271,7 +217,8 @@ class KubeClient implements Kube {
 
   /** The answer of a success, its body not yet read; anything else is thrown. */
   async #send(call: Call, bodyTimeoutMs: number): Promise<Dispatcher.ResponseData> {
-    const { headers, dispatcher } = await this.#authenticate();
+    const { headers, dispatcher: open } = await this.#authenticate();
+    const dispatcher = call.fence === undefined ? open : call.fence.guard(open ?? getGlobalDispatcher());
     const contentType = call.contentType ?? 'application/json';
     const response = await request(this.server + call.path + queryOf(call.query), {
       method: call.method,
@@ -293,6 +240,7 @@ class KubeClient implements Kube {
   }
 
   async #authenticate(): Promise<Credentials> {
+    if (this.#behind !== undefined) return this.#behind.client.#authenticate();
     const current = this.#credentials;
     if (current !== undefined && performance.now() < current.headersUntilMs) return current;
     this.#renewal ??= this.#renew(current).finally(() => (this.#renewal = undefined));
@@ -316,6 +264,7 @@ class KubeClient implements Kube {
   }
 
   #forgetHeaders(): void {
+    if (this.#behind !== undefined) this.#behind.client.#forgetHeaders();
     if (this.#credentials !== undefined) this.#credentials = { ...this.#credentials, headersUntilMs: 0 };
   }
 }
