@@ -22,6 +22,9 @@ function rows(enforced: boolean, table: readonly (readonly [string, string, ...(
 export const CAPABILITIES: readonly Capability[] = [
   ...rows(true, [
     ['store.redis', 'spec.rateLimiting.redis.address'],
+    ['store.redis-auth', 'spec.rateLimiting.redis.username'],
+    ['store.redis-auth', 'spec.rateLimiting.redis.passwordSecretRef'],
+    ['store.redis-tls', 'spec.rateLimiting.redis.tls'],
     ['scope.local', 'spec.rateLimiting.scope', 'Local'],
     ['failure.open', 'spec.rateLimiting.failurePolicy', 'Open'],
     ['failure.closed', 'spec.rateLimiting.failurePolicy', 'Closed'],
@@ -65,9 +68,6 @@ export const CAPABILITIES: readonly Capability[] = [
   ...rows(false, [
     ['store.redis-sentinel', 'spec.rateLimiting.redis.sentinel'],
     ['store.redis-cluster', 'spec.rateLimiting.redis.cluster'],
-    ['store.redis-auth', 'spec.rateLimiting.redis.username'],
-    ['store.redis-auth', 'spec.rateLimiting.redis.passwordSecretRef'],
-    ['store.redis-tls', 'spec.rateLimiting.redis.tls'],
     ['consistency.leased', 'spec.rateLimiting.consistency', 'Leased'],
     ['measure.input-tokens', `${LIMITS}.measure`, 'InputTokens'],
     ['measure.output-tokens', `${LIMITS}.measure`, 'OutputTokens'],

@@ -114,8 +114,40 @@ export interface RedisEndpoint {
   readonly sentinel?: { readonly masterName: string; readonly addresses: readonly string[] };
   readonly cluster?: { readonly addresses: readonly string[] };
   readonly db?: number;
+  /** ACL user; absent: the default user. */
   readonly username?: string;
-  readonly password?: string;
+  readonly password?: SecretReference;
+  /** Absent: no TLS. */
+  readonly tls?: RedisTls;
+}
+
+export interface RedisTls {
+  /** PEM; absent: the public authorities. */
+  readonly ca?: SecretReference;
+  /** Name in the certificate of the server; absent: the host that is dialled. */
+  readonly serverName?: string;
+}
+
+/**
+ * A value that a config needs and never holds: it travels beside the config. The version of a config changes when the Secret does,
+ * because UID and resourceVersion are in it.
+ */
+export interface SecretReference {
+  readonly secret: {
+    readonly name: string;
+    readonly key: string;
+    /** Of the Secret when its value was read; absent: it could not be read, and there is no value. */
+    readonly uid?: string;
+    readonly resourceVersion?: string;
+  };
+}
+
+/** Values by {@link secretKeyOf} of their references. A Map, because a log or a dump prints nothing of one. */
+export type SecretValues = ReadonlyMap<string, string>;
+
+/** The name of a reference among the values of one config. */
+export function secretKeyOf({ secret }: SecretReference): string {
+  return `${secret.name}/${secret.key}`;
 }
 
 export type Measure = 'Requests' | 'InputTokens' | 'OutputTokens' | 'TotalTokens' | 'Cost' | 'Concurrency';

@@ -4,6 +4,7 @@ import type { MethodDefinition } from '@grpc/grpc-js';
 import { loadSync, type MessageTypeDefinition, type PackageDefinition } from '@grpc/proto-loader';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import type { SecretValues } from './limiter-config.ts';
 import type { VersionedResource } from './snapshot.ts';
 
 /** The one resource type that travels; the Any of a resource carries it. */
@@ -94,10 +95,16 @@ export interface PushProtocol {
   /** A resource as it goes into a response. Costs a copy of its bytes: keep the result. */
   readonly encode: (resource: VersionedResource) => WireResource;
   /**
-   * The canonical bytes of a received resource.
+   * The canonical bytes of a received resource, and the values of the secrets that they name.
    * @throws Error when the Any is absent, of another type or not readable.
    */
-  readonly decode: (resource: WireResource) => Buffer;
+  readonly decode: (resource: WireResource) => { readonly bytes: Buffer; readonly secrets: SecretValues };
+}
+
+/** weir.contract.v1.LimiterConfig. */
+interface ConfigMessage {
+  readonly canonical_json: Buffer;
+  readonly secrets: Readonly<Record<string, string>>;
 }
 
 let loaded: PushProtocol | undefined;
@@ -120,7 +127,7 @@ function load(): PushProtocol {
       includeDirs: PROTO_DEPENDENCIES.map((dependency) => join(envoy, dependency)),
     },
   );
-  const config = messageType<{ canonical_json: Buffer }>(definitions, 'weir.contract.v1.LimiterConfig');
+  const config = messageType<ConfigMessage>(definitions, 'weir.contract.v1.LimiterConfig');
   const request = messageType<DeltaDiscoveryRequest>(definitions, 'envoy.service.discovery.v3.DeltaDiscoveryRequest');
   const response = messageType<DeltaDiscoveryResponse>(
     definitions,
@@ -136,16 +143,16 @@ function load(): PushProtocol {
       responseSerialize: response.serialize,
       responseDeserialize: response.deserialize,
     },
-    encode: ({ name, version, bytes }) => ({
-      name,
-      version,
-      resource: { type_url: LIMITER_CONFIG_TYPE_URL, value: config.serialize({ canonical_json: bytes }) },
-    }),
+    encode: ({ name, version, bytes, secrets = [] }) => {
+      const message = { canonical_json: bytes, secrets: Object.fromEntries(secrets) };
+      return { name, version, resource: { type_url: LIMITER_CONFIG_TYPE_URL, value: config.serialize(message) } };
+    },
     decode: ({ name, resource }) => {
       if (resource?.type_url !== LIMITER_CONFIG_TYPE_URL) {
         throw new Error(`resource ${name} is of type ${resource?.type_url ?? 'none'}, not ${LIMITER_CONFIG_TYPE_URL}`);
       }
-      return config.deserialize(resource.value).canonical_json;
+      const { canonical_json: bytes, secrets } = config.deserialize(resource.value);
+      return { bytes, secrets: new Map(Object.entries(secrets)) };
     },
   };
 }

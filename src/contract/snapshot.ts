@@ -1,12 +1,14 @@
 // Contract: canonical bytes of a resource and the version that names them.
 import { createHash } from 'node:crypto';
-import type { Resource } from './limiter-config.ts';
+import type { Resource, SecretValues } from './limiter-config.ts';
 
 /** A resource as it travels: its canonical bytes and the version that is their hash. Versions are opaque to limiters. */
 export interface VersionedResource {
   readonly name: string;
   readonly version: string;
   readonly bytes: Buffer;
+  /** What the bytes only name. Two resources of one version have the same values. */
+  readonly secrets?: SecretValues;
 }
 
 /** JSON with sorted keys and no undefined members: equal values have equal bytes whatever order they were built in. */
@@ -24,7 +26,12 @@ export function versionOf(bytes: Buffer): string {
 }
 
 /** Freezes a resource into what is pushed. */
-export function toVersioned(name: string, resource: Resource): VersionedResource {
+export function toVersioned(name: string, resource: Resource, secrets?: SecretValues): VersionedResource {
   const bytes = Buffer.from(canonicalJson(resource));
-  return { name, version: versionOf(bytes), bytes };
+  return {
+    name,
+    version: versionOf(bytes),
+    bytes,
+    ...(secrets === undefined || secrets.size === 0 ? {} : { secrets }),
+  };
 }

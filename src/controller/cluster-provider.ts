@@ -21,6 +21,7 @@ import type { Leadership } from './leadership.ts';
 import { trimService } from './object-references.ts';
 import { podView, trimPod } from './pod-index.ts';
 import type { Provider, StatusSink, WriteResult } from './provider.ts';
+import { SecretWatcher } from './secret-watcher.ts';
 import type { PodView } from './visibility.ts';
 
 export interface ClusterSettings {
@@ -36,6 +37,7 @@ export class ClusterProvider implements Provider, StatusSink {
   readonly mcpServers: Informer<StoredObject>;
   readonly services: Informer<Service>;
   readonly pods: Informer<Pod>;
+  readonly secrets: SecretWatcher;
   readonly lastGood: ClusterLastGood;
   readonly statusSink: StatusSink = this;
   readonly authenticate: Authenticator;
@@ -51,6 +53,7 @@ export class ClusterProvider implements Provider, StatusSink {
     this.mcpServers = this.#inform(RESOURCES.mcpServers, (object) => trimObject('MCPServer', object));
     this.services = this.#inform(RESOURCES.services, trimService);
     this.pods = this.#inform(RESOURCES.pods, trimPod);
+    this.secrets = new SecretWatcher({ kube, log });
     this.#revisions = this.#inform(RESOURCES.controllerRevisions, trimRevision, LAST_GOOD_LABEL);
     this.lastGood = new ClusterLastGood({ ...settings, revisions: this.#revisions });
     this.#events = new EventRecorder(kube, log);
@@ -76,18 +79,18 @@ export class ClusterProvider implements Provider, StatusSink {
     return this.#isLoaded;
   }
 
-  stats(): Record<string, { failures: number; handlerErrors: number; size: number }> {
+  stats(): ReturnType<Provider['stats']> {
     const entries = Object.entries(this.#informers());
-    return Object.fromEntries(
-      entries.map(([name, { stats, size, handlerErrors }]) => [
-        name,
-        { failures: stats.failures, handlerErrors, size },
-      ]),
-    );
+    const feeds = entries.map(([name, { stats, size, handlerErrors }]) => [
+      name,
+      { failures: stats.failures, handlerErrors, size },
+    ]);
+    return { ...(Object.fromEntries(feeds) as ReturnType<Provider['stats']>), secrets: this.secrets.stats() };
   }
 
   async stop(): Promise<void> {
     await this.lastGood.stop();
+    await this.secrets.stop();
     await Promise.all(Object.values(this.#informers()).map((informer) => informer.stop()));
   }
 

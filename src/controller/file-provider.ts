@@ -10,7 +10,8 @@ import { objectKey, type Pod, type Service, type StoredObject } from './kube-typ
 import { MemoryLastGood } from './last-good.ts';
 import { ManifestFolder, stableUid, type Manifest, type ManifestProblem } from './manifest-folder.ts';
 import { ObjectFeed } from './object-feed.ts';
-import type { Provider, StatusSink, WriteResult } from './provider.ts';
+import type { Provider, SecretReader, StatusSink, WriteResult } from './provider.ts';
+import { NO_SECRETS } from './secret-watcher.ts';
 
 export interface FileSettings {
   readonly folder: string;
@@ -44,6 +45,7 @@ export class FileProvider implements Provider, StatusSink {
   readonly mcpServers: ObjectFeed<StoredObject>;
   readonly services: ObjectFeed<Service>;
   readonly pods: ObjectFeed<Pod>;
+  readonly secrets: SecretReader = NO_SECRETS;
   readonly lastGood: MemoryLastGood;
   readonly statusSink: StatusSink = this;
   readonly authenticate: Authenticator;

@@ -13,10 +13,15 @@ export interface InformerSettings<T extends KubeObject> {
   /** Empty = all namespaces. */
   readonly namespaces: readonly string[];
   readonly labelSelector?: string;
+  readonly fieldSelector?: string;
   /** Keeps what the operator reads: memory is proportional to what this returns. */
   readonly trim: (object: T) => T;
   readonly log: Logger;
   readonly timing?: Partial<InformerTiming>;
+  /** Called after each complete list, when the handlers have heard of it. */
+  readonly onListed?: () => void;
+  /** Called with each failure, in place of a line in the log. */
+  readonly onFailure?: (error: unknown) => void;
   /** In [0, 1); spreads retries and watch ends. */
   readonly random?: () => number;
 }
@@ -174,6 +179,10 @@ export class Informer<T extends KubeObject> implements Feed<T> {
 
   #reportFailure(scope: string, failures: number, error: unknown): void {
     this.stats.failures++;
+    if (this.#settings.onFailure !== undefined) {
+      this.#settings.onFailure(error);
+      return;
+    }
     const level = hasStatus(error, 410) || failures === 1 ? 'info' : 'warn';
     const { plural } = this.#settings.type;
     this.#settings.log.log(level, 'watch interrupted', { type: plural, scope, failures, error: messageOf(error) });
@@ -181,12 +190,13 @@ export class Informer<T extends KubeObject> implements Feed<T> {
 
   /** Reads every page, then makes the store equal to it. @returns the version to watch from. */
   async #list(scope: string): Promise<string> {
-    const { kube, type, labelSelector, trim } = this.#settings;
+    const { kube, type, labelSelector, fieldSelector, trim } = this.#settings;
+    const selectors = { labelSelector, fieldSelector };
     const namespace = scope === '' ? undefined : scope;
     const found = new Map<string, T>();
     let next = '';
     for (;;) {
-      const options = { namespace, labelSelector, limit: this.#timing.pageSize, next, signal: this.#stopping.signal };
+      const options = { namespace, ...selectors, limit: this.#timing.pageSize, next, signal: this.#stopping.signal };
       const page = await kube.list<T>(type, options);
       for (const item of page.items) found.set(objectKey(item), trim(item));
       next = page.next;
@@ -194,6 +204,7 @@ export class Informer<T extends KubeObject> implements Feed<T> {
       this.stats.lists++;
       this.#replace(namespace, found);
       this.#markSynced(scope);
+      this.#settings.onListed?.();
       return page.resourceVersion;
     }
   }
@@ -212,11 +223,12 @@ export class Informer<T extends KubeObject> implements Feed<T> {
   }
 
   async #watch(scope: string, cursor: WatchCursor): Promise<void> {
-    const { kube, type, labelSelector, trim } = this.#settings;
+    const { kube, type, labelSelector, fieldSelector, trim } = this.#settings;
     const [shortest, longest] = this.#timing.watchSeconds;
     const events = kube.watch<T>(type, {
       namespace: scope === '' ? undefined : scope,
       labelSelector,
+      fieldSelector,
       resourceVersion: cursor.version,
       timeoutSeconds: Math.round(shortest + (longest - shortest) * this.#random()),
       silenceMs: this.#timing.silenceMs,

@@ -16,6 +16,8 @@ export const RESOURCES = {
   pods: { group: '', version: 'v1', plural: 'pods' },
   controllerRevisions: { group: 'apps', version: 'v1', plural: 'controllerrevisions' },
   leases: { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' },
+  /** Only by name, and only where a namespace has granted it. */
+  secrets: { group: '', version: 'v1', plural: 'secrets' },
   events: { group: 'events.k8s.io', version: 'v1', plural: 'events' },
   tokenReviews: { group: 'authentication.k8s.io', version: 'v1', plural: 'tokenreviews' },
   subjectAccessReviews: { group: 'authorization.k8s.io', version: 'v1', plural: 'subjectaccessreviews' },
@@ -64,6 +66,12 @@ export interface Service extends KubeObject {
     readonly type?: string;
     readonly externalName?: string;
   };
+}
+
+/** core/v1 Secret; `data` is base64. */
+export interface Secret extends KubeObject {
+  readonly data?: Readonly<Record<string, string>>;
+  readonly type?: string;
 }
 
 export interface Pod extends KubeObject {

@@ -160,6 +160,7 @@ class OperatorProcess implements RunningOperator {
     await provider.whenReady();
     if (this.#isStopping()) return;
     await this.#operator.start();
+    if (this.#isStopping()) return;
     const objects = [...provider.modelRoutes.values(), ...provider.mcpServers.values()];
     const knownBefore = knownLimitersIn(objects.map(({ status }) => status));
     const { egressAllow, clusterDomain } = this.#settings;

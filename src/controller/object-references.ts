@@ -1,5 +1,6 @@
 // Controller: what around an object concerns it. Input: specs as they were read, believed in nothing. Output: the keys of
-// the Services that they name and of the pods that they select.
+// the Services and Secrets that they name and of the pods that they select.
+import { secretRefsOf } from '../reconcile/references.ts';
 import type { ServiceFacts } from '../reconcile/types.ts';
 import { pickMeta, type Service } from './kube-types.ts';
 import { pairOf } from './pod-index.ts';
@@ -13,6 +14,11 @@ export function servicesOf(namespace: string, specs: readonly unknown[]): string
     .flatMap((owner) => listIn(owner, 'targets'));
   const names = targets.map((target) => fieldsOf(fieldsOf(target)['service'])['name']);
   return sortedSet(names.filter((name) => typeof name === 'string').map((name) => `${namespace}/${name}`));
+}
+
+/** `<namespace>/<name>` of every Secret that one of the specs names, each once. */
+export function secretsOf(namespace: string, specs: readonly unknown[]): string[] {
+  return sortedSet(specs.flatMap((spec) => secretRefsOf(spec).map(({ name }) => `${namespace}/${name}`)));
 }
 
 /** One label of each selector: a pod that lacks it cannot be selected. */

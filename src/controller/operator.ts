@@ -11,7 +11,7 @@ import type { Change, Feed } from './object-feed.ts';
 import type { Service, StoredObject } from './kube-types.ts';
 import type { Leadership } from './leadership.ts';
 import { tallyLimiters } from './limiter-tally.ts';
-import { selectorPair, servicesOf, serviceFacts } from './object-references.ts';
+import { secretsOf, selectorPair, servicesOf, serviceFacts } from './object-references.ts';
 import type { OperatorMetrics } from './operator-metrics.ts';
 import { isRelevant, labelPairs, PodIndex } from './pod-index.ts';
 import type { Provider } from './provider.ts';
@@ -88,6 +88,7 @@ export class Operator {
   /** Compiles every object there is and resolves when all are in the store; from then on follows every change. */
   async start(): Promise<void> {
     for (const feed of this.#feeds()) for (const object of feed.values()) this.#learn(object);
+    await this.#parts.provider.secrets.whenKnown();
     this.#enqueueAll();
     this.#queue.start();
     await this.#queue.whenIdle();
@@ -117,6 +118,9 @@ export class Operator {
     }
     provider.services.onChange(({ key, before, after }) => {
       if (facesOf(before) !== facesOf(after)) this.#enqueue(this.#byService.namesOf(key));
+    });
+    provider.secrets.onChange((names) => {
+      this.#enqueue(names);
     });
     provider.pods.onChange((change) => {
       if (!isRelevant(change)) return;
@@ -155,6 +159,7 @@ export class Operator {
     this.#rivals.put({ object, ...(lastGood === undefined ? {} : { lastGood }) });
     this.#byService.set(name, servicesOf(object.metadata.namespace, specs));
     this.#bySelector.set(name, selectorPair(object.metadata.namespace, specs));
+    this.#parts.provider.secrets.want(name, secretsOf(object.metadata.namespace, specs));
   }
 
   #answersChanged(names: Iterable<string>): void {
@@ -189,6 +194,8 @@ export class Operator {
       this.#remove(name);
       return DONE;
     }
+    // A config without its credentials would cut off what works: what is heard of the Secret brings the object back here.
+    if (!this.#parts.provider.secrets.isKnown(name)) return DONE;
     const lastGood = this.#parts.provider.lastGood.get(object.metadata.uid ?? '');
     const outcome = reconcile({
       object,
@@ -230,6 +237,7 @@ export class Operator {
     this.#writer.forget(name);
     this.#byService.set(name, []);
     this.#bySelector.set(name, []);
+    this.#parts.provider.secrets.want(name, []);
     this.#answeredAt.delete(name);
     if (ref !== undefined) this.#enqueue(this.#rivals.remove(ref));
   }
@@ -242,6 +250,7 @@ export class Operator {
         const service = provider.services.get(`${namespace}/${name}`);
         return service === undefined ? undefined : serviceFacts(service);
       },
+      secretOf: (namespace, name) => provider.secrets.factsOf(namespace, name),
       rivalsOf: (keys) => this.#rivals.rivalsOf(keys),
       limitersOf: (query) => tallyLimiters(query, acks, this.#pods),
     };

@@ -1,7 +1,7 @@
 // Controller: where objects come from and where the truth about them goes. A cluster or a folder of files stands behind
 // it; the operator is the same.
 import type { Condition } from '../crd/types.ts';
-import type { LastGood, ObjectStatus } from '../reconcile/types.ts';
+import type { LastGood, ObjectStatus, SecretFacts } from '../reconcile/types.ts';
 import type { Authenticator } from './authenticator.ts';
 import type { Feed } from './object-feed.ts';
 import type { Pod, Service, StoredObject } from './kube-types.ts';
@@ -27,12 +27,27 @@ export interface LastGoodStore {
   forget(object: StoredObject): void;
 }
 
+/** The Secrets that objects name. */
+export interface SecretReader {
+  /** Follows the Secrets `<namespace>/<name>` for an object, in place of those that it named before. */
+  want(object: string, secrets: readonly string[]): void;
+  /** What is known now; a Secret that nobody wants is `unknown`. */
+  factsOf(namespace: string, name: string): SecretFacts;
+  /** false: about one of the Secrets of the object nothing has been heard yet. */
+  isKnown(object: string): boolean;
+  /** Resolves when something was heard of every Secret that is wanted now. */
+  whenKnown(): Promise<void>;
+  /** Calls `listener` with the objects that want a Secret of which something new is known. */
+  onChange(listener: (objects: Iterable<string>) => void): void;
+}
+
 export interface Provider {
   /** One feed for each kind; keys are `<namespace>/<name>`. */
   readonly modelRoutes: Feed<StoredObject>;
   readonly mcpServers: Feed<StoredObject>;
   readonly services: Feed<Service>;
   readonly pods: Feed<Pod>;
+  readonly secrets: SecretReader;
   readonly lastGood: LastGoodStore;
   readonly statusSink: StatusSink;
   readonly authenticate: Authenticator;

@@ -95,11 +95,11 @@ export class ConfigApplier {
     return outcomes;
   }
 
-  #compile({ name, resource }: VersionedConfig, fleet: FleetConfig): RuntimeObject {
+  #compile({ name, resource, secrets }: VersionedConfig, fleet: FleetConfig): RuntimeObject {
     if (resource.kind === 'Fleet' || resourceName(resource) !== name) {
       throw new Error(`the resource ${name} holds another object`);
     }
-    return compileRuntime(resource, this.#own, fleet, this.#options.route.mode);
+    return compileRuntime(resource, this.#own, fleet, this.#options.route.mode, secrets);
   }
 
   #withFleet(resource: Resource): InForce {

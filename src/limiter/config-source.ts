@@ -1,6 +1,6 @@
 // Limiter, where configs come from: the interface between a source (xDS, a test, standalone) and the runtime that
 // applies them. In: resources with versions; out: per resource accepted, or why not.
-import type { Resource } from '../contract/limiter-config.ts';
+import type { Resource, SecretValues } from '../contract/limiter-config.ts';
 
 /** A resource as a source hands it over: parsed, not yet validated. `version` is opaque. */
 export interface VersionedConfig {
@@ -8,6 +8,8 @@ export interface VersionedConfig {
   readonly name: string;
   readonly version: string;
   readonly resource: Resource;
+  /** What the resource names and does not hold. */
+  readonly secrets?: SecretValues;
 }
 
 /** What changed, as one step: either all good parts of it are in force or none (requests see one snapshot). */

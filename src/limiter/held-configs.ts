@@ -51,7 +51,9 @@ export class HeldConfigs {
     for (const resource of response.resources) {
       const { name, version } = resource;
       try {
-        received.push({ name, version, json: decode(resource).toString('utf8') });
+        const { bytes, secrets } = decode(resource);
+        const values = secrets.size === 0 ? {} : { secrets: [...secrets] };
+        received.push({ name, version, json: bytes.toString('utf8'), ...values });
       } catch (error) {
         unreadable.push({ name, version, message: messageOf(error) });
       }
@@ -68,10 +70,11 @@ export class HeldConfigs {
   ): Applied {
     const rejections = [...unreadable];
     const updates: VersionedConfig[] = [];
-    for (const { name, version, json } of received) {
+    for (const { name, version, json, secrets } of received) {
       const resource = parseResource(name, json);
+      const values = secrets === undefined ? {} : { secrets: new Map(secrets) };
       if (typeof resource === 'string') rejections.push({ name, version, message: resource });
-      else updates.push({ name, version, resource });
+      else updates.push({ name, version, resource, ...values });
     }
     for (const { name, version, message } of rejections) {
       this.#log.warn('config cannot be read', { name, version, reason: message });

@@ -191,7 +191,7 @@ class Limiter implements RunningLimiter {
     const storeOf = new WeakMap<RuntimeObject, Store>();
     return new Decider({
       storeFor: (object) => {
-        const known = storeOf.get(object) ?? this.#stores.storeFor(object.config.store);
+        const known = storeOf.get(object) ?? this.#stores.storeFor(object.config, object.secrets);
         storeOf.set(object, known);
         return known;
       },
@@ -225,10 +225,10 @@ class Limiter implements RunningLimiter {
   }
 
   #onApplied(inForce: InForce, { compiled, removals, outcomes, isPartial }: AppliedChange): void {
-    for (const { config } of compiled) {
+    for (const { config, secrets } of compiled) {
       this.#metrics.objectInForce(config);
       // Connected before the first request: a connection made within its deadline could be too late.
-      if (config.limits.length > 0) this.#stores.storeFor(config.store);
+      if (config.limits.length > 0) this.#stores.renew(config, secrets);
     }
     for (const name of removals) {
       this.#metrics.objectGone(name);
@@ -247,7 +247,7 @@ class Limiter implements RunningLimiter {
   #keepHouse(): void {
     if (!this.#isStale) return;
     this.#isStale = false;
-    this.#stores.keepOnly([...this.#applier.inForce.set.objects()].map(({ config }) => config.store));
+    this.#stores.keepOnly([...this.#applier.inForce.set.objects()].map(({ config }) => config));
   }
 
   #adminView(): AdminView {

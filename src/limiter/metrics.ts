@@ -90,6 +90,12 @@ export class LimiterMetrics {
     labelNames: ['endpoint'],
     registers: [this.registry],
   });
+  readonly #refused = new Gauge({
+    name: 'weir_store_credentials_refused',
+    help: '1 while this store endpoint refuses the credentials, or there are none for it.',
+    labelNames: ['endpoint'],
+    registers: [this.registry],
+  });
   readonly #storeTrouble = this.#counter(
     'weir_store_trouble_total',
     'Settlements that were dropped, and keys of a wrong type or content that were found.',
@@ -139,6 +145,9 @@ export class LimiterMetrics {
     return {
       onCircuit: (endpoint, state) => {
         this.#circuits.set({ endpoint }, state === 'open' ? 1 : 0);
+      },
+      onCredentials: (endpoint, state) => {
+        this.#refused.set({ endpoint }, state === 'refused' ? 1 : 0);
       },
       onSettlementsDropped: (count) => {
         this.#storeTrouble.inc({ kind: 'settlement_dropped' }, count);

@@ -1,5 +1,5 @@
 // Limiter, compile: the frozen forms that a request meets. Types alone; runtime.ts makes them, the later stages read them.
-import type { LimitConfig, LimiterConfig, Target } from '../contract/limiter-config.ts';
+import type { LimitConfig, LimiterConfig, SecretValues, Target } from '../contract/limiter-config.ts';
 import type { CidrSet } from './address.ts';
 import type { RequestFacts, WireRequest } from './decision.ts';
 
@@ -54,6 +54,8 @@ export interface RuntimeIdentity {
 /** One object, compiled. Frozen; a request in flight keeps the one it was routed to. */
 export interface RuntimeObject {
   readonly config: LimiterConfig;
+  /** What the config names: never dumped, never logged. */
+  readonly secrets: SecretValues;
   /** `<kind>/<namespace>/<name>` */
   readonly resourceName: string;
   readonly routing: RuntimeRouting;

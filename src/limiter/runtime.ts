@@ -1,8 +1,10 @@
 // Limiter, compile stage: LimiterConfig -> frozen RuntimeObject (regexes, CIDRs and key prefixes made once), or a
 // ConfigRejected whose text is the NACK.
+import { X509Certificate } from 'node:crypto';
 import { missingCapabilities } from '../contract/capabilities.ts';
 import {
   resourceName,
+  secretKeyOf,
   type FleetConfig,
   type IdentityConfig,
   type LimitConfig,
@@ -11,6 +13,7 @@ import {
   type ModelRouting,
   type RedisEndpoint,
   type RouteRule,
+  type SecretValues,
   type StoreConfig,
   type Target,
   type TrustedHeaders,
@@ -26,6 +29,7 @@ import type { RuntimeIdentity, RuntimeLimit, RuntimeObject, RuntimeRouting, Runt
 import { compilePath, compileValues } from './text-matcher.ts';
 
 const NAMESPACE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+const NO_SECRETS: SecretValues = new Map();
 const TAKES_EVERYTHING: RuntimeRule['matches'] = () => true;
 
 /**
@@ -39,11 +43,13 @@ export function compileRuntime(
   own: ReadonlySet<string>,
   fleet: Pick<FleetConfig, 'egressAllow' | 'clusterDomain'>,
   mode: 'shared' | 'sidecar' = 'shared',
+  secrets: SecretValues = NO_SECRETS,
 ): RuntimeObject {
   try {
     const egress = compileEgress(fleet.egressAllow, fleet.clusterDomain);
     if (mode === 'shared') checkStore(config.store, config.namespace, egress);
-    return compile(config, own, egress);
+    checkAuthority(config.store, secrets);
+    return compile({ config, secrets }, own, egress);
   } catch (error) {
     if (error instanceof ConfigRejected) throw error;
     const reason = error instanceof Error ? error.message : String(error);
@@ -51,7 +57,11 @@ export function compileRuntime(
   }
 }
 
-function compile(config: LimiterConfig, own: ReadonlySet<string>, egress: EgressPolicy): RuntimeObject {
+function compile(
+  { config, secrets }: Pick<RuntimeObject, 'config' | 'secrets'>,
+  own: ReadonlySet<string>,
+  egress: EgressPolicy,
+): RuntimeObject {
   const missing = missingCapabilities(config.requires, own);
   if (missing.length > 0) {
     throw new ConfigRejected(
@@ -63,6 +73,7 @@ function compile(config: LimiterConfig, own: ReadonlySet<string>, egress: Egress
   rejectDuplicates(config.limits);
   return deepFreeze({
     config,
+    secrets,
     resourceName: resourceName(config),
     routing: compileRouting(config, egress),
     ...(config.identity === undefined ? {} : { identity: compileIdentity(config.identity) }),
@@ -147,6 +158,21 @@ function checkStore(store: StoreConfig, namespace: string, egress: EgressPolicy)
       const problem = addressProblem(egress, namespace, address);
       if (problem !== undefined) throw new ConfigRejected(`rateLimiting.redis.${field} ${problem}`);
     }
+  }
+}
+
+/** A text that is no certificate would only show as a server that nobody trusts. */
+function checkAuthority(store: StoreConfig, secrets: SecretValues): void {
+  const ca = store.type === 'redis' ? store.redis.tls?.ca : undefined;
+  const pem = ca === undefined ? undefined : secrets.get(secretKeyOf(ca));
+  if (ca === undefined || pem === undefined) return;
+  try {
+    new X509Certificate(pem);
+  } catch {
+    const { name, key } = ca.secret;
+    throw new ConfigRejected(
+      `rateLimiting.redis.tls.caSecretRef: key ${key} of Secret ${name} is no certificate in PEM`,
+    );
   }
 }
 

@@ -10,6 +10,8 @@ export interface KeptResource {
   readonly name: string;
   readonly version: string;
   readonly json: string;
+  /** Values of the secrets that the text names, by `<name>/<key>`; absent: none. */
+  readonly secrets?: readonly (readonly [string, string])[];
 }
 
 interface FileContent {
@@ -23,7 +25,7 @@ const FORMAT_VERSION = 1;
 /** The operator hears of a config before the file is made: making it takes longer than putting the config in force. */
 const BEFORE_MS = 25;
 
-/** The file at `path`. It may hold Redis passwords: it is readable by its owner alone. */
+/** The file at `path`. It holds the values of secrets, or a restart without an operator would lose them: only its owner can read it. */
 export class SnapshotFile {
   readonly #path: string;
   readonly #log: Logger;
@@ -115,7 +117,7 @@ export class SnapshotFile {
 
 /** The text of a snapshot file. */
 export function formatSnapshot(resources: readonly KeptResource[]): string {
-  const list = JSON.stringify(resources.map(({ name, version, json }) => ({ name, version, json })));
+  const list = JSON.stringify(resources.map(({ name, version, json, secrets }) => ({ name, version, json, secrets })));
   return `{"formatVersion":${FORMAT_VERSION},"checksum":"${checksumOf(list)}","resources":${list}}\n`;
 }
 
@@ -162,8 +164,16 @@ async function writeDurably(path: string, text: string): Promise<void> {
 
 function isKept(value: unknown): value is KeptResource {
   if (typeof value !== 'object' || value === null) return false;
-  const { name, version, json } = value as Partial<Record<keyof KeptResource, unknown>>;
-  return typeof name === 'string' && typeof version === 'string' && typeof json === 'string';
+  const { name, version, json, secrets = [] } = value as Partial<Record<keyof KeptResource, unknown>>;
+  return [name, version, json].every(isText) && Array.isArray(secrets) && secrets.every(isPair);
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string';
+}
+
+function isPair(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 2 && value.every(isText);
 }
 
 function checksumOf(list: string): string {

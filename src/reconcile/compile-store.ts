@@ -1,7 +1,10 @@
 // Reconcile, compile: where the buckets of an object live. Input: its spec and the operator's default; output: the store of its
 // limiter config, or nothing where nobody names one.
-import type { StoreConfig } from '../contract/limiter-config.ts';
+import { isIP } from 'node:net';
+import type { RedisEndpoint, SecretReference, StoreConfig } from '../contract/limiter-config.ts';
+import type { Redis } from '../crd/redis.ts';
 import type { WeirObject } from '../crd/types.ts';
+import type { SecretKeyRef } from '../crd/values.ts';
 import { ownServiceName } from './compile-routing.ts';
 import { given } from './optional.ts';
 import type { ReconcileSettings } from './types.ts';
@@ -12,7 +15,29 @@ export function compileStore({ spec, metadata }: WeirObject, settings: Reconcile
   if (scope === 'Local') return { type: 'memory' };
   if (redis?.address === undefined) return defaultStore(settings);
   const address = withServiceDomain(redis.address, { ...metadata, ...given('clusterDomain', settings.clusterDomain) });
-  return { type: 'redis', redis: { address, ...given('db', redis.db) } };
+  return { type: 'redis', redis: { address, ...given('db', redis.db), ...loginOf(redis) } };
+}
+
+/** Names of Secrets alone: what they hold is looked up when the config is put in force. */
+function loginOf({ address, username, passwordSecretRef, tls }: Redis): Partial<RedisEndpoint> {
+  const written = hostOf(address ?? '');
+  const serverName = tls?.serverName ?? (isIP(written) === 0 ? written : undefined);
+  return {
+    ...given('username', username),
+    ...given('password', reference(passwordSecretRef)),
+    ...(tls === undefined
+      ? {}
+      : { tls: { ...given('ca', reference(tls.caSecretRef)), ...given('serverName', serverName) } }),
+  };
+}
+
+function reference(ref: SecretKeyRef | undefined): SecretReference | undefined {
+  return ref && { secret: { name: ref.name, key: ref.key } };
+}
+
+/** As the user wrote it: the name that people put into certificates. */
+function hostOf(address: string): string {
+  return address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '');
 }
 
 /** Marked as the operator's own: what an object names is dialled by a shared limiter only where egress rules cover it. */

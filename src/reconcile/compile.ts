@@ -1,7 +1,13 @@
 // Reconcile, compile: a checked object and the operator's settings -> its limiter config. Pure and total: equal objects give
 // equal bytes in whatever order their fields were written.
 import { usesOf } from '../contract/capabilities.ts';
-import type { LimitConfig, LimiterConfig, ResponseConfig, StoreConfig } from '../contract/limiter-config.ts';
+import type {
+  LimitConfig,
+  LimiterConfig,
+  RedisEndpoint,
+  ResponseConfig,
+  StoreConfig,
+} from '../contract/limiter-config.ts';
 import type { RateLimiting, WeirObject } from '../crd/types.ts';
 import { compileIdentity } from './compile-identity.ts';
 import { compileLimits, compileShortForm } from './compile-limits.ts';
@@ -52,11 +58,17 @@ function requirements(object: WeirObject, limits: readonly LimitConfig[], store:
   for (const limit of limits) {
     ids.push(`measure.${limit.measure.toLowerCase()}`, `limit.${limit.rule.kind}`);
     if (limit.enforcement === 'Shadow') ids.push('enforcement.shadow');
-    if (store.type === 'redis') ids.push('store.redis', `failure.${limit.failurePolicy.toLowerCase()}`);
+    if (store.type === 'redis') ids.push(...storeNeeds(store.redis), `failure.${limit.failurePolicy.toLowerCase()}`);
     if (limit.per.some((part) => part.type === 'user')) ids.push('key.user');
     if (limit.when.some((match) => match.tool !== undefined)) ids.push('match.tool');
   }
   return [...new Set(ids)].sort();
+}
+
+/** The default Redis of the operator needs what no field of the object says. */
+function storeNeeds({ username, password, tls }: RedisEndpoint): string[] {
+  const hasLogin = username !== undefined || password !== undefined;
+  return ['store.redis', ...(hasLogin ? ['store.redis-auth'] : []), ...(tls === undefined ? [] : ['store.redis-tls'])];
 }
 
 const DEFAULT_RESPONSE: ResponseConfig = {

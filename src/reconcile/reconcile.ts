@@ -11,9 +11,12 @@ import { given } from './optional.ts';
 import { type Standing, standingOf } from './precedence.ts';
 import { type Problem, summarise } from './problems.ts';
 import { type Verdict, programmedVerdict } from './programmed.ts';
-import { unresolved } from './references.ts';
+import { secretRefsOf, unresolved } from './references.ts';
 import { changedReasons, differs, statusOf } from './status.ts';
-import type { InForce, LastGood, ReconcileInput, ReconcileOutcome } from './types.ts';
+import { withSecrets } from './secrets.ts';
+import type { InForce, LastGood, ReconcileInput, ReconcileOutcome, World } from './types.ts';
+
+const SERVICES_THERE = 'every Service that is named exists and has the port';
 
 /**
  * Decides what of an object is in force. The present form is, unless something is wrong with it or an older object takes the
@@ -24,7 +27,7 @@ export function reconcile(input: ReconcileInput): ReconcileOutcome {
   const ref = refOf(object);
   const present = presentForm(object, world.settings);
   const standing = standingOf(object, lastGood, world);
-  const inForce = toInForce(standing.inForce, present);
+  const inForce = toInForce(standing.inForce, present, world);
   const problems = problemsOf(present, standing);
   const workloadSelector = inForce === undefined ? present.workloadSelector : inForce.workloadSelector;
   const tally = world.limitersOf({
@@ -49,11 +52,12 @@ export function reconcile(input: ReconcileInput): ReconcileOutcome {
   };
 }
 
-function toInForce(form: Form | undefined, present: Form): InForce | undefined {
+function toInForce(form: Form | undefined, present: Form, world: World): InForce | undefined {
   if (form?.config === undefined) return undefined;
+  const { config, secrets } = withSecrets(form.config, world);
   return {
-    config: form.config,
-    resource: toVersioned(resourceName(form.config), form.config),
+    config,
+    resource: toVersioned(resourceName(config), config, secrets),
     generation: form.generation,
     ...given('workloadSelector', form.workloadSelector),
     isLastGood: form.generation !== present.generation,
@@ -88,7 +92,9 @@ function acceptedVerdict(problems: readonly Problem[], present: Form, inForce: I
 function resolvedVerdict({ object, world }: ReconcileInput): Verdict {
   const [first, ...rest] = unresolved(object.spec, object.metadata.namespace ?? '', world);
   if (first === undefined) {
-    return { holds: true, reason: 'ResolvedRefs', message: 'every Service that is named exists and has the port' };
+    const message =
+      secretRefsOf(object.spec).length === 0 ? SERVICES_THERE : 'every Service and Secret that is named is there';
+    return { holds: true, reason: 'ResolvedRefs', message };
   }
   return { holds: false, reason: first.reason, message: [first, ...rest].map(({ message }) => message).join('; ') };
 }

@@ -1,8 +1,8 @@
-// Reconcile, references: the Services that an object names -> whether they are there and have the port. Secrets are not read
-// by this version: every field that names one is NotSupported.
+// Reconcile, references: the Services and Secrets that an object names -> whether they are there, may be used, and have the port
+// or the key.
 import { valuesAt } from '../contract/capabilities.ts';
 import type { ResolvedRefsReason } from '../crd/conditions.ts';
-import type { ServiceFacts, World } from './types.ts';
+import type { SecretFacts, ServiceFacts, World } from './types.ts';
 
 /** What one reference lacks. */
 export interface MissingReference {
@@ -12,8 +12,78 @@ export interface MissingReference {
 
 const SERVICES = ['spec.targets[].service', 'spec.rules[].targets[].service'];
 
-/** All references that do not resolve, in the order of the spec. */
-export function unresolved(spec: unknown, namespace: string, world: Pick<World, 'serviceOf'>): MissingReference[] {
+/** The label without which no Secret is read out to limiters: it says that whoever edits objects may use it. */
+export const CREDENTIAL_LABEL = 'weir.dev/credential';
+const SECRETS = ['spec.rateLimiting.redis.passwordSecretRef', 'spec.rateLimiting.redis.tls.caSecretRef'];
+
+/** All references that do not resolve, Services first, in the order of the spec. */
+export function unresolved(
+  spec: unknown,
+  namespace: string,
+  world: Pick<World, 'serviceOf' | 'secretOf'>,
+): MissingReference[] {
+  return [...unresolvedServices(spec, namespace, world), ...unresolvedSecrets(spec, namespace, world)];
+}
+
+/** The Secrets that a spec names, in its order; the same one perhaps twice. */
+export function secretRefsOf(spec: unknown): { readonly path: string; readonly name: string; readonly key: string }[] {
+  return SECRETS.flatMap((path) => valuesAt({ spec }, path)).flatMap(({ path, value }) => {
+    const { name, key } = (value ?? {}) as { readonly name?: unknown; readonly key?: unknown };
+    return typeof name === 'string' && typeof key === 'string' ? [{ path, name, key }] : [];
+  });
+}
+
+function unresolvedSecrets(spec: unknown, namespace: string, world: Pick<World, 'secretOf'>): MissingReference[] {
+  return secretRefsOf(spec).flatMap(({ path, name, key }) => {
+    const facts = world.secretOf(namespace, name);
+    const trouble = troubleWith(facts, { namespace, name, key });
+    if (trouble === undefined) return [];
+    const kept = facts.values.has(key) ? '; the value that was read last stays in use' : '';
+    return { reason: trouble.reason, message: `${path}: ${trouble.message}${kept}` };
+  });
+}
+
+/** @returns undefined when limiters get the value as it is now. No key that the Secret has is named: not everyone may know them. */
+function troubleWith(
+  { state, keys, account }: SecretFacts,
+  { namespace, name, key }: { readonly namespace: string; readonly name: string; readonly key: string },
+): MissingReference | undefined {
+  const secret = `Secret ${namespace}/${name}`;
+  switch (state) {
+    case 'found':
+      if (keys.has(key)) return undefined;
+      return { reason: 'SecretKeyMissing', message: `${secret} has no key "${key}", or nothing in it` };
+    case 'unlabelled': {
+      const command = `kubectl label secret ${name} --namespace ${namespace} ${CREDENTIAL_LABEL}=true`;
+      return {
+        reason: 'SecretNotPermitted',
+        message: `${secret} lacks the label ${CREDENTIAL_LABEL}: "true": ${command}`,
+      };
+    }
+    case 'forbidden': {
+      const message = `the operator may not read ${secret}: ${grantCommand(namespace, [name], account)}`;
+      return { reason: 'SecretForbidden', message };
+    }
+    case 'missing':
+      return {
+        reason: 'SecretNotFound',
+        message: `there is no ${secret}: create it, with the label ${CREDENTIAL_LABEL}: "true"`,
+      };
+    case 'unknown':
+      return { reason: 'SecretNotFound', message: `${secret} has not been read yet` };
+    case 'absent':
+      return { reason: 'SecretNotFound', message: `${secret} cannot be read: there are Secrets only in a cluster` };
+  }
+}
+
+/** What a user types to let the operator read Secrets. */
+export function grantCommand(namespace: string, names: readonly string[], account?: string): string {
+  const secrets = names.map((name) => ` --secret ${name}`).join('');
+  const of = account === undefined ? '' : ` --service-account ${account}`;
+  return `weir grant --namespace ${namespace}${secrets}${of} | kubectl apply -f -`;
+}
+
+function unresolvedServices(spec: unknown, namespace: string, world: Pick<World, 'serviceOf'>): MissingReference[] {
   return SERVICES.flatMap((path) => valuesAt({ spec }, path)).flatMap(({ path, value }) => {
     const { name, port } = (value ?? {}) as { readonly name?: unknown; readonly port?: unknown };
     if (typeof name !== 'string' || typeof port !== 'number') return [];

@@ -40,6 +40,25 @@ export interface ServiceFacts {
   readonly ports: readonly { readonly name?: string; readonly port: number }[];
 }
 
+/** A value of a Secret, and the state of the Secret that it was read from. */
+export interface SecretValue {
+  readonly uid: string;
+  readonly resourceVersion: string;
+  readonly value: string;
+}
+
+/** What is known of a Secret. */
+export interface SecretFacts {
+  /** unlabelled: it lacks the label that gives it free. unknown: no answer yet. absent: this operator has no Secrets at all. */
+  readonly state: 'found' | 'missing' | 'forbidden' | 'unlabelled' | 'unknown' | 'absent';
+  /** Keys that it has now, each with something in it; empty unless `found`. */
+  readonly keys: ReadonlySet<string>;
+  /** What may be handed out: also the last values of a Secret or a key that is gone, never those of an unlabelled one. */
+  readonly values: ReadonlyMap<string, SecretValue>;
+  /** forbidden: the account that lacks the right, `<namespace>/<name>`, when it is not the usual one. */
+  readonly account?: string;
+}
+
 /** An object that could conflict with the one at hand. */
 export interface Rival {
   readonly object: ObjectAsRead;
@@ -74,6 +93,7 @@ export interface World {
   readonly settings: ReconcileSettings;
   /** undefined: there is no such Service. */
   serviceOf(namespace: string, name: string): ServiceFacts | undefined;
+  secretOf(namespace: string, name: string): SecretFacts;
   /** Objects that have at least one of these keys (see `conflictKeys`); the object itself may be among them. */
   rivalsOf(keys: readonly string[]): readonly Rival[];
   limitersOf(query: LimiterQuery): LimiterTally;

@@ -14,7 +14,7 @@ const ALLOWED: Record<string, readonly string[]> = {
 };
 const ONE_DOOR: Record<string, string> = {
   '@kubernetes/client-node': 'src/controller/kube.ts',
-  ioredis: 'src/limiter/store/redis-connection.ts',
+  ioredis: 'src/lib/redis-client.ts',
 };
 const IMPORT = /(?:import|export)\s(?:[^'";]*?from\s)?['"]([^'"]+)['"]|import\(['"]([^'"]+)['"]\)/g;
 

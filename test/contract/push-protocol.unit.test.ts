@@ -25,7 +25,20 @@ describe('a resource', () => {
     const arrived = method.responseDeserialize(method.responseSerialize(response));
     expect(arrived.removed_resources).toEqual(['gone']);
     expect(arrived.resources[0]).toMatchObject({ name: resource.name, version: resource.version });
-    expect(decode(arrived.resources[0]!).equals(resource.bytes)).toBe(true);
+    expect(decode(arrived.resources[0]!).bytes.equals(resource.bytes)).toBe(true);
+  });
+
+  test('brings the values of its secrets beside its bytes, and its version does not tell them', () => {
+    const secrets = new Map([
+      ['redis/password', 'hunter2'],
+      ['redis/__proto__', 'x'],
+    ]);
+    const resource = { ...sampleResource('a', 'r'), secrets };
+    const arrived = decode(encode(resource));
+    expect(arrived.secrets).toEqual(secrets);
+    expect(arrived.bytes.toString()).not.toContain('hunter2');
+    expect(resource.version).toBe(sampleResource('a', 'r').version);
+    expect(decode(encode(sampleResource('a', 'r'))).secrets.size).toBe(0);
   });
 
   test('of another type, or of none, is not read', () => {

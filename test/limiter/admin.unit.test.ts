@@ -155,12 +155,18 @@ describe('metrics', () => {
 
 describe('the config dump', () => {
   test('shows what is in force without secrets', async () => {
-    const redis = { address: '127.0.0.1:1', username: 'u', password: 'hunter2' };
-    running = await startLimiter([routeTo('http://127.0.0.1:9', { store: { type: 'redis', redis } })]);
+    const password = { secret: { name: 'redis', key: 'password', uid: 'u1', resourceVersion: '7' } };
+    const redis = { address: '127.0.0.1:1', username: 'u', password };
+    const configs = versioned(routeTo('http://127.0.0.1:9', { store: { type: 'redis', redis } }));
+    const secrets = new Map([['redis/password', 'hunter2']]);
+    const source = new StaticConfigSource([LOOPBACK_FLEET, ...configs.map((each) => ({ ...each, secrets }))]);
+    running = await startLimiter([], { source });
     const text = await (await fetch(`${running.admin}/config_dump`)).text();
     expect(text).not.toContain('hunter2');
+    expect(await (await fetch(`${running.admin}/metrics`)).text()).not.toContain('hunter2');
     const dump = JSON.parse(text) as { configs: { store: unknown }[]; versions: object };
-    expect(dump.configs[0]?.store).toMatchObject({ redis: { address: '127.0.0.1:1', password: '***' } });
+    const shown = { redis: { address: '127.0.0.1:1', password: { secret: { name: 'redis', uid: 'u1' } } } };
+    expect(dump.configs[0]?.store).toMatchObject(shown);
     expect(Object.keys(dump.versions)).toEqual([LOOPBACK_FLEET.name, 'ModelRoute/serving/chat']);
   });
 

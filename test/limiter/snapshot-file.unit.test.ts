@@ -10,6 +10,7 @@ import { silentLogger } from '../../src/lib/log.ts';
 const RESOURCES: readonly KeptResource[] = [
   { name: 'ModelRoute/a/r', version: 'v1', json: '{"b":1,"10":2,"text":"ä\\"\\u2028"}' },
   { name: 'Fleet/-/-', version: 'v2', json: '{}' },
+  { name: 'ModelRoute/a/s', version: 'v3', json: '{}', secrets: [['redis/password', 'hunter2']] },
 ];
 let folder: string;
 let path: string;

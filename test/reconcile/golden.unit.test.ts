@@ -7,13 +7,14 @@ import { parse, stringify } from 'yaml';
 import { reconcile } from '../../src/reconcile/reconcile.ts';
 import { RivalIndex } from '../../src/reconcile/rival-index.ts';
 import type { LastGood, ObjectAsRead, ReconcileOutcome, Rival, ServiceFacts } from '../../src/reconcile/types.ts';
-import { type Fleet, NOW, worldOf } from './world.ts';
+import { type Fleet, NOW, type SecretAsWritten, worldOf } from './world.ts';
 
 interface Golden extends Fleet {
   readonly object: ObjectAsRead;
   readonly lastGood?: LastGood;
   readonly rivals?: readonly Rival[];
   readonly services?: Readonly<Record<string, ServiceFacts>>;
+  readonly secrets?: Readonly<Record<string, SecretAsWritten>>;
   readonly settings?: Parameters<typeof worldOf>[0];
   /** Reconcile once more, with the status of the first time. */
   readonly repeat?: boolean;
@@ -26,7 +27,12 @@ function run(golden: Golden): ReconcileOutcome {
   const settings = golden.settings ?? {};
   const rivals = new RivalIndex(settings);
   for (const rival of golden.rivals ?? []) rivals.put(rival);
-  const world = worldOf(settings, { fleet: golden, rivals, services: golden.services ?? {} });
+  const world = worldOf(settings, {
+    fleet: golden,
+    rivals,
+    services: golden.services ?? {},
+    secrets: golden.secrets ?? {},
+  });
   const { object, lastGood } = golden;
   const input = { object, world, now: NOW, ...(lastGood === undefined ? {} : { lastGood }) };
   const first = reconcile(input);

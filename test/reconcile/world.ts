@@ -1,5 +1,12 @@
 // A world for reconcile that a test writes down as data.
-import type { LimiterTally, ReconcileSettings, Rival, ServiceFacts, World } from '../../src/reconcile/types.ts';
+import type {
+  LimiterTally,
+  ReconcileSettings,
+  Rival,
+  SecretFacts,
+  ServiceFacts,
+  World,
+} from '../../src/reconcile/types.ts';
 
 export const NOW = '2026-06-01T12:00:00Z';
 
@@ -18,12 +25,37 @@ interface Surroundings {
   readonly rivals?: { rivalsOf(keys: readonly string[]): readonly Rival[] };
   /** By `namespace/name`. */
   readonly services?: Readonly<Record<string, ServiceFacts>>;
+  /** By `namespace/name`; those that are not named are missing. */
+  readonly secrets?: Readonly<Record<string, SecretAsWritten>>;
 }
 
-export function worldOf(settings: ReconcileSettings, { fleet = {}, rivals, services = {} }: Surroundings = {}): World {
+/** A Secret as a test writes it down: its state, and its values by key. */
+export interface SecretAsWritten {
+  readonly state?: SecretFacts['state'];
+  readonly uid?: string;
+  readonly resourceVersion?: string;
+  /** What it has now. */
+  readonly data?: Readonly<Record<string, string>>;
+  /** What it had and is still handed out. */
+  readonly kept?: Readonly<Record<string, string>>;
+}
+
+function factsOf(secret: SecretAsWritten = { state: 'missing' }): SecretFacts {
+  const { state = 'found', uid = 'secret-uid', resourceVersion = '1', data = {}, kept = {} } = secret;
+  const values = Object.entries({ ...kept, ...data }).map(
+    ([key, value]) => [key, { uid, resourceVersion, value }] as const,
+  );
+  return { state, keys: new Set(Object.keys(data)), values: new Map(values) };
+}
+
+export function worldOf(
+  settings: ReconcileSettings,
+  { fleet = {}, rivals, services = {}, secrets = {} }: Surroundings = {},
+): World {
   return {
     settings,
     serviceOf: (namespace, name) => services[`${namespace}/${name}`],
+    secretOf: (namespace, name) => factsOf(secrets[`${namespace}/${name}`]),
     rivalsOf: (keys) => rivals?.rivalsOf(keys) ?? [],
     limitersOf: ({ version, workloadSelector }) =>
       tally(fleet, version !== undefined, workloadSelector !== undefined ? (fleet.pods?.matching ?? 0) : 0),

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { freePorts } from '../cluster/ports.ts';
@@ -20,6 +21,22 @@ export interface RedisServerOptions {
   /** true: an append-only file keeps the data over kill and restart. */
   readonly persistent?: boolean;
   readonly port?: number;
+  /** Of the default user (requirepass). */
+  readonly password?: string;
+  /** true: the test itself comes in as {@link ADMIN}, whatever becomes of the default user. */
+  readonly admin?: boolean;
+  /** Speaks TLS alone, with this certificate (PEM); clients need none. */
+  readonly tls?: { readonly certificate: string; readonly key: string; readonly ca: string };
+}
+
+/** User and password of a test that changes passwords. */
+export const ADMIN = 'test-admin test-admin-word';
+
+/** How a test itself talks to a server. */
+export interface RedisDoor {
+  /** What AUTH is given. */
+  readonly login?: string;
+  readonly ca?: string;
 }
 
 /** One redis-server (or redis-sentinel) process. */
@@ -27,10 +44,12 @@ export class RedisServer {
   readonly port: number;
   readonly folder: string;
   readonly #command: readonly string[];
+  readonly #door: RedisDoor;
   #child: ChildProcess | undefined;
 
-  constructor(port: number, folder: string, command: readonly string[]) {
+  constructor(port: number, folder: string, command: readonly string[], door: RedisDoor = {}) {
     this.port = port;
+    this.#door = door;
     this.folder = folder;
     this.#command = command;
   }
@@ -58,7 +77,7 @@ export class RedisServer {
       `redis-server on ${this.port}`,
       async () => {
         if (this.#child !== child) throw new Hopeless(`redis-server on ${this.port} ended:\n${output}`);
-        return (await ask(this.port, 'PING')).startsWith('+PONG') || undefined;
+        return (await ask(this.port, 'PING', this.#door)).startsWith('+PONG') || undefined;
       },
       { deadlineMs: START_DEADLINE_MS, everyMs: 10 },
     );
@@ -97,7 +116,7 @@ export class RedisServer {
 
   /** Sends one inline command, answers the raw first bytes of the reply (RESP). */
   async ask(command: string): Promise<string> {
-    return await ask(this.port, command);
+    return await ask(this.port, command, this.#door);
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {
@@ -116,15 +135,37 @@ const running = new Set<RedisServer>();
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
   const port = options.port ?? (await freePort());
   const folder = await mkdtemp(join(tmpdir(), 'weir-redis-'));
-  const persistence = options.persistent ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no'];
-  const server = new RedisServer(port, folder, [
+  const { tls, args = [] } = options;
+  const command = [
     'redis-server',
-    ...['--port', `${port}`, '--bind', LOOPBACK, '--dir', folder, '--save', '', '--daemonize', 'no'],
-    ...['--enable-debug-command', 'local', ...persistence, ...(options.args ?? [])],
-  ]);
+    ...['--port', tls === undefined ? `${port}` : '0', '--bind', LOOPBACK, '--dir', folder, '--save', ''],
+    ...['--daemonize', 'no', '--enable-debug-command', 'local'],
+    ...persistenceArguments(options),
+    ...(tls === undefined ? [] : await tlsArguments(port, folder, tls)),
+    ...loginArguments(options),
+    ...args,
+  ];
+  const server = new RedisServer(port, folder, command, doorOf(options));
   running.add(server);
   await server.start();
   return server;
+}
+
+function persistenceArguments({ persistent = false }: RedisServerOptions): string[] {
+  return persistent ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no'];
+}
+
+function loginArguments({ password, admin = false }: RedisServerOptions): string[] {
+  const [name = '', word = ''] = ADMIN.split(' ');
+  return [
+    ...(password === undefined ? [] : ['--requirepass', password]),
+    ...(admin ? ['--user', name, 'on', `>${word}`, '~*', '&*', '+@all'] : []),
+  ];
+}
+
+function doorOf({ password, admin = false, tls }: RedisServerOptions): RedisDoor {
+  const login = admin ? ADMIN : password;
+  return { ...(login === undefined ? {} : { login }), ...(tls === undefined ? {} : { ca: tls.ca }) };
 }
 
 /** Ends one server and removes what it wrote. */
@@ -252,9 +293,30 @@ async function run(command: readonly string[]): Promise<void> {
   if (code !== 0) throw new Error(`${command.join(' ')} ended with ${code}:\n${output}`);
 }
 
-async function ask(port: number, command: string): Promise<string> {
+async function tlsArguments(port: number, folder: string, tls: Required<RedisServerOptions>['tls']): Promise<string[]> {
+  const { certificate, key, ca } = tls;
+  const paths = await Promise.all(
+    Object.entries({ certificate, key, ca }).map(async ([name, text]) => {
+      const path = join(folder, `${name}.pem`);
+      await writeFile(path, text, { mode: 0o600 });
+      return path;
+    }),
+  );
+  const [certificatePath = '', keyPath = '', caPath = ''] = paths;
+  return [
+    ...['--tls-port', `${port}`, '--tls-cert-file', certificatePath, '--tls-key-file', keyPath],
+    ...['--tls-ca-cert-file', caPath, '--tls-auth-clients', 'no'],
+  ];
+}
+
+async function ask(port: number, command: string, { login, ca }: RedisDoor = {}): Promise<string> {
   return await new Promise((resolve, reject) => {
-    const socket = connect({ port, host: LOOPBACK });
+    const socket =
+      ca === undefined
+        ? connect({ port, host: LOOPBACK })
+        : connectTls({ port, host: LOOPBACK, ca, checkServerIdentity: () => undefined });
+    const hello = login === undefined ? '' : `AUTH ${login}\r\n`;
+    let toSkip = hello === '' ? 0 : 1;
     let reply = '';
     const finish = (error?: Error): void => {
       socket.destroy();
@@ -269,10 +331,14 @@ async function ask(port: number, command: string): Promise<string> {
       finish();
     });
     socket.on('data', (chunk) => {
-      reply += chunk.toString();
-      if (endOfReply(reply) !== undefined) finish();
+      reply += String(chunk);
+      for (let end = endOfReply(reply); toSkip > 0 && end !== undefined; end = endOfReply(reply)) {
+        reply = reply.slice(end);
+        toSkip--;
+      }
+      if (toSkip === 0 && endOfReply(reply) !== undefined) finish();
     });
-    socket.write(`${command}\r\n`);
+    socket.write(`${hello}${command}\r\n`);
   });
 }
 

@@ -150,7 +150,7 @@ describeOnRedis('Redis store on one server', () => {
   test('trap 10: two objects with two endpoints use their own, two with one share it', async () => {
     const second = await startRedis();
     const registry = new StoreRegistry({ deadlineMs: 5000, clock: systemClock, log: silentLogger() });
-    const config = (address: string) => ({ type: 'redis', redis: { address } }) as const;
+    const config = (address: string) => ({ namespace: 'team', store: { type: 'redis', redis: { address } } }) as const;
     const [first, again, other] = [server, server, second].map(({ address }) => registry.storeFor(config(address)));
     expect(again).toBe(first);
     const one = bucket(tokens(10, HOUR), newKey('shared'));
@@ -173,10 +173,10 @@ describeOnRedis('Redis store on one server', () => {
     const registry = new StoreRegistry({ deadlineMs: 5000, clock: systemClock, log: silentLogger(), lookup });
     const redis = { address: server.address.replace('127.0.0.1', 'localhost') };
     const one = bucket(tokens(10, HOUR));
-    const ofTenant = registry.storeFor({ type: 'redis', redis });
+    const ofTenant = registry.storeFor({ namespace: 'team', store: { type: 'redis', redis } });
     await expect(ofTenant.reserve(take([one, 1]))).rejects.toMatchObject({ name: 'StoreUnavailable' });
     expect(asked).toContain('localhost');
-    const ofOperator = registry.storeFor({ type: 'redis', redis, isDefault: true });
+    const ofOperator = registry.storeFor({ namespace: 'team', store: { type: 'redis', redis, isDefault: true } });
     expect((await ofOperator.reserve(take([one, 1]))).outcome).toBe('admitted');
     await registry.close();
   });

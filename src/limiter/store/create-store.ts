@@ -1,18 +1,26 @@
 // Limiter, store: which store a config gets. Input: StoreConfigs in force; output: one store per distinct endpoint, closed when
 // no config names it any more.
 import type { LookupFunction } from 'node:net';
-import type { StoreConfig } from '../../contract/limiter-config.ts';
+import {
+  secretKeyOf,
+  type LimiterConfig,
+  type RedisEndpoint,
+  type SecretReference,
+  type SecretValues,
+  type StoreConfig,
+} from '../../contract/limiter-config.ts';
 import { canonicalJson } from '../../contract/snapshot.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { messageOf, type Logger } from '../../lib/log.ts';
 import { ExhaustedCache } from './exhausted-cache.ts';
 import { MemoryStore } from './memory-store.ts';
-import { RedisStore } from './redis-store.ts';
+import { RedisStore, type Login } from './redis-store.ts';
 import type { Store } from './store.ts';
 
-/** What metrics want to know; `endpoint` is an address without credentials. */
+/** What metrics want to know; `endpoint` is an address, perhaps with a user, without a password. */
 export interface StoreHooks {
   readonly onCircuit?: (endpoint: string, state: 'open' | 'closed') => void;
+  readonly onCredentials?: (endpoint: string, state: 'refused' | 'accepted') => void;
   readonly onSettlementsDropped?: (count: number) => void;
   readonly onBroken?: (keys: readonly string[]) => void;
 }
@@ -27,52 +35,121 @@ export interface StoreOptions {
   readonly lookup?: LookupFunction;
 }
 
-/** Makes the store of a config. A Redis that cannot be reached is no error here: its decisions reject until it can be. */
-export function createStore(config: StoreConfig, options: StoreOptions): Store {
-  const { clock, hooks, lookup, ...rest } = options;
-  if (config.type === 'memory') return new MemoryStore(clock);
-  const guard = config.isDefault === true ? {} : { lookup };
-  return new ExhaustedCache(new RedisStore(config.redis, { clock, ...rest, ...hooks, ...guard }), clock);
+/** What an object says of its store: the values of its secrets are those of its namespace. */
+export type StoreUse = Pick<LimiterConfig, 'store' | 'namespace'>;
+
+interface Entry {
+  readonly store: Store;
+  /** Absent: the memory store. */
+  readonly redis?: RedisStore;
+  /** The endpoint with UID and resourceVersion of its secrets: which credentials the store has. */
+  credentials: string;
 }
 
-/** One store per distinct config: two objects with two endpoints use their own (trap 10), two with one share it. */
+const NO_SECRETS: SecretValues = new Map();
+
+/** Makes the store of a config. A Redis that cannot be reached is no error here: its decisions reject until it can be. */
+export function createStore(config: StoreConfig, options: StoreOptions, secrets: SecretValues = NO_SECRETS): Store {
+  return createEntry(config, options, secrets).store;
+}
+
+function createEntry(config: StoreConfig, options: StoreOptions, secrets: SecretValues): Entry {
+  const { clock, hooks, lookup, ...rest } = options;
+  const credentials = canonicalJson(config);
+  if (config.type === 'memory') return { store: new MemoryStore(clock), credentials };
+  const guard = config.isDefault === true ? {} : { lookup };
+  const redis = new RedisStore(config.redis, { clock, ...rest, ...hooks, ...guard }, loginOf(config.redis, secrets));
+  return { store: new ExhaustedCache(redis, clock), redis, credentials };
+}
+
+/** How to log in to a Redis that an object names, with the values that came with its config. */
+function loginOf({ username, password, tls }: RedisEndpoint, secrets: SecretValues): Login {
+  const missing = [password, tls?.ca].filter((reference) => reference !== undefined && !hasValue(reference, secrets));
+  if (missing.length > 0) return { missing: missing.map((reference) => (reference ? secretKeyOf(reference) : '')) };
+  const valueOf = (reference: SecretReference | undefined): string | undefined =>
+    reference === undefined ? undefined : secrets.get(secretKeyOf(reference));
+  const [secret, ca] = [valueOf(password), valueOf(tls?.ca)];
+  const names = tls?.serverName === undefined ? {} : { serverName: tls.serverName };
+  return {
+    ...(username === undefined ? {} : { username }),
+    ...(secret === undefined ? {} : { password: secret }),
+    ...(tls === undefined ? {} : { tls: { ...(ca === undefined ? {} : { ca }), ...names } }),
+  };
+}
+
+/** A reference that says no UID is of a Secret that could not be read, whatever came before. */
+function hasValue(reference: SecretReference, secrets: SecretValues): boolean {
+  return reference.secret.uid !== undefined && secrets.has(secretKeyOf(reference));
+}
+
+/**
+ * One store per distinct place: two objects with two endpoints use their own (trap 10), two with one share it. Credentials do
+ * not make a place: a store outlives their rotation. But no namespace shares the credentials of another.
+ */
 export class StoreRegistry {
   readonly #options: StoreOptions;
-  readonly #stores = new Map<string, Store>();
+  readonly #stores = new Map<string, Entry>();
 
   constructor(options: StoreOptions) {
     this.#options = options;
   }
 
-  /** The store of a config; made at the first call. */
-  storeFor(config: StoreConfig): Store {
-    const endpoint = canonicalJson(config);
-    const known = this.#stores.get(endpoint);
-    if (known !== undefined) return known;
-    const store = createStore(config, this.#options);
-    this.#stores.set(endpoint, store);
-    return store;
+  /** The store of an object; made at the first call. */
+  storeFor(use: StoreUse, secrets: SecretValues = NO_SECRETS): Store {
+    return this.#entryOf(use, secrets).store;
+  }
+
+  /** As {@link storeFor}, for a config that was just put in force: the store goes over to its credentials. */
+  renew(use: StoreUse, secrets: SecretValues = NO_SECRETS): Store {
+    const entry = this.#entryOf(use, secrets);
+    const credentials = canonicalJson(use.store);
+    if (use.store.type === 'redis' && entry.credentials !== credentials) {
+      entry.credentials = credentials;
+      entry.redis?.renew(loginOf(use.store.redis, secrets));
+    }
+    return entry.store;
   }
 
   /**
-   * Closes the stores that none of `configs` names: call it after a new set of configs is in force. The memory store stays,
+   * Closes the stores that none of `uses` names: call it after a new set of configs is in force. The memory store stays,
    * or an object that leaves and comes back would forget what was used.
    */
-  keepOnly(configs: Iterable<StoreConfig>): void {
-    const named = new Set([...configs].map(canonicalJson));
-    for (const [endpoint, store] of this.#stores) {
-      if (named.has(endpoint) || store instanceof MemoryStore) continue;
-      this.#stores.delete(endpoint);
+  keepOnly(uses: Iterable<StoreUse>): void {
+    const named = new Set([...uses].map(placeOf));
+    for (const [place, { store, redis }] of this.#stores) {
+      if (named.has(place) || redis === undefined) continue;
+      this.#stores.delete(place);
       store.close().catch((error: unknown) => {
         this.#options.log.warn('closing a store failed', { error: messageOf(error) });
       });
     }
   }
 
+  #entryOf(use: StoreUse, secrets: SecretValues): Entry {
+    const place = placeOf(use);
+    const known = this.#stores.get(place);
+    if (known !== undefined) return known;
+    const entry = createEntry(use.store, this.#options, secrets);
+    this.#stores.set(place, entry);
+    return entry;
+  }
+
   /** Closes all: after the last settlement. */
   async close(): Promise<void> {
     const stores = [...this.#stores.values()];
     this.#stores.clear();
-    await Promise.all(stores.map((store) => store.close()));
+    await Promise.all(stores.map(({ store }) => store.close()));
   }
+}
+
+function placeOf({ store, namespace }: StoreUse): string {
+  if (store.type === 'memory') return canonicalJson(store);
+  const { password, tls, ...at } = store.redis;
+  if (password === undefined && tls?.ca === undefined) return canonicalJson(store);
+  const redis = { ...at, password: nameOf(password), tls: tls && { ...tls, ca: nameOf(tls.ca) } };
+  return canonicalJson({ ...store, redis, namespace });
+}
+
+function nameOf(reference: SecretReference | undefined): string | undefined {
+  return reference && secretKeyOf(reference);
 }

@@ -1,20 +1,15 @@
-// Limiter, store: one connection to one Redis deployment, the only door to the Redis client. Input: scripts with a deadline;
-// output: their replies, or StoreUnavailable within the deadline. Nothing is sent twice by itself: a script may have been
-// executed although its reply never came.
-import { AbstractConnector, Cluster, Redis, type RedisOptions } from 'ioredis';
-import { connect, type LookupFunction, type Socket } from 'node:net';
+// Limiter, store: one connection to one Redis deployment. Input: scripts with a deadline; output: their replies, or
+// StoreUnavailable within the deadline. Nothing is sent twice by itself: a script may have been executed although its reply never came.
+import type { LookupFunction } from 'node:net';
 import type { RedisEndpoint } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { messageOf, type Logger } from '../../lib/log.ts';
+import { createRedisClient, type Cluster, type Redis, type RedisLogin } from '../../lib/redis-client.ts';
 import { CircuitBreaker, type CircuitState } from './circuit-breaker.ts';
 import type { LuaScript } from './lua-script.ts';
 import { StoreClock } from './store-clock.ts';
 import { StoreUnavailable } from './store.ts';
 
-const RECONNECT_MS = 100;
-/** The client waits this long for the end of a connection, also of one that has long ended. */
-const DISCONNECT_TIMEOUT_MS = 100;
-const CONNECT_TIMEOUT_MS = 1000;
 const FAILURES_TO_OPEN = 3;
 const PROBE_EVERY_MS = 200;
 /** A connection on which this many probes in a row got no answer is replaced: its peer may be gone without a word. */
@@ -27,6 +22,8 @@ export interface ConnectionOptions {
   readonly log: Logger;
   /** Told of every begin and end of an outage. */
   readonly onCircuit?: ((endpoint: string, state: 'open' | 'closed') => void) | undefined;
+  /** Told when the server begins to refuse the credentials (or there are none), and when it takes them. */
+  readonly onCredentials?: ((endpoint: string, state: 'refused' | 'accepted') => void) | undefined;
   /** Resolves the host of a single Redis, and may refuse to; absent: as the system does. */
   readonly lookup?: LookupFunction | undefined;
 }
@@ -45,7 +42,7 @@ export interface ScriptReply {
 }
 
 export class RedisConnection {
-  /** Addresses alone: for logs and metrics. */
+  /** Address and user, never a password: for logs and metrics. */
   readonly label: string;
   readonly #options: ConnectionOptions;
   readonly #client: Redis | Cluster;
@@ -54,11 +51,18 @@ export class RedisConnection {
   readonly #isCluster: boolean;
   readonly #script: LuaScript | undefined;
   #opening = Promise.withResolvers<undefined>();
+  readonly #proven = Promise.withResolvers<undefined>();
+  #isProven = false;
   #unansweredProbes = 0;
+  /** Attempts in a row that the server refused, and its word for it. */
+  #refusals = 0;
+  #refusal = '';
+  #running = 0;
+  #isRetired = false;
   #closed = false;
 
   /** `script` is loaded on each connection ahead of its first call, which then fits its deadline on a busy server too. */
-  constructor(endpoint: RedisEndpoint, options: ConnectionOptions, script?: LuaScript) {
+  constructor(endpoint: RedisEndpoint, login: RedisLogin, options: ConnectionOptions, script?: LuaScript) {
     this.#script = script;
     this.label = labelOf(endpoint);
     this.#options = options;
@@ -71,7 +75,7 @@ export class RedisConnection {
         this.#tell(state);
       },
     });
-    this.#client = createClient(endpoint, options.lookup);
+    this.#client = createRedisClient(endpoint, login, { lookup: options.lookup, refusals: () => this.#refusals });
     this.#watch();
     this.#client.connect().catch(() => undefined); // told by the events below
   }
@@ -99,17 +103,38 @@ export class RedisConnection {
    */
   async run(script: LuaScript, deadlineAtMs: number, prepare: () => ScriptArguments): Promise<ScriptReply> {
     if (this.#breaker.state !== 'closed') throw new StoreUnavailable('circuit-open', `${this.label} is in an outage`);
+    this.#running++;
     try {
       if (this.#client.status !== 'ready') await this.#within(deadlineAtMs, this.#becomeReady());
       const { keys, program } = prepare();
       const sentMs = this.#options.clock.monotonicMs();
       const bytes = await this.#within(deadlineAtMs, this.#evaluate(script, keys, program));
       this.#breaker.succeeded();
+      if (this.#refusal !== '') this.#noteAcceptance();
       return { bytes, sentMs, heardMs: this.#options.clock.monotonicMs() };
     } catch (error) {
+      this.#noteRefusal(error);
       this.#breaker.failed();
       throw unavailable(error, this.label);
+    } finally {
+      this.#running--;
+      this.#closeWhenIdle();
     }
+  }
+
+  /** Resolves when the server has taken the credentials and answered; never rejects. */
+  whenProven(): Promise<undefined> {
+    return this.#proven.promise;
+  }
+
+  /** No new calls come: closes when those that run have ended. */
+  retire(): void {
+    this.#isRetired = true;
+    this.#closeWhenIdle();
+  }
+
+  #closeWhenIdle(): void {
+    if (this.#isRetired && this.#running === 0) this.close();
   }
 
   /** Pending calls reject with StoreUnavailable. */
@@ -135,6 +160,7 @@ export class RedisConnection {
 
   async #becomeReady(): Promise<void> {
     const { status } = this.#client;
+    if (this.#refusal !== '') throw new StoreUnavailable('credentials', `${this.label}: ${this.#refusal}`);
     if (status === 'close' || status === 'reconnecting' || status === 'end')
       throw new StoreUnavailable('connection', `${this.label}: not connected`);
     await this.#opening.promise;
@@ -165,7 +191,10 @@ export class RedisConnection {
 
   #watch(): void {
     this.#opening.promise.catch(() => undefined);
-    this.#client.on('error', () => undefined); // each failed attempt ends in `close`
+    // Each failed attempt ends in `close`; one that the server refused says so first.
+    this.#client.on('error', (error: unknown) => {
+      if (this.#noteRefusal(error)) this.#client.disconnect(true);
+    });
     this.#client.on('ready', () => {
       // The client finishes an attempt that was under way when it was told to disconnect.
       if (this.#closed) {
@@ -174,13 +203,47 @@ export class RedisConnection {
       }
       this.#opening.resolve(undefined);
       this.#breaker.probeNow();
-      this.#askTime().catch(() => undefined); // calls learn the time too
+      this.#prove();
       this.#loadScript().catch(() => undefined); // calls send it when it is not there
     });
     this.#client.on('close', () => {
       this.#opening.reject(new StoreUnavailable('connection', `${this.label}: not connected`));
       this.#opening = Promise.withResolvers<undefined>();
       this.#opening.promise.catch(() => undefined);
+    });
+  }
+
+  /** Logs the begin of a refusal once: the server's word for it, never the command that it refused. */
+  #noteRefusal(error: unknown): boolean {
+    const word = refusalIn(error);
+    if (word === undefined || this.#closed) return false;
+    this.#refusals++;
+    if (this.#refusal === '') {
+      this.#options.log.warn('store refuses the credentials', { endpoint: this.label, answer: word });
+      this.#options.onCredentials?.(this.label, 'refused');
+    }
+    this.#refusal = `the credentials are refused (${word})`;
+    return true;
+  }
+
+  #noteAcceptance(): void {
+    this.#isProven = true;
+    this.#proven.resolve(undefined);
+    if (this.#refusal !== '') {
+      this.#options.log.info('store accepts the credentials', { endpoint: this.label });
+      this.#options.onCredentials?.(this.label, 'accepted');
+    }
+    this.#refusals = 0;
+    this.#refusal = '';
+  }
+
+  /** Asks for the time, again while the first answer is missing; later calls learn the time too. */
+  #prove(): void {
+    this.#askTime().catch(() => {
+      if (this.#isProven || this.#closed || this.#client.status !== 'ready') return;
+      setTimeout(() => {
+        if (this.#client.status === 'ready') this.#prove();
+      }, PROBE_EVERY_MS).unref();
     });
   }
 
@@ -198,9 +261,19 @@ export class RedisConnection {
   async #askTime(): Promise<void> {
     const { clock, deadlineMs } = this.#options;
     const sentMs = clock.monotonicMs();
-    const [seconds, micros] = await this.#within(sentMs + deadlineMs, this.#client.time());
+    const [seconds, micros] = await this.#within(sentMs + deadlineMs, this.#time());
+    this.#noteAcceptance();
     const storeMicros = Number(seconds) * 1_000_000 + Number(micros);
     if (!this.#isCluster) this.clockOf('').learn(storeMicros, sentMs, clock.monotonicMs());
+  }
+
+  async #time(): Promise<readonly (number | string)[]> {
+    try {
+      return await this.#client.time();
+    } catch (error) {
+      this.#noteRefusal(error);
+      throw error;
+    }
   }
 
   async #loadScript(): Promise<void> {
@@ -215,89 +288,25 @@ export class RedisConnection {
   }
 }
 
-type ClientOptions = Omit<RedisOptions, 'replyMapping'>;
-
-function createClient(endpoint: RedisEndpoint, lookup: LookupFunction | undefined): Redis | Cluster {
-  const shared: ClientOptions = {
-    db: endpoint.cluster === undefined ? (endpoint.db ?? 0) : 0, // a cluster has no other
-    ...(endpoint.username === undefined ? {} : { username: endpoint.username }),
-    ...(endpoint.password === undefined ? {} : { password: endpoint.password }),
-    protocol: 2,
-    disableClientInfo: true,
-    enableReadyCheck: false,
-    autoResendUnfulfilledCommands: false,
-    maxRetriesPerRequest: 0,
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
-    lazyConnect: true,
-  };
-  const single: ClientOptions = { ...shared, enableOfflineQueue: false, retryStrategy: () => RECONNECT_MS };
-  if (endpoint.cluster !== undefined) return createCluster(endpoint.cluster.addresses, shared);
-  if (endpoint.sentinel !== undefined) {
-    return new Redis({
-      ...single,
-      name: endpoint.sentinel.masterName,
-      sentinels: endpoint.sentinel.addresses.map(splitAddress),
-      sentinelRetryStrategy: () => RECONNECT_MS,
-      failoverDetector: true,
-      // A master that became a replica refuses writes: ask the sentinels again. The command is not sent again.
-      reconnectOnError: (error) => error.message.startsWith('READONLY'),
-    });
-  }
-  const server = splitAddress(endpoint.address ?? '');
-  return new Redis({
-    ...single,
-    ...server,
-    ...(lookup === undefined ? {} : { Connector: connectorOf(server, lookup) }),
-  });
+/** A Redis as logs and metrics name it. */
+export function labelOf(endpoint: RedisEndpoint): string {
+  const { address, sentinel, cluster, username } = endpoint;
+  const user = username === undefined ? '' : `${username}@`;
+  if (sentinel !== undefined) return `${user}sentinel ${sentinel.masterName} at ${sentinel.addresses.join(',')}`;
+  return cluster === undefined ? `${user}${address ?? ''}` : `${user}cluster ${cluster.addresses.join(',')}`;
 }
 
-/** Connects as the client itself would, but asks `lookup` for the address: what was checked is what is dialled. */
-function connectorOf(server: { readonly host: string; readonly port: number }, lookup: LookupFunction) {
-  return class GuardedConnector extends AbstractConnector {
-    constructor() {
-      super(DISCONNECT_TIMEOUT_MS);
-    }
+/** First words of the answers to a login that is wrong, missing, or not allowed what the store does. */
+const REFUSALS = ['WRONGPASS', 'NOAUTH', 'NOPERM'];
 
-    connect(): Promise<Socket> {
-      this.connecting = true;
-      const stream = connect({ ...server, lookup });
-      stream.once('error', (error) => {
-        this.firstError = error;
-      });
-      this.stream = stream;
-      return Promise.resolve(stream);
-    }
-  };
-}
-
-function createCluster(addresses: readonly string[], redisOptions: ClientOptions): Cluster {
-  return new Cluster(addresses.map(splitAddress), {
-    redisOptions,
-    lazyConnect: true,
-    // Nodes are connected to when they are first needed: what waits for that longer than its deadline does nothing.
-    enableOfflineQueue: true,
-    clusterRetryStrategy: () => RECONNECT_MS,
-    // A redirection was not executed and is followed; a lost connection may have been, and is told.
-    retryDelayOnFailover: 0,
-    retryDelayOnClusterDown: 0,
-  });
-}
-
-/** `host:port`, the host of an IPv6 address in brackets. */
-function splitAddress(address: string): { host: string; port: number } {
-  const colon = address.lastIndexOf(':');
-  return { host: address.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(address.slice(colon + 1)) };
-}
-
-function labelOf(endpoint: RedisEndpoint): string {
-  const { address, sentinel, cluster } = endpoint;
-  if (sentinel !== undefined) return `sentinel ${sentinel.masterName} at ${sentinel.addresses.join(',')}`;
-  return cluster === undefined ? (address ?? '') : `cluster ${cluster.addresses.join(',')}`;
+function refusalIn(error: unknown): string | undefined {
+  const message = messageOf(error);
+  return REFUSALS.find((word) => message.startsWith(word));
 }
 
 function unavailable(error: unknown, label: string): StoreUnavailable {
   if (error instanceof StoreUnavailable) return error;
+  if (refusalIn(error) !== undefined) return new StoreUnavailable('credentials', `${label}: ${messageOf(error)}`);
   const reason = error instanceof Error && error.name === 'ReplyError' ? 'reply' : 'connection';
   return new StoreUnavailable(reason, `${label}: ${messageOf(error)}`);
 }

@@ -2,10 +2,12 @@
 // event-loop tick asks of one hash tag goes out as one script call.
 import type { RedisEndpoint } from '../../contract/limiter-config.ts';
 import { messageOf } from '../../lib/log.ts';
+import type { RedisLogin } from '../../lib/redis-client.ts';
 import { WindowCalendar } from './calendar-window.ts';
 import { checkReservation, checkSettlement, ReservationTimes } from './claims.ts';
 import { decodeReply, encodeCall, type DecideReply, type Operation } from './decide-script.ts';
 import { loadScript, type LuaScript } from './lua-script.ts';
+import { NoConnection } from './no-connection.ts';
 import { RedisConnection, type ConnectionOptions } from './redis-connection.ts';
 import { SettlementQueue } from './settlement-queue.ts';
 import { StoreUnavailable, type Reservation, type Settlement, type Store, type StoreDecision } from './store.ts';
@@ -28,6 +30,9 @@ export interface RedisStoreOptions extends ConnectionOptions {
   readonly script?: LuaScript;
 }
 
+/** How to log in, or the names of the credentials that there are no values of. */
+export type Login = RedisLogin | { readonly missing: readonly string[] };
+
 type Result = StoreDecision | boolean;
 
 interface Asked {
@@ -40,7 +45,10 @@ const decideScript = loadScript('decide');
 
 export class RedisStore implements Store {
   readonly #options: RedisStoreOptions;
-  readonly #connection: RedisConnection;
+  readonly #endpoint: RedisEndpoint;
+  #connection: RedisConnection | NoConnection;
+  /** With newer credentials, which the server has not taken yet. */
+  #next: RedisConnection | undefined;
   readonly #script: LuaScript;
   readonly #calendar = new WindowCalendar();
   readonly #times = new ReservationTimes();
@@ -48,10 +56,11 @@ export class RedisStore implements Store {
   #asked = new Map<string, Asked[]>();
   #closed = false;
 
-  constructor(endpoint: RedisEndpoint, options: RedisStoreOptions) {
+  constructor(endpoint: RedisEndpoint, options: RedisStoreOptions, login: Login = {}) {
     this.#options = options;
+    this.#endpoint = endpoint;
     this.#script = options.script ?? decideScript;
-    this.#connection = new RedisConnection(endpoint, options, this.#script);
+    this.#connection = this.#open(login);
     this.#settlements = new SettlementQueue({
       send: ({ tag, operation }) => this.#ask(tag, operation),
       limit: WAITING_SETTLEMENTS,
@@ -84,11 +93,47 @@ export class RedisStore implements Store {
     return await this.#record(checkReservation(reservation), { kind: 'report', reservation });
   }
 
+  /**
+   * Other credentials for the same Redis. The present connection serves until the server has taken them, and then ends what it
+   * has begun: no call fails. Where there are none any more it ends at once.
+   */
+  renew(login: Login): void {
+    if (this.#closed) return;
+    this.#next?.close();
+    this.#next = undefined;
+    const next = this.#open(login);
+    if (next instanceof NoConnection || this.#connection instanceof NoConnection) {
+      this.#replace(next);
+      return;
+    }
+    this.#next = next;
+    void next.whenProven().then(() => {
+      if (this.#next !== next) return;
+      this.#next = undefined;
+      this.#replace(next);
+      this.#options.log.info('store connected with other credentials', { endpoint: next.label });
+    });
+  }
+
+  #open(login: Login): RedisConnection | NoConnection {
+    if ('missing' in login) return new NoConnection(this.#endpoint, login.missing, this.#options);
+    return new RedisConnection(this.#endpoint, login, this.#options, this.#script);
+  }
+
+  #replace(next: RedisConnection | NoConnection): void {
+    const before = this.#connection;
+    this.#connection = next;
+    if (next instanceof NoConnection) before.close();
+    else before.retire();
+  }
+
   /** Waiting settlements are tried once more, within one deadline. */
   async close(): Promise<void> {
     if (this.#closed) return;
     await this.#settlements.close();
     this.#closed = true;
+    this.#next?.close();
+    this.#next = undefined;
     this.#connection.close();
   }
 
@@ -158,9 +203,10 @@ export class RedisStore implements Store {
   }
 
   async #attempt(tag: string, operations: readonly Operation[], deadlineAtMs: number): Promise<DecideReply> {
-    const clock = this.#connection.clockOf(tag);
+    const connection = this.#connection; // another may take its place meanwhile
+    const clock = connection.clockOf(tag);
     let keys: readonly string[] = [];
-    const { bytes, sentMs, heardMs } = await this.#connection.run(this.#script, deadlineAtMs, () => {
+    const { bytes, sentMs, heardMs } = await connection.run(this.#script, deadlineAtMs, () => {
       const nowMicros = clock.at(this.#options.clock.monotonicMs());
       const call = encodeCall(tag, operations, clock.at(deadlineAtMs), nowMicros, this.#calendar);
       keys = call.keys;

@@ -59,7 +59,7 @@ export interface Settlement {
 
 /** Thrown (rejected) when the store did not answer in time or not at all; the decision is then up to failurePolicy. */
 export class StoreUnavailable extends Error {
-  readonly reason: 'timeout' | 'connection' | 'circuit-open' | 'reply';
+  readonly reason: 'timeout' | 'connection' | 'circuit-open' | 'reply' | 'credentials';
 
   constructor(reason: StoreUnavailable['reason'], message: string) {
     super(message);
