@@ -9,6 +9,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   limiter: async () => (await import('./limiter-command.ts')).limiterCommand(),
   standalone: async () => (await import('./standalone-command.ts')).standaloneCommand(),
   'stand-in': async () => (await import('./stand-in-command.ts')).standInCommand(),
+  grant: async () => (await import('./grant-command.ts')).grantCommand(),
   validate: async () => (await import('./validate-command.ts')).validateCommand(),
 };
 

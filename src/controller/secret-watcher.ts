@@ -3,7 +3,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from '../lib/log.ts';
 import { messageOf } from '../lib/log.ts';
-import { CREDENTIAL_LABEL } from '../reconcile/references.ts';
+import { CREDENTIAL_LABEL, USUAL_ACCOUNT } from '../contract/names.ts';
 import type { SecretFacts, SecretValue } from '../reconcile/types.ts';
 import { Informer, type InformerTiming } from './informer.ts';
 import { hasStatus, KubeError, type Kube, type ListOptions, type ListPage, type WatchOptions } from './kube.ts';
@@ -29,8 +29,6 @@ const MOST_LISTS = 16;
 /** Beyond so many refusals each waits longer: all of them together ask 50 times per second. */
 const MANY_REFUSALS = 200;
 const PAUSE_PER_REFUSAL_MS = 20;
-/** The account that `weir grant` means unless told otherwise. */
-export const USUAL_ACCOUNT = 'weir-system/weir-operator';
 
 /** For an operator without a cluster. */
 export const NO_SECRETS: SecretReader = {

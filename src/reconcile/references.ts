@@ -1,6 +1,7 @@
 // Reconcile, references: the Services and Secrets that an object names -> whether they are there, may be used, and have the port
 // or the key.
 import { valuesAt } from '../contract/capabilities.ts';
+import { CREDENTIAL_LABEL } from '../contract/names.ts';
 import type { ResolvedRefsReason } from '../crd/conditions.ts';
 import type { SecretFacts, ServiceFacts, World } from './types.ts';
 
@@ -12,8 +13,6 @@ export interface MissingReference {
 
 const SERVICES = ['spec.targets[].service', 'spec.rules[].targets[].service'];
 
-/** The label without which no Secret is read out to limiters: it says that whoever edits objects may use it. */
-export const CREDENTIAL_LABEL = 'weir.dev/credential';
 const SECRETS = ['spec.rateLimiting.redis.passwordSecretRef', 'spec.rateLimiting.redis.tls.caSecretRef'];
 
 /** All references that do not resolve, Services first, in the order of the spec. */

@@ -150,4 +150,12 @@ export const FAULTS: readonly Fault[] = [
     tests: ['test/reconcile/every-field.unit.test.ts'],
     caughtBy: 'every field that a specimen sets is enforced or named by NotSupported',
   },
+  {
+    name: 'secret-of-another-namespace',
+    file: 'src/reconcile/secrets.ts',
+    find: 'world.secretOf(config.namespace, name)',
+    replace: "world.secretOf('other', name)",
+    tests: ['test/reconcile/golden.unit.test.ts'],
+    caughtBy: 'secrets-missing',
+  },
 ];
