@@ -8,6 +8,12 @@ import { KubeconfigError } from '../controller/kube.ts';
 import { OperatorAborted, runOperator, type ListenAddress, type OperatorSettings } from '../controller/main.ts';
 import type { LogLevel } from '../lib/log.ts';
 import {
+  certificateSettingsOf,
+  complaintAboutFlags,
+  withCertificateFlags,
+  type CertificateFlags,
+} from './certificate-flags.ts';
+import {
   flag,
   listOf,
   LOG_LEVELS,
@@ -19,7 +25,7 @@ import {
 } from './flags.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
 
-interface OperatorFlags {
+interface OperatorFlags extends CertificateFlags {
   readonly kubeconfig?: string;
   readonly context?: string;
   readonly namespace: readonly string[];
@@ -31,6 +37,7 @@ interface OperatorFlags {
   readonly clusterDomain?: string;
   readonly egressAllow: readonly string[];
   readonly logLevel: LogLevel;
+  readonly ownNamespace?: string;
 }
 
 /** `weir operator`: resolves when the operator was told to stop and has drained. */
@@ -61,7 +68,19 @@ export function operatorCommand(): Command {
         'tls.crt, tls.key and ca.crt of the push port; made when it is empty',
       ).default(join(homedir(), '.weir', 'tls'), '~/.weir/tls'),
     );
-  return withPolicyFlags(command).action((flags: OperatorFlags) => run(command, flags));
+  return withCertificateFlags(withPolicyFlags(withPlaceFlags(command))).action((flags: OperatorFlags) =>
+    run(command, flags),
+  );
+}
+
+function withPlaceFlags(command: Command): Command {
+  return command.addOption(
+    flag(
+      '--own-namespace <name>',
+      'WEIR_OWN_NAMESPACE',
+      'where the operator runs; with it the CA is handed out (default: it runs outside)',
+    ).argParser(parseNamespace),
+  );
 }
 
 function withPolicyFlags(command: Command): Command {
@@ -98,6 +117,8 @@ function withPolicyFlags(command: Command): Command {
 }
 
 async function run(command: Command, flags: OperatorFlags): Promise<void> {
+  const complaint = complaintAboutFlags(flags, flags.ownNamespace);
+  if (complaint !== undefined) command.error(`error: ${complaint}`);
   const told = terminationSignal();
   try {
     const operator = await runOperator(settingsOf(flags), told);
@@ -112,5 +133,10 @@ async function run(command: Command, flags: OperatorFlags): Promise<void> {
 
 function settingsOf(flags: OperatorFlags): OperatorSettings {
   const { kubeconfig, context, namespace: namespaces, tlsSan: tlsNames, ...rest } = flags;
-  return { ...rest, tlsNames, source: { kind: 'cluster', kubeconfig, context, namespaces } };
+  return {
+    ...rest,
+    ...certificateSettingsOf(flags),
+    tlsNames,
+    source: { kind: 'cluster', kubeconfig, context, namespaces },
+  };
 }

@@ -1,28 +1,24 @@
-// Controller: the certificate of the push port. Input: a folder, and the names by which limiters dial. Output: a CA and a leaf
-// in it, made when they are missing; limiters are given `ca.crt`.
-import 'reflect-metadata';
-import {
-  BasicConstraintsExtension,
-  ExtendedKeyUsage,
-  ExtendedKeyUsageExtension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  PemConverter,
-  SubjectAlternativeNameExtension,
-  X509Certificate,
-  X509CertificateGenerator,
-  type Extension,
-} from '@peculiar/x509';
-import { randomBytes, webcrypto, X509Certificate as OpenSslCertificate } from 'node:crypto';
+// Controller: certificates in a folder. Input: a folder, and the names by which limiters dial. Output: a CA and a leaf in it,
+// made when they are missing, and read again when whoever else keeps the folder (cert-manager, say) has replaced them.
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { X509Certificate } from 'node:crypto';
 import { errorCode } from '../lib/error-code.ts';
-import { messageOf } from '../lib/log.ts';
-import type { TlsPair } from './push-credentials.ts';
+import { messageOf, type Logger } from '../lib/log.ts';
+import {
+  complaintAboutPair,
+  endOf,
+  isOurAuthority,
+  issueLeaf,
+  makeAuthority,
+  nameMissingIn,
+  type CertificatePair,
+} from './certificate-authority.ts';
+import { CertificateHolder, type CertificateSource, type ServedCertificate } from './certificate-source.ts';
 
-export interface TlsFiles extends TlsPair {
+export interface TlsFiles extends ServedCertificate {
   /** Where limiters find the CA that they must trust. */
   readonly caFile: string;
   /** true: the leaf was made now. */
@@ -32,6 +28,14 @@ export interface TlsFiles extends TlsPair {
 /** A TLS folder that cannot be used: the message names the file and what to do. */
 export class TlsFolderError extends Error {}
 
+export interface CertificateFolderSettings {
+  readonly folder: string;
+  readonly names: readonly string[];
+  readonly log: Logger;
+  /** How often the files are read, ms. */
+  readonly everyMs?: number;
+}
+
 interface Folder {
   readonly path: string;
   readonly cert?: string;
@@ -40,17 +44,65 @@ interface Folder {
   readonly caKey?: string;
 }
 
-const CURVE = { name: 'ECDSA', namedCurve: 'P-256' };
-const SIGNATURE = { name: 'ECDSA', hash: 'SHA-256' };
 const DAY_MS = 86_400_000;
-const CA_DAYS = 3650;
-const LEAF_DAYS = 365;
-/** A leaf of our own is made anew at a start this long before its end. */
+const CA_MS = 3650 * DAY_MS;
+const LEAF_MS = 365 * DAY_MS;
+/** A leaf of our own is made anew this long before its end. */
 const RENEW_MS = 30 * DAY_MS;
-/** Limiters whose clock is behind must still accept the certificate. */
-const BACKDATE_MS = 3_600_000;
 const ALWAYS_NAMED = ['localhost', '127.0.0.1', '::1'];
-const CA_NAME = 'CN=weir operator CA';
+const READ_EVERY_MS = 5_000;
+
+/** Serves what the folder holds. Files that cannot be used, or are half replaced, change nothing until they can. */
+export class FolderCertificates implements CertificateSource {
+  /** What is wrong with the folder now. */
+  fault: string | undefined;
+  readonly #settings: CertificateFolderSettings;
+  readonly #holder = new CertificateHolder();
+  #timer: NodeJS.Timeout | undefined;
+  #reading: Promise<void> = Promise.resolve();
+
+  constructor(settings: CertificateFolderSettings) {
+    this.#settings = settings;
+  }
+
+  current(): ServedCertificate {
+    return this.#holder.current();
+  }
+
+  onChange(listener: () => void): () => void {
+    return this.#holder.onChange(listener);
+  }
+
+  /** @throws TlsFolderError when the folder cannot be used. */
+  async start(): Promise<void> {
+    const { folder, names, everyMs = READ_EVERY_MS } = this.#settings;
+    this.#holder.set(await loadOrMakeCertificate(folder, names));
+    this.#timer = setInterval(() => {
+      this.#reading = this.#reading.then(() => this.#readAgain());
+    }, everyMs).unref();
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#reading;
+  }
+
+  async #readAgain(): Promise<void> {
+    const { folder, names, log } = this.#settings;
+    try {
+      // A CA is made at a start only: an empty folder is a volume that is not there, or about to be filled.
+      const { cert, key } = await readFolder(folder);
+      if (cert === undefined || key === undefined) throw new TlsFolderError(`${folder} lacks tls.crt or tls.key`);
+      const isChanged = this.#holder.set(await loadOrMakeCertificate(folder, names));
+      this.fault = undefined;
+      if (isChanged)
+        log.info('certificate taken', { folder, expires: new Date(endOf(this.current().cert)).toISOString() });
+    } catch (error) {
+      if (this.fault !== messageOf(error)) log.error('certificate refused', { folder, error: messageOf(error) });
+      this.fault = messageOf(error);
+    }
+  }
+}
 
 /**
  * Loads `tls.crt` and `tls.key`. Without them a CA (`ca.crt`, `ca.key`) and a leaf are made; a leaf of that CA that lacks a
@@ -61,9 +113,10 @@ export async function loadOrMakeCertificate(path: string, names: readonly string
   const wanted = [...new Set([...ALWAYS_NAMED, ...names])];
   try {
     const folder = await readFolder(path);
+    const { cert = '', key = '', ca: caBundle = '' } = folder;
     const caFile = join(path, 'ca.crt');
     const complaint = complaintOf(folder, folder.caKey === undefined ? names : wanted);
-    if (complaint === undefined) return { cert: folder.cert ?? '', key: folder.key ?? '', caFile, isNew: false };
+    if (complaint === undefined) return { cert, key, caBundle, caFile, isNew: false };
     if (folder.caKey === undefined && Object.keys(folder).length > 1) throw new TlsFolderError(complaint);
     return { ...(await makeLeaf(folder, [...wanted, hostname()])), caFile, isNew: true };
   } catch (error) {
@@ -73,14 +126,16 @@ export async function loadOrMakeCertificate(path: string, names: readonly string
 }
 
 /** Why the leaf cannot be used as it is; undefined when it can. */
-function complaintOf({ path, cert, key }: Folder, names: readonly string[]): string | undefined {
+function complaintOf({ path, cert, key, caKey }: Folder, names: readonly string[]): string | undefined {
   if (cert === undefined || key === undefined) return `${path} lacks tls.crt or tls.key: add it, or empty the folder`;
-  const leaf = new OpenSslCertificate(cert);
+  const complaint = complaintAboutPair({ cert, key }, join(path, 'tls.crt'), join(path, 'tls.key'));
+  if (complaint !== undefined) return `${complaint}: replace it`;
+  const leaf = new X509Certificate(cert);
   if (Date.parse(leaf.validTo) - RENEW_MS < Date.now()) {
     if (Date.parse(leaf.validTo) <= Date.now()) return `${join(path, 'tls.crt')} ended on ${leaf.validTo}: replace it`;
-    if (leaf.issuer === CA_NAME) return `${join(path, 'tls.crt')} ends soon`;
+    if (caKey !== undefined && isOurAuthority(leaf.issuer)) return `${join(path, 'tls.crt')} ends soon`;
   }
-  const lacking = names.find((name) => (isIP(name) === 0 ? leaf.checkHost(name) : leaf.checkIP(name)) === undefined);
+  const lacking = nameMissingIn(cert, names);
   return lacking === undefined ? undefined : `${join(path, 'tls.crt')} does not name ${lacking}: replace it`;
 }
 
@@ -92,63 +147,24 @@ async function readFolder(path: string): Promise<Folder> {
   return { path, ...(Object.fromEntries(found) as Omit<Folder, 'path'>) };
 }
 
-async function makeLeaf(folder: Folder, names: readonly string[]): Promise<TlsPair> {
+async function makeLeaf(folder: Folder, names: readonly string[]): Promise<ServedCertificate> {
   await mkdir(folder.path, { recursive: true });
-  const { ca, caKey } = await authorityOf(folder);
-  const keys = await webcrypto.subtle.generateKey(CURVE, true, ['sign', 'verify']);
-  const certificate = await X509CertificateGenerator.create({
-    ...term(LEAF_DAYS),
-    subject: 'CN=weir operator',
-    issuer: new X509Certificate(ca).subject,
-    publicKey: keys.publicKey,
-    signingKey: await webcrypto.subtle.importKey('pkcs8', PemConverter.decodeFirst(caKey), CURVE, false, ['sign']),
-    signingAlgorithm: SIGNATURE,
-    extensions: [
-      new BasicConstraintsExtension(false, undefined, true),
-      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-      new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
-      new SubjectAlternativeNameExtension(names.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value }))),
-    ],
-  });
-  const pair = { cert: `${certificate.toString('pem')}\n`, key: await pemOf(keys.privateKey) };
+  const ca = await authorityOf(folder);
+  // A host name is not always one that a certificate can hold.
+  const usable = names.filter((name) => isIP(name) !== 0 || /^[a-zA-Z0-9.*-]+$/.test(name));
+  const pair = await issueLeaf(ca, usable, Math.min(Date.now() + LEAF_MS, endOf(ca.cert)));
   await replaceFile(join(folder.path, 'tls.key'), pair.key);
   await replaceFile(join(folder.path, 'tls.crt'), pair.cert);
-  return pair;
+  return { ...pair, caBundle: ca.cert };
 }
 
 /** The CA of the folder, made when there is none. Limiters may read its certificate, nobody else its key. */
-async function authorityOf({ path, ca, caKey }: Folder): Promise<{ ca: string; caKey: string }> {
-  if (ca !== undefined && caKey !== undefined) return { ca, caKey };
-  const keys = await webcrypto.subtle.generateKey(CURVE, true, ['sign', 'verify']);
-  const extensions: Extension[] = [
-    new BasicConstraintsExtension(true, 0, true),
-    new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
-  ];
-  const certificate = await X509CertificateGenerator.createSelfSigned({
-    ...term(CA_DAYS),
-    name: CA_NAME,
-    keys,
-    signingAlgorithm: SIGNATURE,
-    extensions,
-  });
-  const made = { ca: `${certificate.toString('pem')}\n`, caKey: await pemOf(keys.privateKey) };
-  await replaceFile(join(path, 'ca.key'), made.caKey);
-  await replaceFile(join(path, 'ca.crt'), made.ca, 0o644);
+async function authorityOf({ path, ca, caKey }: Folder): Promise<CertificatePair> {
+  if (ca !== undefined && caKey !== undefined) return { cert: ca, key: caKey };
+  const made = await makeAuthority(Date.now() + CA_MS);
+  await replaceFile(join(path, 'ca.key'), made.key);
+  await replaceFile(join(path, 'ca.crt'), made.cert, 0o644);
   return made;
-}
-
-function term(days: number): { serialNumber: string; notBefore: Date; notAfter: Date } {
-  const nowMs = Date.now();
-  return {
-    // Positive, and never with a zero byte first.
-    serialNumber: `5${randomBytes(16).toString('hex').slice(1)}`,
-    notBefore: new Date(nowMs - BACKDATE_MS),
-    notAfter: new Date(nowMs + days * DAY_MS),
-  };
-}
-
-async function pemOf(key: webcrypto.CryptoKey): Promise<string> {
-  return `${PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY')}\n`;
 }
 
 async function readIfThere(file: string): Promise<string | undefined> {

@@ -18,6 +18,13 @@ export const RESOURCES = {
   leases: { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' },
   /** Only by name, and only where a namespace has granted it. */
   secrets: { group: '', version: 'v1', plural: 'secrets' },
+  configMaps: { group: '', version: 'v1', plural: 'configmaps' },
+  namespaces: { group: '', version: 'v1', plural: 'namespaces' },
+  webhookConfigurations: {
+    group: 'admissionregistration.k8s.io',
+    version: 'v1',
+    plural: 'mutatingwebhookconfigurations',
+  },
   events: { group: 'events.k8s.io', version: 'v1', plural: 'events' },
   tokenReviews: { group: 'authentication.k8s.io', version: 'v1', plural: 'tokenreviews' },
   subjectAccessReviews: { group: 'authorization.k8s.io', version: 'v1', plural: 'subjectaccessreviews' },
@@ -95,6 +102,24 @@ export interface LeaseSpec {
   readonly acquireTime?: string;
   readonly renewTime?: string;
   readonly leaseTransitions?: number;
+}
+
+export interface Secret extends KubeObject {
+  readonly type?: string;
+  /** Base64. */
+  readonly data?: Readonly<Record<string, string>>;
+}
+
+export interface ConfigMap extends KubeObject {
+  readonly data?: Readonly<Record<string, string>>;
+}
+
+export interface WebhookConfiguration extends KubeObject {
+  readonly webhooks?: readonly {
+    readonly name: string;
+    /** `caBundle` is base64 of PEM. */
+    readonly clientConfig: Readonly<Record<string, unknown>> & { readonly caBundle?: string };
+  }[];
 }
 
 /** events.k8s.io/v1; `eventTime` is RFC 3339 with microseconds. */

@@ -10,12 +10,12 @@ import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
 import type { ReconcileSettings } from '../reconcile/types.ts';
 import { AckTable } from './ack-table.ts';
 import { openAdmin } from './admin.ts';
-import { loadOrMakeCertificate, type TlsFiles } from './certificates.ts';
 import { ClusterProvider } from './cluster-provider.ts';
 import { FileProvider } from './file-provider.ts';
 import { knownLimitersIn, publishFleet } from './fleet.ts';
 import { connectKube, type Kube } from './kube.ts';
 import { ALWAYS_LEADER, type Leadership } from './leadership.ts';
+import { checkCertificateFolder, OperatorCertificates, type CertificateSettings } from './operator-certificates.ts';
 import { OperatorMetrics } from './operator-metrics.ts';
 import { Operator } from './operator.ts';
 import { podView } from './pod-index.ts';
@@ -31,7 +31,7 @@ export interface ListenAddress {
   readonly port: number;
 }
 
-export interface OperatorSettings {
+export interface OperatorSettings extends CertificateSettings {
   /** Where objects come from. */
   readonly source:
     | {
@@ -54,10 +54,6 @@ export interface OperatorSettings {
       };
   readonly pushListen: ListenAddress;
   readonly adminListen: ListenAddress;
-  /** Holds tls.crt, tls.key and ca.crt; made when it is empty. */
-  readonly tlsDir: string;
-  /** Names and addresses by which limiters dial the push port, beside localhost. */
-  readonly tlsNames: readonly string[];
   /** `host:port`; undefined: objects with scope Shared need their own. */
   readonly defaultRedis?: string | undefined;
   /** true: without `defaultRedis`, Shared scope uses the memory of each limiter (for one limiter on a laptop). */
@@ -76,7 +72,7 @@ export interface OperatorSettings {
 export interface RunningOperator {
   readonly pushPort: number;
   readonly adminPort: number;
-  /** The CA certificate that limiters must trust. */
+  /** The CA certificate that limiters must trust; '' when certificates are kept in a Secret. */
   readonly caFile: string;
   /** Prometheus text. */
   metrics(): Promise<string>;
@@ -92,8 +88,8 @@ const RECONNECT_GRACE_MS = 5000;
  */
 export async function runOperator(settings: OperatorSettings, abort?: AbortSignal): Promise<RunningOperator> {
   const log = settings.log ?? createLogger('operator', settings.logLevel);
-  const tls = await loadOrMakeCertificate(settings.tlsDir, settings.tlsNames);
-  const process = new OperatorProcess(settings, tls, log);
+  await checkCertificateFolder(settings);
+  const process = new OperatorProcess(settings, log);
   try {
     await Promise.race([process.start(), whenAborted(abort)]);
   } catch (error) {
@@ -105,7 +101,6 @@ export async function runOperator(settings: OperatorSettings, abort?: AbortSigna
 
 /** All parts of one operator, in the order in which they are started and (backwards) stopped. */
 class OperatorProcess implements RunningOperator {
-  readonly caFile: string;
   pushPort = 0;
   adminPort = 0;
   readonly #settings: OperatorSettings;
@@ -116,6 +111,7 @@ class OperatorProcess implements RunningOperator {
   readonly #metrics = new OperatorMetrics();
   readonly #store = new SnapshotStore();
   readonly #acks = new AckTable((view) => this.#store.namesSeenBy(view));
+  readonly #certificates: OperatorCertificates;
   readonly #operator: Operator;
   readonly #push: PushServer;
   #admin: Server | undefined;
@@ -124,14 +120,14 @@ class OperatorProcess implements RunningOperator {
   #pushOpenMs: number | undefined;
   #stopping: Promise<void> | undefined;
 
-  constructor(settings: OperatorSettings, tls: TlsFiles, log: Logger) {
+  constructor(settings: OperatorSettings, log: Logger) {
     this.#settings = settings;
     this.#log = log;
-    this.caFile = tls.caFile;
     this.#leadership = settings.leadership ?? ALWAYS_LEADER;
     const { source } = settings;
     this.#kube = source.kind === 'cluster' ? connectKube(source) : undefined;
     this.#provider = this.#makeProvider();
+    this.#certificates = this.#makeCertificates();
     const graceMs = settings.reconnectGraceMs ?? (this.#kube === undefined ? 0 : RECONNECT_GRACE_MS);
     const parts = { store: this.#store, acks: this.#acks, log };
     this.#operator = new Operator({
@@ -145,8 +141,12 @@ class OperatorProcess implements RunningOperator {
     const { authenticate } = this.#provider;
     const isHolder = (): boolean => this.#leadership.isLeader();
     const pushParts = { ...parts, authenticate, observer: this.#metrics, isHolder };
-    this.#push = new PushServer(pushParts, { ...settings.pushListen, tls });
+    this.#push = new PushServer(pushParts, settings.pushListen);
     this.#connectParts();
+  }
+
+  get caFile(): string {
+    return this.#certificates.caFile;
   }
 
   async start(): Promise<void> {
@@ -157,6 +157,8 @@ class OperatorProcess implements RunningOperator {
     this.#admin = admin.server;
     this.adminPort = admin.port;
     provider.start();
+    await this.#certificates.start();
+    this.#push.replaceCertificate(this.#certificates.source.current());
     await provider.whenReady();
     if (this.#isStopping()) return;
     await this.#operator.start();
@@ -191,6 +193,7 @@ class OperatorProcess implements RunningOperator {
     this.#endFleet();
     await this.#operator.stop();
     await this.#push.close();
+    await this.#certificates.stop();
     await this.#provider.stop();
     await this.#kube?.close();
     await new Promise<void>((resolve) => {
@@ -210,6 +213,17 @@ class OperatorProcess implements RunningOperator {
     return new ClusterProvider({ kube: this.#kube, namespaces: source.namespaces, leadership: this.#leadership, log });
   }
 
+  #makeCertificates(): OperatorCertificates {
+    const { source } = this.#settings;
+    return new OperatorCertificates(this.#settings, {
+      kube: this.#kube,
+      namespaces: source.kind === 'cluster' ? source.namespaces : [],
+      pods: this.#provider.pods,
+      leadership: this.#leadership,
+      log: this.#log,
+    });
+  }
+
   /** What one part must hear of another. */
   #connectParts(): void {
     this.#provider.pods.onChange(({ before, after }) => {
@@ -220,6 +234,10 @@ class OperatorProcess implements RunningOperator {
     this.#leadership.onChange((isLeader) => {
       if (!isLeader) this.#push.endStreams('this operator has lost the lease');
     });
+    this.#certificates.source.onChange(() => {
+      this.#push.replaceCertificate(this.#certificates.source.current());
+    });
+    this.#certificates.registerMetrics(this.#metrics.registry);
     this.#metrics.watch({
       queueDepth: () => this.#operator.depths(),
       connectedLimiters: () => this.#acks.count().connected,
@@ -230,6 +248,8 @@ class OperatorProcess implements RunningOperator {
 
   #readiness(): { ready: boolean; reason: string } {
     if (this.#isStopping()) return { ready: false, reason: 'stopping' };
+    const { missing } = this.#certificates;
+    if (missing !== undefined) return { ready: false, reason: missing };
     if (!this.#provider.isReady()) return { ready: false, reason: 'caches have not synced' };
     const ready = this.#pushOpenMs !== undefined;
     return { ready, reason: ready ? 'ready' : 'the push port is not open' };

@@ -34,7 +34,8 @@ export interface PushServerSettings {
   readonly host: string;
   /** 0 = any free port. */
   readonly port: number;
-  readonly tls: TlsPair;
+  /** Absent: to be given by `replaceCertificate` before the port is opened. */
+  readonly tls?: TlsPair;
   readonly maxConnections?: number;
   /** Streams of one connection; a limiter uses one. */
   readonly maxStreamsPerConnection?: number;
@@ -66,7 +67,7 @@ interface LiveStream extends IndexedStream {
 /** Serves DeltaAggregatedResources over TLS to limiters that authenticate. */
 export class PushServer {
   readonly #parts: PushServerParts;
-  readonly #settings: Required<PushServerSettings>;
+  readonly #settings: PushServerSettings & typeof DEFAULTS;
   readonly #grpc: Server;
   readonly #credentials: ReplaceableCredentials;
   readonly #streams = new StreamIndex<LiveStream>();
@@ -79,7 +80,7 @@ export class PushServer {
   constructor(parts: PushServerParts, settings: PushServerSettings) {
     this.#parts = parts;
     this.#settings = { ...DEFAULTS, ...settings };
-    const { keepaliveMs, maxStreamsPerConnection, tls } = this.#settings;
+    const { keepaliveMs, maxStreamsPerConnection, tls = { cert: '', key: '' } } = this.#settings;
     this.#credentials = new ReplaceableCredentials(tls);
     this.#grpc = new Server({
       'grpc.max_receive_message_length': MAX_REQUEST_BYTES,

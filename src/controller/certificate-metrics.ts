@@ -1,0 +1,44 @@
+// Controller: certificates as Prometheus sees them. Input: what their keeper knows. Output: gauges, read when asked.
+import { Gauge, type Registry } from 'prom-client';
+
+export interface CertificateView {
+  /** When the served certificate ends, ms since the epoch; undefined: there is none yet. */
+  readonly leafEndsMs: () => number | undefined;
+  /** When the first of the CAs that callers are to trust ends that has not ended. */
+  readonly caEndsMs: () => number | undefined;
+  readonly hasFault: () => boolean;
+  /** Namespaces and webhook configurations that lack the bundle. */
+  readonly undistributed: () => number;
+}
+
+export function registerCertificateMetrics(registry: Registry, view: CertificateView): void {
+  const ends = { leaf: view.leafEndsMs, ca: view.caEndsMs };
+  new Gauge({
+    name: 'weir_certificate_expiry_timestamp_seconds',
+    help: 'When the served certificate (leaf) and the CA that signed it (ca) end.',
+    labelNames: ['certificate'],
+    registers: [registry],
+    collect() {
+      for (const [certificate, read] of Object.entries(ends)) {
+        const endsMs = read();
+        if (endsMs !== undefined) this.set({ certificate }, endsMs / 1000);
+      }
+    },
+  });
+  new Gauge({
+    name: 'weir_certificate_faults',
+    help: '1: the Secret or folder holds what cannot be served; the last good certificate is served.',
+    registers: [registry],
+    collect() {
+      this.set(view.hasFault() ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: 'weir_ca_undistributed',
+    help: 'Namespaces and webhook configurations that do not hold the present CA bundle; 0 where the lease is not held.',
+    registers: [registry],
+    collect() {
+      this.set(view.undistributed());
+    },
+  });
+}
