@@ -15,6 +15,8 @@ import { DONE, WorkQueue, type WorkOutcome } from './work-queue.ts';
 
 export interface CaDistributorSettings {
   readonly kube: Kube;
+  /** The same, but it writes only while the lease is held. */
+  readonly leaderKube: Kube;
   readonly source: CertificateSource;
   /** Name of the ConfigMap. */
   readonly configMap: string;
@@ -129,7 +131,7 @@ export class CaDistributor {
   /** Makes the ConfigMap when there is none, on any replica: a pod that is admitted now mounts it in a moment. Never rejects. */
   async ensure(namespace: string): Promise<void> {
     if (this.#bundleIn(namespace) !== undefined || this.#bundle() === '') return;
-    const made = this.#create(namespace, this.#bundle()).catch((error: unknown) => {
+    const made = this.#create(this.#settings.kube, namespace, this.#bundle()).catch((error: unknown) => {
       this.#settings.log.warn('CA not distributed', { namespace, error: messageOf(error) });
     });
     await Promise.race([made, delay(ENSURE_MS, undefined, { ref: false })]);
@@ -189,7 +191,7 @@ export class CaDistributor {
   async #mendConfigMap(namespace: string, bundle: string): Promise<void> {
     const held = this.#configMaps.get(`${namespace}/${this.#settings.configMap}`);
     if (held === undefined) {
-      if (this.#wanted().has(namespace)) await this.#create(namespace, bundle);
+      if (this.#wanted().has(namespace)) await this.#create(this.#settings.leaderKube, namespace, bundle);
       return;
     }
     if (held.data?.[CA_KEY] === bundle) return;
@@ -202,8 +204,8 @@ export class CaDistributor {
     });
   }
 
-  async #create(namespace: string, bundle: string): Promise<void> {
-    const { kube, configMap, log } = this.#settings;
+  async #create(kube: Kube, namespace: string, bundle: string): Promise<void> {
+    const { configMap, log } = this.#settings;
     try {
       const body: ConfigMap = {
         apiVersion: 'v1',
@@ -245,7 +247,7 @@ export class CaDistributor {
     body: T,
   ): Promise<void> {
     try {
-      informer.accept(await this.#settings.kube.replace(type, body));
+      informer.accept(await this.#settings.leaderKube.replace(type, body));
     } catch (error) {
       if (!hasStatus(error, 404, 409)) throw error;
     }

@@ -29,6 +29,8 @@ import { DONE, WorkQueue, type WorkOutcome } from './work-queue.ts';
 
 export interface CertificateSecretSettings {
   readonly kube: Kube;
+  /** The same, but it writes only while the lease is held. */
+  readonly leaderKube: Kube;
   readonly namespace: string;
   readonly name: string;
   /** What the leaf must be valid for. */
@@ -199,7 +201,7 @@ export class SecretCertificates implements CertificateSource {
       data: writeCertificates(state),
     };
     try {
-      this.#informer.accept(await this.#settings.kube.replace(RESOURCES.secrets, body));
+      this.#informer.accept(await this.#settings.leaderKube.replace(RESOURCES.secrets, body));
       return true;
     } catch (error) {
       if (hasStatus(error, 404, 409)) return false;

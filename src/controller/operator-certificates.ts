@@ -35,6 +35,8 @@ export interface CertificateSettings {
 
 export interface CertificateParts {
   readonly kube: Kube | undefined;
+  /** The same, but it writes only while the lease is held; default: `kube`. */
+  readonly leaderKube?: Kube | undefined;
   /** Empty = all. */
   readonly namespaces: readonly string[];
   readonly pods: Feed<Pod>;
@@ -56,7 +58,7 @@ export class OperatorCertificates {
   #isStarted = false;
 
   constructor(settings: CertificateSettings, parts: CertificateParts) {
-    const { kube, leadership, log } = parts;
+    const { kube, leaderKube = kube, leadership, log } = parts;
     const { tlsDir, certificateSecret, ownNamespace, caConfigMap = CA_CONFIG_MAP, webhookConfiguration } = settings;
     this.#leadership = leadership;
     const names = namesOf(settings);
@@ -64,9 +66,11 @@ export class OperatorCertificates {
       this.#kept = new FolderCertificates({ folder: tlsDir, names, log });
       this.caFile = join(tlsDir, 'ca.crt');
     } else {
-      if (kube === undefined || ownNamespace === undefined) throw new Error('a Secret needs a cluster and a namespace');
+      if (kube === undefined || leaderKube === undefined || ownNamespace === undefined)
+        throw new Error('a Secret needs a cluster and a namespace');
       this.#kept = new SecretCertificates({
         kube,
+        leaderKube,
         leadership,
         log,
         namespace: ownNamespace,
@@ -78,13 +82,14 @@ export class OperatorCertificates {
       this.caFile = '';
     }
     this.source = this.#kept;
-    if (kube === undefined || ownNamespace === undefined) return;
+    if (kube === undefined || leaderKube === undefined || ownNamespace === undefined) return;
     const { source } = this;
     const placed = { ownNamespace, configMap: caConfigMap, webhookConfiguration };
     this.#distributor = new CaDistributor({
       ...parts,
       ...placed,
       kube,
+      leaderKube,
       source,
       onProgress: () => {
         this.#lookAgain();
@@ -102,14 +107,14 @@ export class OperatorCertificates {
     return this.#isStarted ? undefined : (this.fault ?? 'there is no certificate yet');
   }
 
-  /** Resolves when there is a certificate and it is known who holds which CA. @throws TlsFolderError */
+  /** Resolves when there is a certificate; the CA is handed out from then on. @throws TlsFolderError */
   async start(): Promise<void> {
     this.#running.push(this.#kept);
     await this.#kept.start();
     this.#isStarted = true;
     if (this.#distributor === undefined) return;
     this.#running.push(this.#distributor);
-    await this.#distributor.start();
+    void this.#distributor.start();
   }
 
   async stop(): Promise<void> {
