@@ -104,12 +104,6 @@ export interface LeaseSpec {
   readonly leaseTransitions?: number;
 }
 
-export interface Secret extends KubeObject {
-  readonly type?: string;
-  /** Base64. */
-  readonly data?: Readonly<Record<string, string>>;
-}
-
 export interface ConfigMap extends KubeObject {
   readonly data?: Readonly<Record<string, string>>;
 }
