@@ -9,8 +9,8 @@ ONLY ?=
 ROW ?= store
 
 .DEFAULT_GOAL := help
-.PHONY: help deps system-deps build emit demo run test test-unit test-limiter test-redis test-cluster e2e \
-	dev-up dev-down bench mutants lint format clean
+.PHONY: help deps system-deps build emit demo run test test-unit test-limiter test-redis test-cluster test-node e2e \
+	cluster-up cluster-down image dev-up dev-down bench mutants lint format clean
 
 help: ## Show this map
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,18 @@ test-redis: deps ## Tests against real Redis servers (needs redis-server)
 
 test-cluster: deps ## Tests against a real API server (needs Go, or a cluster: test/cluster/README.md)
 	$(JEST) --selectProjects cluster --runInBand $(ARGS)
+
+test-node: deps ## Tests with pods on a real node (root, Linux, Go; or a cluster: test/cluster/README.md)
+	$(JEST) --selectProjects node --runInBand --forceExit --passWithNoTests $(ARGS)
+
+cluster-up: deps ## A Kubernetes that runs pods on this machine, or yours (WEIR_TEST_KUBECONFIG); writes .run/cluster.env
+	@node test/cluster/cli.ts up --node
+
+cluster-down: ## End that cluster; nothing of it is left on the machine
+	@node test/cluster/cli.ts down --node
+
+image: deps ## Build the image of Weir and those of the tests, and load them into the cluster of cluster-up
+	@node test/cluster/cli.ts image
 
 test-limiter: deps ## The limiter's tests with the control plane's sources deleted (in a copy)
 	@scripts/test-limiter.sh

@@ -1,5 +1,5 @@
 // Tests are named by what they need: *.unit.test.ts nothing, *.redis.test.ts a Redis server, *.cluster.test.ts an API
-// server, *.e2e.test.ts the built product and both. `make help` names the target of each.
+// server, *.node.test.ts a cluster that runs pods, *.e2e.test.ts the built product and both. `make help` names the target of each.
 const base = {
   testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],
@@ -18,5 +18,11 @@ export default {
   maxWorkers: 2,
   // Jest takes this once for all projects; a test that waits for a condition has its own, shorter deadline.
   testTimeout: 120_000,
-  projects: [project('unit', 'unit'), project('redis', 'redis'), project('cluster', 'cluster'), project('e2e', 'e2e')],
+  projects: [
+    project('unit', 'unit'),
+    project('redis', 'redis'),
+    project('cluster', 'cluster'),
+    { ...project('node', 'node'), globalTeardown: '<rootDir>/test/cluster/node/after-tests.ts' },
+    project('e2e', 'e2e'),
+  ],
 };

@@ -28,6 +28,7 @@ stage limiter-alone scripts/test-limiter.sh
 # --forceExit: a red test that left a server connected must not keep the others from being told.
 stage redis jest redis --runInBand --forceExit
 stage cluster jest cluster --runInBand --forceExit
+stage node jest node --runInBand --forceExit --passWithNoTests
 stage e2e jest e2e --runInBand --forceExit
 
 node scripts/count-tests.ts "$results" "${#failed_stages[@]}"

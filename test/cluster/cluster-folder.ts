@@ -8,6 +8,8 @@ import { freePorts, isFree } from './ports.ts';
 /** The range of Service addresses; the API server itself answers on its first one. */
 export const serviceRange = '10.96.0.0/16';
 const serviceAddress = '10.96.0.1';
+/** Where pods reach the machine, when the cluster has a node. */
+export const gateway = '10.88.0.1';
 
 export interface Layout {
   readonly folder: string;
@@ -129,6 +131,7 @@ export async function writeWhole(path: string, text: string): Promise<void> {
 const servingHosts = [
   '127.0.0.1',
   serviceAddress,
+  gateway,
   'localhost',
   'kubernetes',
   'kubernetes.default',

@@ -30,6 +30,8 @@ export interface ControlPlaneOptions {
   readonly audit?: boolean;
   /** Flags of the API server, without the dashes; they win over the usual ones. */
   readonly flags?: Readonly<Record<string, string>>;
+  /** When the authority is there and no server runs yet: files that its flags name are written here. */
+  readonly beforeStart?: () => Promise<void>;
   /** For each of the two servers to become ready. */
   readonly deadlineMs?: number;
 }
@@ -73,6 +75,7 @@ export async function up(options: ControlPlaneOptions): Promise<ControlPlane> {
     flags: options.flags ?? {},
   };
   await writeSettings(folder, settings);
+  await options.beforeStart?.();
   const guard = options.guarded === false ? undefined : await startGuard(folder, settings.run);
   const plane = controlPlane(folder, settings, guard, options.deadlineMs);
   try {

@@ -4,7 +4,7 @@ import { chmod, readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { goVersions } from './recipes.ts';
+import { goVersions, type ProgramName } from './recipes.ts';
 
 const run = promisify(execFile);
 
@@ -22,10 +22,10 @@ export async function hasGo(): Promise<boolean> {
 }
 
 /** Undefined when no Go is on the PATH. Throws when there is one that is too old and the newer one cannot be fetched. */
-export async function findGo(log: (line: string) => void): Promise<Go | undefined> {
+export async function findGo(name: ProgramName, log: (line: string) => void): Promise<Go | undefined> {
   const found = await goOnPath();
   if (!found) return undefined;
-  const { needed, fetched } = goVersions();
+  const { needed, fetched } = goVersions(name);
   if (isAtLeast(found.version, needed)) return { program: 'go', version: found.version, environment: local };
   log(`Go ${found.version} is older than ${needed}: fetching Go ${fetched} with it`);
   const root = await fetchToolchain(`v0.0.1-go${fetched}.${found.platform}`);

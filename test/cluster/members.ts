@@ -153,9 +153,19 @@ function memberName(pid: number, folder: string): string | undefined {
   } catch {
     return undefined;
   }
-  return environment
+  const name = environment
     .split('\0')
     .find((line) => line.startsWith(start))
     ?.slice(start.length)
     .split('/')[1];
+  return name === 'containerd' && isShim(pid) ? 'containerd-shim' : name;
+}
+
+/** One for each pod; it outlives containerd, whose environment it was given. */
+function isShim(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith('containerd-shim');
+  } catch {
+    return false;
+  }
 }

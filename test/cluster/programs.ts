@@ -3,7 +3,7 @@ import { access, constants } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { findGo, hasGo } from './go.ts';
 import { findInCache, fromCacheOrBuild } from './program-cache.ts';
-import { goVersions, programNames, recipe, type ProgramName } from './recipes.ts';
+import { controlPlanePrograms, goVersions, recipe, type ControlPlaneProgram, type ProgramName } from './recipes.ts';
 
 export interface Unavailable {
   readonly kind: 'unavailable';
@@ -15,7 +15,7 @@ export interface Unavailable {
 export type ClusterChoice =
   /** A cluster that somebody else runs: it cannot be restarted, and what a test makes there it must remove. */
   | { readonly kind: 'external'; readonly kubeconfig: string; readonly kubectl: string }
-  | { readonly kind: 'local'; readonly programs: Readonly<Record<ProgramName, string>> }
+  | { readonly kind: 'local'; readonly programs: Readonly<Record<ControlPlaneProgram, string>> }
   | Unavailable;
 
 export interface ChoiceOptions {
@@ -41,13 +41,13 @@ export async function chooseCluster(options: ChoiceOptions = {}): Promise<Cluste
     const found = await obtainProgram('kubectl', options);
     return found.kind === 'program' ? { kind: 'external', kubeconfig, kubectl: found.path } : found;
   }
-  const paths: Partial<Record<ProgramName, string>> = {};
-  for (const name of programNames) {
+  const paths: Partial<Record<ControlPlaneProgram, string>> = {};
+  for (const name of controlPlanePrograms) {
     const found = await obtainProgram(name, options);
     if (found.kind === 'unavailable') return found;
     paths[name] = found.path;
   }
-  return { kind: 'local', programs: paths as Record<ProgramName, string> };
+  return { kind: 'local', programs: paths as Record<ControlPlaneProgram, string> };
 }
 
 /** From KUBEBUILDER_ASSETS, the PATH (where any version will do) or the cache, or built into it. */
@@ -61,7 +61,7 @@ export async function obtainProgram(
     if (path !== undefined) return { kind: 'program', name, path, origin, seconds: 0 };
   }
   const assets = environment['KUBEBUILDER_ASSETS'];
-  if (assets && !recipe(name).installedWillDo) return lacksAsset(name, assets);
+  if (assets && comesWithAssets(name)) return lacksAsset(name, assets);
   return build ? await buildProgram(name, log) : await notBuilt(name);
 }
 
@@ -77,14 +77,19 @@ function places(name: ProgramName, { KUBEBUILDER_ASSETS: assets, PATH = '' }: No
   const inCache: Place = { origin: 'cache', find: () => findInCache(name) };
   // Who names assets means these servers and no others; kubectl need not be among them.
   if (installedWillDo) return [...(assets ? [inAssets] : []), onPath, inCache];
-  return [assets ? inAssets : inCache];
+  return [assets && comesWithAssets(name) ? inAssets : inCache];
+}
+
+/** What envtest lays out; the programs of a node are in no such folder. */
+function comesWithAssets(name: ProgramName): boolean {
+  return (controlPlanePrograms as readonly ProgramName[]).includes(name) && !recipe(name).installedWillDo;
 }
 
 async function buildProgram(name: ProgramName, log: (line: string) => void): Promise<ObtainedProgram | Unavailable> {
   if (process.platform !== 'linux')
     return unavailable(`the local control plane needs Linux, this is ${process.platform}`);
   try {
-    const go = await findGo(log);
+    const go = await findGo(name, log);
     if (!go) return await notBuilt(name);
     const { path, cached, seconds } = await fromCacheOrBuild(name, go, log);
     return { kind: 'program', name, path, origin: cached ? 'cache' : 'built', seconds };
@@ -119,6 +124,6 @@ function lacksAsset(name: ProgramName, assets: string): Unavailable {
 function unavailable(reason: string): Unavailable {
   const remedy =
     'set WEIR_TEST_KUBECONFIG to a cluster, KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver, ' +
-    `or install Go (${goVersions().needed}, or an older one from 1.16 on that can fetch it)`;
+    `or install Go (${goVersions('kube-apiserver').needed}, or an older one from 1.16 on that can fetch it)`;
   return { kind: 'unavailable', reason, remedy };
 }

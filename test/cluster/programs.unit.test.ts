@@ -7,7 +7,8 @@ import { withLock } from './build-lock.ts';
 import { isAtLeast } from './go.ts';
 import { cacheFolder } from './program-cache.ts';
 import { chooseCluster, type ChoiceOptions } from './programs.ts';
-import { kubernetesVersion, programNames, recipe } from './recipes.ts';
+import type { programNames } from './recipes.ts';
+import { controlPlanePrograms, kubernetesVersion, recipe } from './recipes.ts';
 
 let folder = '';
 const cacheBefore = process.env['WEIR_CLUSTER_CACHE'];
@@ -53,7 +54,7 @@ describe('which cluster a test gets', () => {
     const etcd = await putProgram(assets, 'etcd');
     const apiServer = await putProgram(assets, 'kube-apiserver');
     const kubectl = await putProgram(join(folder, 'tools'), 'kubectl');
-    for (const name of programNames) await putInCache(name, recipe(name).fingerprint);
+    for (const name of controlPlanePrograms) await putInCache(name, recipe(name).fingerprint);
     const choice = await choose({ KUBEBUILDER_ASSETS: assets, PATH: join(folder, 'tools') });
     expect(choice).toEqual({ kind: 'local', programs: { etcd, 'kube-apiserver': apiServer, kubectl } });
   });
@@ -61,14 +62,14 @@ describe('which cluster a test gets', () => {
   test('assets that lack a server are named, not silently replaced', async () => {
     const assets = join(folder, 'assets');
     await putProgram(assets, 'etcd');
-    for (const name of programNames) await putInCache(name, recipe(name).fingerprint);
+    for (const name of controlPlanePrograms) await putInCache(name, recipe(name).fingerprint);
     const reason = `KUBEBUILDER_ASSETS is ${assets}, which has no program kube-apiserver`;
     expect(await choose({ KUBEBUILDER_ASSETS: assets })).toMatchObject({ kind: 'unavailable', reason });
   });
 
   test('the cache, but never a program from another recipe', async () => {
     const programs: Record<string, string> = {};
-    for (const name of programNames) programs[name] = await putInCache(name, recipe(name).fingerprint);
+    for (const name of controlPlanePrograms) programs[name] = await putInCache(name, recipe(name).fingerprint);
     expect(await choose({})).toEqual({ kind: 'local', programs });
     await putInCache('etcd', 'of an older recipe');
     expect(await choose({})).toMatchObject({ reason: expect.stringContaining('etcd is not in the cache') });
@@ -87,6 +88,8 @@ describe('recipes', () => {
     expect(recipe('kube-apiserver')).toMatchObject({ version: kubernetesVersion() });
     expect(recipe('kube-apiserver').linkerFlags).toContain(`version.gitVersion=${kubernetesVersion()} `);
     expect(recipe('etcd').version).toMatch(/^v3\.6\.\d+$/);
+    expect(recipe('helm').version).toMatch(/^v4\./);
+    expect(recipe('coredns').linkerFlags).toBe('-s -w');
   });
 
   test.each([

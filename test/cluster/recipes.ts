@@ -28,11 +28,26 @@ const entries = {
   },
   'kube-apiserver': { ...kubernetes, package: 'k8s.io/kubernetes/cmd/kube-apiserver' },
   kubectl: { ...kubernetes, package: 'k8s.io/kubernetes/cmd/kubectl', installedWillDo: true },
+  helm: { folder: 'helm', package: 'helm.sh/helm/v4/cmd/helm', module: 'helm.sh/helm/v4', stamped: false },
+  'kube-controller-manager': { ...kubernetes, package: 'k8s.io/kubernetes/cmd/kube-controller-manager' },
+  'kube-scheduler': { ...kubernetes, package: 'k8s.io/kubernetes/cmd/kube-scheduler' },
+  kubelet: { ...kubernetes, package: 'k8s.io/kubernetes/cmd/kubelet' },
+  'kube-proxy': { ...kubernetes, package: 'k8s.io/kubernetes/cmd/kube-proxy' },
+  coredns: {
+    folder: 'coredns',
+    package: 'github.com/coredns/coredns',
+    module: 'github.com/coredns/coredns',
+    stamped: false,
+  },
 } satisfies Record<string, Entry>;
 
 export type ProgramName = keyof typeof entries;
 
 export const programNames = Object.keys(entries) as ProgramName[];
+
+/** What an API without nodes is made of; a test that asks for no pods needs none of the others. */
+export const controlPlanePrograms = ['etcd', 'kube-apiserver', 'kubectl'] as const satisfies ProgramName[];
+export type ControlPlaneProgram = (typeof controlPlanePrograms)[number];
 
 export interface Recipe {
   readonly name: ProgramName;
@@ -62,12 +77,13 @@ export function kubernetesVersion(): string {
   return moduleVersion(join(import.meta.dirname, kubernetes.folder), kubernetes.module);
 }
 
-/** The oldest Go that can build all of this, such as 1.24.0, and the one to fetch when there is only an older one. */
-export function goVersions(): { needed: string; fetched: string } {
-  const text = goMod(join(import.meta.dirname, kubernetes.folder));
+/** The oldest Go that can build the program, such as 1.24.0, and the one to fetch when there is only an older one. */
+export function goVersions(name: ProgramName): { needed: string; fetched: string } {
+  const { folder } = entries[name];
+  const text = goMod(join(import.meta.dirname, folder));
   const needed = /^go (\S+)$/m.exec(text)?.[1];
   const fetched = /^toolchain go(\S+)$/m.exec(text)?.[1];
-  if (!needed || !fetched) throw new Error(`${kubernetes.folder}/go.mod lacks a "go" or a "toolchain" line`);
+  if (!needed || !fetched) throw new Error(`${folder}/go.mod lacks a "go" or a "toolchain" line`);
   return { needed, fetched };
 }
 
