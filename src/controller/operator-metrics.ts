@@ -26,6 +26,7 @@ export class OperatorMetrics implements PushObserver {
   );
   readonly #rejected = this.#counter('weir_push_nacks_total', 'Resources that limiters refused (NACK).');
   readonly #sent = this.#counter('weir_push_resources_total', 'Resources and removals sent to limiters.', 'kind');
+  readonly #reports = this.#counter('weir_limiter_reports_total', 'Reports of limiters on stores and upstreams.');
   readonly #statusWrites = this.#counter('weir_status_writes_total', 'Writes of statuses.', 'result');
 
   /** Registers what is read on demand; to be called once. */
@@ -60,6 +61,10 @@ export class OperatorMetrics implements PushObserver {
 
   nacked(count: number): void {
     this.#rejected.inc(count);
+  }
+
+  reported(): void {
+    this.#reports.inc();
   }
 
   sent(resources: number, removed: number): void {

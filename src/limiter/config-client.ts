@@ -18,6 +18,7 @@ import {
   type DeltaDiscoveryResponse,
   type LimiterSelf,
 } from '../contract/push-protocol.ts';
+import { NO_TROUBLE, toReportRequest, type LimiterReport } from '../contract/limiter-report.ts';
 import { messageOf, type Logger } from '../lib/log.ts';
 import type { ApplyConfigs, ConfigSource } from './config-source.ts';
 import { HeldConfigs } from './held-configs.ts';
@@ -68,6 +69,9 @@ export class ConfigClient implements ConfigSource {
   readonly #closing = new AbortController();
   #loop: Promise<void> | undefined;
   #lastTrouble = '';
+  #report = NO_TROUBLE;
+  /** Sends the report on the stream that there is. */
+  #sendReport: () => void = () => undefined;
 
   constructor(settings: ConfigClientSettings) {
     this.#settings = { ...DEFAULTS, ...settings };
@@ -85,6 +89,11 @@ export class ConfigClient implements ConfigSource {
       log.info('snapshot file loaded', { resources: accepted, rejected: rejections.length });
     }
     this.#loop = this.#run(held);
+  }
+
+  report(report: LimiterReport): void {
+    this.#report = report;
+    this.#sendReport();
   }
 
   /** Says goodbye to the operator and writes what is not on disk yet. */
@@ -165,6 +174,7 @@ export class ConfigClient implements ConfigSource {
     const { signal } = this.#closing;
     return new Promise((resolve) => {
       let wasServed = false;
+      const tell = this.#teller(stream, held);
       const timers = [
         setTimeout(() => {
           stream.cancel();
@@ -182,6 +192,7 @@ export class ConfigClient implements ConfigSource {
         if (signal.aborted) return;
         clearTimeout(timers[0]);
         stream.write(this.#take(response, held));
+        tell();
         if (!wasServed) {
           wasServed = true;
           this.#lastTrouble = '';
@@ -192,6 +203,7 @@ export class ConfigClient implements ConfigSource {
       stream.on('error', () => undefined);
       stream.on('status', ({ code, details }: StatusObject) => {
         for (const timer of timers) clearTimeout(timer);
+        this.#sendReport = () => undefined;
         signal.removeEventListener('abort', leave);
         resolve({ wasServed, trouble: `${status[code]}: ${details}` });
       });
@@ -204,6 +216,20 @@ export class ConfigClient implements ConfigSource {
       });
       if (signal.aborted) leave();
     });
+  }
+
+  /** @returns a function that sends the report of now, each one once, if the operator takes reports. */
+  #teller(stream: Stream, held: HeldConfigs): () => void {
+    let told: LimiterReport | undefined;
+    const tell = (): void => {
+      if (told === this.#report || !held.takesReports || this.#closing.signal.aborted) return;
+      told = this.#report;
+      stream.write(toReportRequest(told));
+    };
+    return () => {
+      this.#sendReport = tell;
+      tell();
+    };
   }
 
   /** Applies a response. @returns the ACK, or the NACK that names what was refused. */

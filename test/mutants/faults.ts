@@ -143,6 +143,22 @@ export const FAULTS: readonly Fault[] = [
     caughtBy: 'programmed-partially-programmed',
   },
   {
+    name: 'unlimited-pods-hidden',
+    file: 'src/controller/limiter-tally.ts',
+    find: '.filter((pod) => !limited.includes(pod))',
+    replace: '.filter((pod) => isInjected(pod) && !limited.includes(pod))',
+    tests: ['test/controller/limiter-tally.unit.test.ts'],
+    caughtBy: 'pods without a limiter are named',
+  },
+  {
+    name: 'store-trouble-kept-quiet',
+    file: 'src/reconcile/degraded.ts',
+    find: 'if (gravest === undefined) return tally.connected === 0 ? undefined : HEALTHY;',
+    replace: "if (gravest === undefined || gravest === 'unreachable') return HEALTHY;",
+    tests: ['test/reconcile/golden.unit.test.ts'],
+    caughtBy: 'degraded-store-unreachable',
+  },
+  {
     name: 'unenforced-field-accepted',
     file: 'src/reconcile/validate.ts',
     find: '.filter((use) => !use.enforced)',
