@@ -90,12 +90,17 @@ export class Operator {
 
   /** Compiles every object there is and resolves when all are in the store; from then on follows every change. */
   async start(): Promise<void> {
+    this.#queue.start();
+    await this.recompile();
+    this.#writer.start();
+  }
+
+  /** Looks at every object again and resolves when that is in the store. */
+  async recompile(): Promise<void> {
     for (const feed of this.#feeds()) for (const object of feed.values()) this.#learn(object);
     await this.#parts.provider.secrets.whenKnown();
     this.#enqueueAll();
-    this.#queue.start();
     await this.#queue.whenIdle();
-    this.#writer.start();
   }
 
   async stop(): Promise<void> {

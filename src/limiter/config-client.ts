@@ -1,6 +1,14 @@
 // Limiter: the limiter's end of the push. In: resources from the operator (incremental xDS over TLS) and the snapshot on disk;
 // out: changes for the runtime, an ACK or a NACK per response, and the snapshot file kept up to date.
-import { Client, credentials, Metadata, status, type ClientDuplexStream, type StatusObject } from '@grpc/grpc-js';
+import {
+  Client,
+  connectivityState,
+  credentials,
+  Metadata,
+  status,
+  type ClientDuplexStream,
+  type StatusObject,
+} from '@grpc/grpc-js';
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -34,8 +42,8 @@ export interface ConfigClientObserver {
 
 /** All durations in ms. */
 export interface ConfigClientSettings {
-  /** The operator's push port, `host:port`. */
-  readonly operator: string;
+  /** The operator's push port, `host:port`; several: one of them serves, and it is looked for in turn. */
+  readonly operator: string | readonly string[];
   /** PEM file of the certificates that the operator's is checked against; read again for each connection. */
   readonly caFile: string;
   /** File with the ServiceAccount token; read again for each connection, because projected tokens are rotated. */
@@ -49,23 +57,37 @@ export interface ConfigClientSettings {
   readonly serverName?: string;
   readonly minBackoffMs?: number;
   readonly maxBackoffMs?: number;
-  /** For a connection and the operator's first answer on it. */
+  /** For a connection: an operator that is stopped or cut off takes it and says nothing. */
+  readonly connectMs?: number;
+  /** For the operator's first answer on a connection. */
   readonly firstAnswerMs?: number;
   /** The operator is asked for a sign of life this often, and has as long again to give one. */
   readonly keepaliveMs?: number;
 }
 
-const DEFAULTS = { minBackoffMs: 200, maxBackoffMs: 5_000, firstAnswerMs: 15_000, keepaliveMs: 5_000 };
+const DEFAULTS = {
+  minBackoffMs: 200,
+  maxBackoffMs: 5_000,
+  connectMs: 3_000,
+  firstAnswerMs: 15_000,
+  keepaliveMs: 5_000,
+};
 const UNNAMED_OPERATOR = 'weir-operator';
 const GOODBYE_MS = 1_000;
 
 type Stream = ClientDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
+interface Call {
+  readonly operator: string;
+  readonly client: Client;
+  readonly stream: Stream;
+}
 type Tuned = ConfigClientSettings & Required<Pick<ConfigClientSettings, keyof typeof DEFAULTS>>;
 
 /** Keeps a stream to the operator for as long as it lives; without one the configs that it has stay in force. */
 export class ConfigClient implements ConfigSource {
   readonly #settings: Tuned;
   readonly #file: SnapshotFile | undefined;
+  readonly #operators: readonly string[];
   readonly #closing = new AbortController();
   #loop: Promise<void> | undefined;
   #lastTrouble = '';
@@ -75,7 +97,8 @@ export class ConfigClient implements ConfigSource {
 
   constructor(settings: ConfigClientSettings) {
     this.#settings = { ...DEFAULTS, ...settings };
-    const { snapshotPath, log } = settings;
+    const { snapshotPath, log, operator } = settings;
+    this.#operators = typeof operator === 'string' ? [operator] : operator;
     this.#file = snapshotPath === undefined ? undefined : new SnapshotFile(snapshotPath, log);
   }
 
@@ -107,29 +130,33 @@ export class ConfigClient implements ConfigSource {
     const { minBackoffMs, maxBackoffMs, log, observer } = this.#settings;
     const { signal } = this.#closing;
     let backoffMs = minBackoffMs;
-    for (;;) {
-      const { wasServed, trouble } = await this.#connect(held);
+    for (let turn = 0; ; turn++) {
+      const operator = this.#operators[turn % this.#operators.length] ?? '';
+      const { wasServed, trouble } = await this.#connect(operator, held);
       observer?.connected?.(false);
       if (signal.aborted) return;
-      backoffMs = wasServed ? minBackoffMs : Math.min(backoffMs * 2, maxBackoffMs);
-      if (wasServed || trouble !== this.#lastTrouble)
-        log.warn('no operator', { operator: this.#settings.operator, trouble });
+      if (wasServed || trouble !== this.#lastTrouble) log.warn('no operator', { operator, trouble });
       this.#lastTrouble = trouble;
+      // The next of several is tried at once, and a pause made after the last.
+      const isLast = (turn + 1) % this.#operators.length === 0;
+      if (wasServed) backoffMs = minBackoffMs;
+      else if (isLast) backoffMs = Math.min(backoffMs * 2, maxBackoffMs);
+      else continue;
       await delay(backoffMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
     }
   }
 
   /** One connection from its beginning to its end. Never rejects. */
-  async #connect(held: HeldConfigs): Promise<{ wasServed: boolean; trouble: string }> {
+  async #connect(operator: string, held: HeldConfigs): Promise<{ wasServed: boolean; trouble: string }> {
     let client: Client | undefined;
     try {
       const [ca, token] = await Promise.all([readFile(this.#settings.caFile), this.#readToken()]);
-      client = this.#dial(ca);
+      client = this.#dial(operator, ca);
       const metadata = new Metadata();
       metadata.set('authorization', `Bearer ${token}`);
       const { path, requestSerialize, responseDeserialize } = loadPushProtocol().method;
       const stream = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata);
-      return await this.#serve(stream, held);
+      return await this.#serve({ operator, client, stream }, held);
     } catch (error) {
       return { wasServed: false, trouble: messageOf(error) };
     } finally {
@@ -137,12 +164,8 @@ export class ConfigClient implements ConfigSource {
     }
   }
 
-  #dial(ca: Buffer): Client {
-    const {
-      operator,
-      keepaliveMs,
-      serverName = operator.replace(/:[0-9]+$/, '').replace(/^\[(.*)\]$/, '$1'),
-    } = this.#settings;
+  #dial(operator: string, ca: Buffer): Client {
+    const { keepaliveMs, serverName = operator.replace(/:[0-9]+$/, '').replace(/^\[(.*)\]$/, '$1') } = this.#settings;
     const check = {
       checkServerIdentity: (_sent: string, certificate: PeerCertificate) =>
         checkServerIdentity(serverName, certificate),
@@ -169,8 +192,8 @@ export class ConfigClient implements ConfigSource {
     return token;
   }
 
-  #serve(stream: Stream, held: HeldConfigs): Promise<{ wasServed: boolean; trouble: string }> {
-    const { self, firstAnswerMs, log, observer, operator } = this.#settings;
+  #serve({ operator, client, stream }: Call, held: HeldConfigs): Promise<{ wasServed: boolean; trouble: string }> {
+    const { self, connectMs, firstAnswerMs, log, observer } = this.#settings;
     const { signal } = this.#closing;
     return new Promise((resolve) => {
       let wasServed = false;
@@ -179,6 +202,9 @@ export class ConfigClient implements ConfigSource {
         setTimeout(() => {
           stream.cancel();
         }, firstAnswerMs),
+        setTimeout(() => {
+          if (client.getChannel().getConnectivityState(false) !== connectivityState.READY) stream.cancel();
+        }, connectMs),
       ];
       const leave = (): void => {
         stream.end(GOODBYE);
