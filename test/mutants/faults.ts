@@ -16,17 +16,17 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'refusal-writes',
     file: 'src/limiter/store/lua/decide.lua',
-    find: 'if refused_by == 0 and taking and u > v_used[i] then',
-    replace: 'if taking and v_used[i] + pending[k] > v_used[i] then\n      u = v_used[i] + pending[k]',
+    find: 'if is_taking and not is_refused then',
+    replace: 'if is_taking then',
     tests: ['test/store/redis-store.redis.test.ts'],
     caughtBy: 'trap 3: a refusal by one bucket takes nothing from another',
   },
   {
     name: 'ttl-renewed-on-refusal',
     file: 'src/limiter/store/lua/decide.lua',
-    find: '  for i = 1, claims do\n    pending[v_key[i]] = nil',
+    find: '  reply[size + 1] = is_refused and 1 or 0',
     replace:
-      "  for i = 1, claims do\n    if refused_by > 0 then\n      redis.call('PEXPIRE', KEYS[v_key[i]], 3600000)\n    end\n    pending[v_key[i]] = nil",
+      "  if is_refused then\n    redis.call('PEXPIRE', KEYS[program[first] / 10 + 1], 3600000)\n  end\n  reply[size + 1] = is_refused and 1 or 0",
     tests: ['test/store/redis-behaviour.redis.test.ts'],
     caughtBy: 'trap 5: a refusal writes nothing',
   },
@@ -41,8 +41,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'one-bucket-of-two-taken',
     file: 'src/limiter/store/lua/decide.lua',
-    find: 'if refused_by == 0 and taking and u > v_used[i] then',
-    replace: 'if refused_by == 0 and taking and u > v_used[i] and i == 1 then',
+    find: 'if amount > 0 then',
+    replace: 'if amount > 0 and i == first then',
     tests: ['test/store/redis-store.redis.test.ts'],
     caughtBy: 'contract: Redis',
   },

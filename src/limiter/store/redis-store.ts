@@ -230,7 +230,7 @@ export class RedisStore implements Store {
 
   #decode(bytes: Buffer, operations: readonly Operation[], keys: readonly string[]): DecideReply {
     try {
-      return decodeReply(bytes, operations, keys);
+      return decodeReply(bytes, operations, keys, this.#calendar);
     } catch (error) {
       throw new StoreUnavailable('reply', `${this.#connection.label}: ${messageOf(error)}`);
     }
