@@ -25,8 +25,6 @@ import { freeStartMemory } from './start-memory.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
 import { parseBaseUrl, parseBytes, parseCapability, parseDurationMs, parseListenOrOff } from './limiter-flags.ts';
 
-const DEFAULT_OPERATORS: readonly string[] = ['127.0.0.1:18000'];
-
 interface LimiterFlags {
   readonly id?: string;
   readonly mode: LimiterSettings['mode'];
@@ -36,7 +34,7 @@ interface LimiterFlags {
   readonly decisionListen?: ListenAddress;
   readonly decisionTokenFile?: string;
   readonly upstream?: string;
-  readonly operator: readonly string[];
+  readonly operator: string;
   readonly operatorCa: string;
   readonly operatorName?: string;
   readonly tokenFile: string;
@@ -108,13 +106,9 @@ function withOperatorFlags(command: Command): void {
   const folder = join(homedir(), '.weir');
   command
     .addOption(
-      flag(
-        '--operator <host:port>',
-        'WEIR_OPERATOR',
-        "the operator's push port; several (repeated or with commas) are tried in turn",
-      )
-        .default(DEFAULT_OPERATORS, '127.0.0.1:18000')
-        .argParser(parseOperators),
+      flag('--operator <host:port>', 'WEIR_OPERATOR', "the operator's push port")
+        .default('127.0.0.1:18000')
+        .argParser(parseHostPort),
     )
     .addOption(
       flag(
@@ -151,11 +145,6 @@ function withOperatorFlags(command: Command): void {
         .default([], 'none')
         .argParser(listOf(parseCapability)),
     );
-}
-
-/** The first one that is given replaces the default. */
-function parseOperators(text: string, previous: readonly string[]): string[] {
-  return listOf(parseHostPort)(text, previous === DEFAULT_OPERATORS ? [] : previous);
 }
 
 function withTroubleFlags(command: Command): void {

@@ -10,6 +10,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   standalone: async () => (await import('./standalone-command.ts')).standaloneCommand(),
   'stand-in': async () => (await import('./stand-in-command.ts')).standInCommand(),
   grant: async () => (await import('./grant-command.ts')).grantCommand(),
+  cleanup: async () => (await import('./cleanup-command.ts')).cleanupCommand(),
   validate: async () => (await import('./validate-command.ts')).validateCommand(),
 };
 

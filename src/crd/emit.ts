@@ -1,10 +1,12 @@
-// CRD: writes the CustomResourceDefinitions; in: the kinds, out: deploy/crds/*.yaml. Run it with `npm run emit`.
+// CRD: writes the CustomResourceDefinitions; in: the kinds, out: deploy/crds/*.yaml, and the same beside the
+// chart's templates. Run it with `npm run emit`.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { stringify } from 'yaml';
 import { GROUP, KINDS, VERSION } from './kinds.ts';
 import type { Kind } from './kinds.ts';
 
-const FOLDER = new URL('../../deploy/crds/', import.meta.url);
+/** helm reads nothing outside a chart, so the chart has its own copy. */
+const FOLDERS = ['../../deploy/crds/', '../../deploy/helm/files/crds/'].map((path) => new URL(path, import.meta.url));
 const HEADER = '# Generated from src/crd by `npm run emit`. Do not edit.\n';
 
 /** The CustomResourceDefinition of a kind, as plain data. */
@@ -69,6 +71,8 @@ function version(kind: Kind): Record<string, unknown> {
 }
 
 if (import.meta.main) {
-  mkdirSync(FOLDER, { recursive: true });
-  for (const [name, content] of crdFiles()) writeFileSync(new URL(name, FOLDER), content);
+  for (const folder of FOLDERS) {
+    mkdirSync(folder, { recursive: true });
+    for (const [name, content] of crdFiles()) writeFileSync(new URL(name, folder), content);
+  }
 }

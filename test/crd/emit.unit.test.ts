@@ -6,7 +6,7 @@ import { KINDS } from '../../src/crd/kinds.ts';
 import { MAX_INTEGER } from '../../src/crd/schema.ts';
 import type { SchemaData } from '../../src/crd/schema.ts';
 
-const FOLDER = new URL('../../deploy/crds/', import.meta.url);
+const FOLDERS = ['../../deploy/crds/', '../../deploy/helm/files/crds/'].map((path) => new URL(path, import.meta.url));
 
 function fieldsOf(schema: SchemaData, path: string): [string, SchemaData][] {
   const children = [
@@ -25,8 +25,10 @@ const pathsWhere = (test_: (schema: SchemaData) => boolean) => FIELDS.filter(([,
 
 describe('the CRDs', () => {
   test('the checked-in files are those of the source: else run `npm run emit`', () => {
-    expect(readdirSync(FOLDER).sort()).toEqual([...crdFiles().keys()].sort());
-    for (const [name, content] of crdFiles()) expect(readFileSync(new URL(name, FOLDER), 'utf8')).toBe(content);
+    for (const folder of FOLDERS) {
+      expect(readdirSync(folder).sort()).toEqual([...crdFiles().keys()].sort());
+      for (const [name, content] of crdFiles()) expect(readFileSync(new URL(name, folder), 'utf8')).toBe(content);
+    }
   });
 
   test('each has at most 200 KiB', () => {

@@ -10,8 +10,9 @@ const rows = text.split(/^#+ /m).flatMap((section) => {
   const heading = section.split('\n', 1)[0]!;
   return [...section.matchAll(/^\| `(\w+)` \|/gm)].map(([, word]) => `${heading}: ${word!}`);
 });
+/** This version does not write Degraded. */
 const written: [string, { holds: string; others: readonly string[] }][] = [
-  ...Object.entries(REASONS),
+  ...Object.entries(REASONS).filter(([type]) => type !== 'Degraded'),
   ['Ready', { holds: 'Ready', others: [] }],
 ];
 

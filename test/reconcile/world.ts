@@ -17,14 +17,7 @@ export interface Fleet {
     readonly state: 'synced' | 'pending' | 'rejected';
     readonly message?: string;
   }[];
-  readonly pods?: {
-    readonly matching: number;
-    readonly unlimited?: readonly string[];
-    readonly notRunning?: LimiterTally['notRunning'];
-  };
-  readonly troubles?: LimiterTally['troubles'];
-  /** Limiters that are connected; absent: all. */
-  readonly connected?: number;
+  readonly pods?: { readonly matching: number; readonly unlimited?: readonly string[] };
 }
 
 interface Surroundings {
@@ -78,8 +71,5 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     rejected: inState('rejected').map(({ name, message }) => ({ limiter: name, message: message ?? '' })),
     matchingPods,
     unlimitedPods: matchingPods > 0 ? (fleet.pods?.unlimited ?? []) : [],
-    notRunning: fleet.pods?.notRunning ?? [],
-    troubles: fleet.troubles ?? [],
-    connected: fleet.connected ?? limiters.length,
   };
 }

@@ -1,0 +1,160 @@
+// The chart as helm renders it: golden files for several sets of values (UPDATE_GOLDEN=1 writes them anew), wrong values that
+// are refused by name, and what must hold of every rendering.
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { execFileSync } from 'node:child_process';
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { parse, stringify } from 'yaml';
+import { crdFiles } from '../../src/crd/emit.ts';
+import { leaveOut } from '../leave-out.ts';
+import { CHART, findHelm, helm, type Manifest, mustHelm, NO_HELM, objectsIn } from './helm.ts';
+
+const FOLDER = import.meta.dirname;
+const SETS = globSync(`${FOLDER}/values/*.yaml`)
+  .sort()
+  .map((path) => basename(path, '.yaml'));
+
+function render(set: string, more: readonly string[] = []): Promise<string> {
+  const values = ['--values', join(FOLDER, 'values', `${set}.yaml`)];
+  return mustHelm(['template', 'weir', CHART, '--namespace', 'weir-system', ...values, ...more]);
+}
+
+/** The trial Redis gets a password of its own each time. */
+function withoutChance(text: string): string {
+  return text.replace(/^( {2}(?:password|redis\.conf): )\S+$/gm, '$1<random>');
+}
+
+interface PodSpec {
+  readonly containers: readonly {
+    readonly image: string;
+    readonly args?: readonly string[];
+    readonly securityContext?: object;
+  }[];
+  readonly securityContext?: object;
+}
+
+function podSpecOf({ kind, spec }: Manifest): PodSpec | undefined {
+  if (kind === 'Pod') return spec as PodSpec;
+  return (spec as { template?: { spec?: PodSpec } } | undefined)?.template?.spec;
+}
+
+function suite(): void {
+  test('passes helm lint, warnings counted', async () => {
+    const { code, stdout, stderr } = await helm(['lint', '--strict', CHART]);
+    expect({ code, said: code === 0 ? '' : stdout + stderr }).toEqual({ code: 0, said: '' });
+  });
+
+  test.each(SETS)('with the values %s is what the golden file says', async (set) => {
+    const text = withoutChance(await render(set, ['--set', 'crds.enabled=false']));
+    const file = join(FOLDER, 'golden', `${set}.yaml`);
+    if (process.env['UPDATE_GOLDEN'] === '1') writeFileSync(file, text);
+    expect(text).toBe(readFileSync(file, 'utf8'));
+  });
+
+  test('brings exactly the kinds of deploy/crds, kept when it is uninstalled', async () => {
+    const rendered = objectsIn(await render('default')).filter(({ kind }) => kind === 'CustomResourceDefinition');
+    const keep = { 'helm.sh/resource-policy': 'keep' };
+    const expected = [...crdFiles().values()].map((text) => {
+      const crd = objectsIn(text)[0]!;
+      return { ...crd, metadata: { ...crd.metadata, annotations: keep } };
+    });
+    const byName = (one: Manifest, other: Manifest): number => one.metadata.name.localeCompare(other.metadata.name);
+    expect(rendered.sort(byName)).toEqual(expected.sort(byName));
+  });
+
+  test('has rights of operators that the chart-less files say too', async () => {
+    const rules = (text: string, kind: string) =>
+      objectsIn(text).find((object) => object.kind === kind && object.metadata.name === 'weir-operator')?.['rules'];
+    const chart = await render('default');
+    const plain = readFileSync(join(CHART, '../rbac.yaml'), 'utf8');
+    for (const kind of ['ClusterRole', 'Role']) expect(rules(plain, kind)).toEqual(rules(chart, kind));
+  });
+
+  describe.each(SETS)('every object with the values %s', (set) => {
+    let objects: Manifest[] = [];
+    beforeAll(async () => {
+      objects = objectsIn(await render(set));
+    });
+
+    test('is labelled as part of weir', () => {
+      const without = objects.filter(({ metadata }) => metadata.labels?.['app.kubernetes.io/part-of'] !== 'weir');
+      expect(without.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual([]);
+    });
+
+    test('grants no right to Secrets cluster-wide, nor to those of its namespace by other than their names', () => {
+      type Rule = { resources: string[]; verbs: string[]; resourceNames?: string[] };
+      const rules = (kind: string) =>
+        objects.filter((object) => object.kind === kind).flatMap((object) => object['rules'] as Rule[]);
+      const reach = ({ resources }: Rule): boolean => resources.some((name) => name === 'secrets' || name === '*');
+      expect(rules('ClusterRole').filter(reach)).toEqual([]);
+      const unnamed = rules('Role').filter((rule) => reach(rule) && (rule.resourceNames ?? []).length === 0);
+      expect(unnamed.map(({ verbs }) => verbs)).toEqual([['create']]);
+    });
+
+    test('that makes pods keeps to Pod Security restricted, with a read-only root and bounded memory', () => {
+      const pods = objects.map(podSpecOf).filter((spec) => spec !== undefined);
+      expect(pods.length).toBeGreaterThan(1);
+      for (const { containers, securityContext } of pods) {
+        expect(securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } });
+        for (const container of containers) {
+          expect(container).toMatchObject({
+            securityContext: {
+              allowPrivilegeEscalation: false,
+              readOnlyRootFilesystem: true,
+              capabilities: { drop: ['ALL'] },
+            },
+            resources: { limits: { memory: expect.any(String) } },
+          });
+        }
+      }
+    });
+  });
+
+  test('the alerts are rules that Prometheus takes', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'weir-rules-'));
+    try {
+      const file = join(folder, 'rules.yaml');
+      writeFileSync(file, stringify(parse(readFileSync(join(CHART, 'files/alerts.yaml'), 'utf8'))));
+      expect(execFileSync('promtool', ['check', 'rules', file], { encoding: 'utf8' })).toMatch(/SUCCESS: \d+ rules/);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  test('the dashboard is JSON that names a metric in each panel', () => {
+    const { panels } = JSON.parse(readFileSync(join(CHART, 'files/dashboard.json'), 'utf8')) as {
+      panels: { title: string; targets: { expr: string }[] }[];
+    };
+    expect(panels.length).toBeGreaterThan(10);
+    for (const { targets } of panels) for (const { expr } of targets) expect(expr).toContain('weir_');
+  });
+}
+
+describe.each([
+  ['operator.replicas=0', "at '/operator/replicas': minimum: got 0, want 1"],
+  ['operator.replica=2', "at '/operator': additional properties 'replica' not allowed"],
+  ['replicas=2', "additional properties 'replicas' not allowed"],
+  ['image.pullPolicy=always', "at '/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'"],
+  ['redis.enabled=maybe', "at '/redis/enabled': got string, want boolean"],
+  ['egress.allow={a b}', "at '/egress/allow/0'"],
+  ['defaultRedis.address=nowhere', "at '/defaultRedis/address'"],
+  ['certificates.lifetime=forever', "at '/certificates/lifetime'"],
+  ['injector.sidecar.drainSeconds=-1', "at '/injector/sidecar/drainSeconds'"],
+  ['sharedLimiter.service.port=0', "at '/sharedLimiter/service/port'"],
+  ['defaultRedis.address=redis:6379', 'defaultRedis.address: there is one default Redis: set redis.enabled=false'],
+  ['defaultRedis.passwordSecret.name=x', 'defaultRedis.passwordSecret.name: needs defaultRedis.address'],
+  ['defaultRedis.acl=true', 'defaultRedis.acl: needs the password of a user that may make users'],
+  ['certificates.certManager.enabled=true', 'certificates.certManager.issuerRef.name: name the Issuer'],
+  ['sharedLimiter.autoscaling.minReplicas=11', 'sharedLimiter.autoscaling.minReplicas: at most'],
+  ['operator.podDisruptionBudget.minAvailable=2', 'operator.podDisruptionBudget.minAvailable: less than'],
+])('the values %s', (value, message) => {
+  (findHelm() === undefined ? test.skip : test)('are refused, naming the field', async () => {
+    const { code, stderr } = await helm(['template', 'weir', CHART, '--namespace', 'weir-system', '--set', value]);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(message);
+  });
+});
+
+if (findHelm() === undefined) leaveOut('the chart', NO_HELM, suite);
+else describe('the chart', suite);
