@@ -14,6 +14,8 @@ export interface ImagePlan {
   readonly context: string;
   readonly target?: string;
   readonly buildArguments?: Readonly<Record<string, string>>;
+  /** Files that RUN steps see and layers do not keep, by their ids. */
+  readonly secrets?: Readonly<Record<string, string>>;
   /** False: without the layers of an earlier build. */
   readonly layers?: boolean;
 }
@@ -35,7 +37,7 @@ export function imagesFolder(): string {
 
 /** Layers that did not change are taken from the last build, and so is the archive when no layer changed. */
 export async function buildImage(plan: ImagePlan): Promise<BuiltImage> {
-  const { name, context, target, buildArguments = {}, layers = true } = plan;
+  const { name, context, target, buildArguments = {}, secrets = {}, layers = true } = plan;
   await mkdir(imagesFolder(), { recursive: true });
   const work = await mkdtemp(join(tmpdir(), 'weir-image-'));
   try {
@@ -43,9 +45,10 @@ export async function buildImage(plan: ImagePlan): Promise<BuiltImage> {
     const dockerfile = plan.dockerfile.includes('\n') ? join(work, 'Dockerfile') : plan.dockerfile;
     if (dockerfile !== plan.dockerfile) await writeFile(dockerfile, plan.dockerfile);
     const args = Object.entries(buildArguments).flatMap(([key, value]) => ['--build-arg', `${key}=${value}`]);
+    const shown = Object.entries(secrets).flatMap(([id, source]) => ['--secret', `id=${id},src=${source}`]);
     const how = ['--isolation', 'chroot', '--format', 'docker', '--pull-never', `--layers=${layers}`];
     const what = ['--iidfile', idFile, '-t', name, '-f', dockerfile, ...(target ? ['--target', target] : [])];
-    await buildah(['bud', ...how, ...what, ...args, context]);
+    await buildah(['bud', ...how, ...what, ...args, ...shown, context]);
     const id = (await readFile(idFile, 'utf8')).trim();
     return { name, id, archive: await archiveOf(name, id) };
   } finally {
@@ -70,14 +73,29 @@ export function archivePath(name: string): string {
   return join(imagesFolder(), `${name.replace(/[^\w.-]+/g, '_')}.tar`);
 }
 
+/** A later build can begin with it, also when only its archive was kept. */
+export async function inStore({ name, archive }: BuiltImage): Promise<void> {
+  const found = await buildah(['inspect', '--type', 'image', name]).then(
+    () => true,
+    () => false,
+  );
+  if (!found) await buildah(['pull', `docker-archive:${archive}`]);
+}
+
+const takesPolicy = ['bud', 'push', 'pull'];
+
 async function buildah(args: readonly string[]): Promise<string> {
   const store = join(imagesFolder(), 'store');
   const policy = join(imagesFolder(), 'policy.json');
   if (!existsSync(policy)) await writeFile(policy, JSON.stringify({ default: [{ type: 'insecureAcceptAnything' }] }));
   const [verb = '', ...rest] = args;
   const places = ['--root', store, '--runroot', join(imagesFolder(), 'run'), '--storage-driver', 'vfs'];
-  return await command('buildah', [...places, verb, '--signature-policy', policy, ...rest], {
-    environment: { BUILDAH_ISOLATION: 'chroot', STORAGE_DRIVER: 'vfs' },
-    timeoutMs: buildDeadlineMs,
-  });
+  return await command(
+    'buildah',
+    [...places, verb, ...(takesPolicy.includes(verb) ? ['--signature-policy', policy] : []), ...rest],
+    {
+      environment: { BUILDAH_ISOLATION: 'chroot', STORAGE_DRIVER: 'vfs' },
+      timeoutMs: buildDeadlineMs,
+    },
+  );
 }
