@@ -25,6 +25,8 @@ import { freeStartMemory } from './start-memory.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
 import { parseBaseUrl, parseBytes, parseCapability, parseDurationMs, parseListenOrOff } from './limiter-flags.ts';
 
+const DEFAULT_OPERATORS: readonly string[] = ['127.0.0.1:18000'];
+
 interface LimiterFlags {
   readonly id?: string;
   readonly mode: LimiterSettings['mode'];
@@ -34,7 +36,7 @@ interface LimiterFlags {
   readonly decisionListen?: ListenAddress;
   readonly decisionTokenFile?: string;
   readonly upstream?: string;
-  readonly operator: string;
+  readonly operator: readonly string[];
   readonly operatorCa: string;
   readonly operatorName?: string;
   readonly tokenFile: string;
@@ -106,9 +108,13 @@ function withOperatorFlags(command: Command): void {
   const folder = join(homedir(), '.weir');
   command
     .addOption(
-      flag('--operator <host:port>', 'WEIR_OPERATOR', "the operator's push port")
-        .default('127.0.0.1:18000')
-        .argParser(parseHostPort),
+      flag(
+        '--operator <host:port>',
+        'WEIR_OPERATOR',
+        "the operator's push port; several (repeated or with commas) are tried in turn",
+      )
+        .default(DEFAULT_OPERATORS, '127.0.0.1:18000')
+        .argParser(parseOperators),
     )
     .addOption(
       flag(
@@ -145,6 +151,11 @@ function withOperatorFlags(command: Command): void {
         .default([], 'none')
         .argParser(listOf(parseCapability)),
     );
+}
+
+/** The first one that is given replaces the default. */
+function parseOperators(text: string, previous: readonly string[]): string[] {
+  return listOf(parseHostPort)(text, previous === DEFAULT_OPERATORS ? [] : previous);
 }
 
 function withTroubleFlags(command: Command): void {

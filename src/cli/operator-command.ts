@@ -3,8 +3,11 @@
 import { Command } from 'commander';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import type { CandidacySettings } from '../controller/candidacy.ts';
 import { TlsFolderError } from '../controller/certificates.ts';
+import { timingProblem } from '../controller/election-rules.ts';
 import { KubeconfigError } from '../controller/kube.ts';
+import { ELECTION_TIMING } from '../controller/leader-election.ts';
 import { OperatorAborted, runOperator, type ListenAddress, type OperatorSettings } from '../controller/main.ts';
 import type { LogLevel } from '../lib/log.ts';
 import {
@@ -23,6 +26,7 @@ import {
   parseListen,
   parseNamespace,
 } from './flags.ts';
+import { parseDurationMs } from './limiter-flags.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
 
 interface OperatorFlags extends CertificateFlags {
@@ -38,6 +42,12 @@ interface OperatorFlags extends CertificateFlags {
   readonly egressAllow: readonly string[];
   readonly logLevel: LogLevel;
   readonly ownNamespace?: string;
+  readonly leaderElect: boolean;
+  readonly podName?: string;
+  readonly leaseName: string;
+  readonly leaseDuration: number;
+  readonly renewDeadline: number;
+  readonly retryPeriod: number;
 }
 
 /** `weir operator`: resolves when the operator was told to stop and has drained. */
@@ -68,19 +78,58 @@ export function operatorCommand(): Command {
         'tls.crt, tls.key and ca.crt of the push port; made when it is empty',
       ).default(join(homedir(), '.weir', 'tls'), '~/.weir/tls'),
     );
-  return withCertificateFlags(withPolicyFlags(withPlaceFlags(command))).action((flags: OperatorFlags) =>
-    run(command, flags),
+  return withCertificateFlags(withPolicyFlags(withElectionFlags(withPlaceFlags(command)))).action(
+    (flags: OperatorFlags) => run(command, flags),
   );
 }
 
 function withPlaceFlags(command: Command): Command {
-  return command.addOption(
-    flag(
-      '--own-namespace <name>',
-      'WEIR_OWN_NAMESPACE',
-      'where the operator runs; with it the CA is handed out (default: it runs outside)',
-    ).argParser(parseNamespace),
+  return command
+    .addOption(
+      flag(
+        '--own-namespace <name>',
+        'WEIR_OWN_NAMESPACE',
+        'where the operator runs; with it the CA is handed out (default: it runs outside)',
+      ).argParser(parseNamespace),
+    )
+    .addOption(
+      flag('--pod-name <name>', 'WEIR_POD_NAME', 'the pod of this operator, labelled while it leads').argParser(
+        parseHost,
+      ),
+    );
+}
+
+function withElectionFlags(command: Command): Command {
+  const { leaseDurationMs, renewDeadlineMs, retryPeriodMs } = ELECTION_TIMING;
+  const duration = (flags: string, env: string, description: string, defaultMs: number): void => {
+    const option = flag(flags, env, description).default(defaultMs, `${defaultMs / 1000}s`);
+    command.addOption(option.argParser(parseDurationMs));
+  };
+  command
+    .addOption(
+      flag(
+        '--leader-elect',
+        'WEIR_LEADER_ELECT',
+        'be one of several operators: only the holder of the Lease serves limiters',
+      ).default(false),
+    )
+    .addOption(
+      flag('--lease-name <name>', 'WEIR_LEASE_NAME', 'the Lease').default('weir-operator').argParser(parseHost),
+    );
+  duration(
+    '--lease-duration <duration>',
+    'WEIR_LEASE_DURATION',
+    'the others take the Lease when it was not renewed for so long',
+    leaseDurationMs,
   );
+  duration(
+    '--renew-deadline <duration>',
+    'WEIR_RENEW_DEADLINE',
+    'the holder gives up when it could not renew it for so long',
+    renewDeadlineMs,
+  );
+  duration('--retry-period <duration>', 'WEIR_RETRY_PERIOD', 'how often it is renewed or looked at', retryPeriodMs);
+  return command;
 }
 
 function withPolicyFlags(command: Command): Command {
@@ -120,8 +169,9 @@ async function run(command: Command, flags: OperatorFlags): Promise<void> {
   const complaint = complaintAboutFlags(flags, flags.ownNamespace);
   if (complaint !== undefined) command.error(`error: ${complaint}`);
   const told = terminationSignal();
+  const election = electionOf(command, flags);
   try {
-    const operator = await runOperator(settingsOf(flags), told);
+    const operator = await runOperator({ ...settingsOf(flags), election }, told);
     await whenAborted(told);
     await operator.stop();
   } catch (error) {
@@ -139,4 +189,20 @@ function settingsOf(flags: OperatorFlags): OperatorSettings {
     tlsNames,
     source: { kind: 'cluster', kubeconfig, context, namespaces },
   };
+}
+
+function electionOf(command: Command, flags: OperatorFlags): CandidacySettings | undefined {
+  if (!flags.leaderElect) return undefined;
+  const { ownNamespace: namespace, podName, leaseName } = flags;
+  if (namespace === undefined) command.error('error: --leader-elect needs --own-namespace, where the Lease is');
+  const timing = {
+    leaseDurationMs: flags.leaseDuration,
+    renewDeadlineMs: flags.renewDeadline,
+    retryPeriodMs: flags.retryPeriod,
+  };
+  const problem = timingProblem(timing);
+  if (problem !== undefined) {
+    command.error(`error: --lease-duration, --renew-deadline and --retry-period do not fit: ${problem}`);
+  }
+  return { namespace, podName, leaseName, ...timing };
 }

@@ -248,6 +248,8 @@ export interface FleetConfig {
   readonly egressAllow: readonly string[];
   /** Service names of the own namespace may end in `.svc.<clusterDomain>`; cluster.local when absent. */
   readonly clusterDomain?: string;
+  /** true: this operator takes reports (limiter-report.ts). */
+  readonly takesReports?: boolean;
 }
 
 export const FLEET_RESOURCE_NAME = 'Fleet/-/-';

@@ -1,6 +1,7 @@
 // Operator, status: what each limiter has in force, as it said itself. In: connections, ACKs and NACKs; out: the states of a
 // resource by limiter, the limiters there are, and (coalesced) the names whose states changed.
 import { systemClock, type Clock } from '../lib/clock.ts';
+import { NO_TROUBLE, type LimiterReport } from '../contract/limiter-report.ts';
 import { ChangeFeed, type ChangeListener } from './change-feed.ts';
 import { coversNamespace, type LimiterView } from './visibility.ts';
 
@@ -13,6 +14,8 @@ export interface LimiterState {
   readonly connected: boolean;
   /** When its stream was lost, monotonic ms; absent while it is there. */
   readonly lostAtMs?: number;
+  /** What it said last that it has trouble with; absent: it never said anything. */
+  readonly report?: LimiterReport;
 }
 
 /** What one limiter says of one resource. Times are monotonic ms. */
@@ -40,6 +43,18 @@ interface Row {
   lostAtMs?: number;
   readonly entries: Map<string, Entry>;
   timer?: NodeJS.Timeout;
+  report?: LimiterReport;
+  /** Ends a report of the stream before this one. */
+  reportTimer?: NodeJS.Timeout;
+}
+
+/** What a limiter's report says else than the one before. */
+export interface ReportChange {
+  readonly view: LimiterView;
+  /** Ids of stores whose trouble began, changed or ended. */
+  readonly stores: ReadonlySet<string>;
+  /** Resource names of objects whose upstreams' did. */
+  readonly objects: ReadonlySet<string>;
 }
 
 /** One stream of a limiter: what it reports goes into the table until another stream of the same limiter takes over. */
@@ -49,6 +64,8 @@ export interface AckStream {
   sent(name: string, version: string): void;
   acked(name: string, version: string): void;
   rejected(name: string, version: string, message: string): void;
+  /** What the limiter has trouble with. */
+  reported(report: LimiterReport): void;
   /** The limiter dropped the resource. */
   removed(name: string): void;
   /** goodbye: the limiter said that it leaves; it is forgotten at once. lost: it stays "seen" for a minute. */
@@ -60,6 +77,8 @@ export interface AckTableSettings {
   readonly seenForMs?: number;
   /** How long a lost stream may take to come back before it counts as lost, ms. */
   readonly lostAfterMs?: number;
+  /** How long a limiter that came back may take to report before what it said on its former stream is forgotten, ms. */
+  readonly reportWithinMs?: number;
   readonly clock?: Clock;
 }
 
@@ -74,12 +93,13 @@ export class AckTable {
   readonly #podsByName = new Map<string, Set<Row>>();
   readonly #changes = new ChangeFeed();
   readonly #fleetListeners = new Set<() => void>();
+  readonly #reportListeners = new Set<(change: ReportChange) => void>();
   readonly #namesSeenBy: (view: LimiterView) => Iterable<string>;
   readonly #settings: Required<AckTableSettings>;
 
   constructor(namesSeenBy: (view: LimiterView) => Iterable<string>, settings: AckTableSettings = {}) {
     this.#namesSeenBy = namesSeenBy;
-    this.#settings = { seenForMs: 60_000, lostAfterMs: 1_000, clock: systemClock, ...settings };
+    this.#settings = { seenForMs: 60_000, lostAfterMs: 1_000, reportWithinMs: 10_000, clock: systemClock, ...settings };
   }
 
   /**
@@ -91,6 +111,7 @@ export class AckTable {
     if (before !== undefined) this.#drop(before);
     const row: Row = { id, view, connected: true, entries: new Map() };
     this.#rows.set(id, row);
+    this.#inherit(row, before?.report);
     if (view.kind === 'shared') this.#shared.add(row);
     const atMs = this.#settings.clock.monotonicMs();
     for (const [name, version] of held) this.#entry(row, name).acked = { version, atMs };
@@ -133,6 +154,31 @@ export class AckTable {
     return () => this.#fleetListeners.delete(listener);
   }
 
+  /** Calls `listener` when a limiter's trouble began, changed or ended. @returns a function that ends the subscription. */
+  subscribeReports(listener: (change: ReportChange) => void): () => void {
+    this.#reportListeners.add(listener);
+    return () => this.#reportListeners.delete(listener);
+  }
+
+  /** What it said on its former stream holds until it says something, or had the time to. */
+  #inherit(row: Row, report: LimiterReport | undefined): void {
+    if (report === undefined) return;
+    row.report = report;
+    row.reportTimer = setTimeout(() => {
+      this.#report(row, NO_TROUBLE);
+    }, this.#settings.reportWithinMs).unref();
+  }
+
+  #report(row: Row, report: LimiterReport): void {
+    clearTimeout(row.reportTimer);
+    const before = row.report ?? NO_TROUBLE;
+    row.report = report;
+    const stores = new Set(changedKeys(before.stores, report.stores, ({ store }) => store));
+    const objects = new Set(changedKeys(before.upstreams, report.upstreams, ({ object }) => object));
+    if (stores.size + objects.size === 0) return;
+    for (const listener of this.#reportListeners) listener({ view: row.view, stores, objects });
+  }
+
   #stream(row: Row): AckStream {
     const isCurrent = (): boolean => this.#rows.get(row.id) === row && row.lostAtMs === undefined;
     const change = (name: string, edit: (entry: Entry, atMs: number) => void): void => {
@@ -155,6 +201,9 @@ export class AckTable {
       },
       rejected: (name, version, message) => {
         change(name, (entry) => (entry.rejected = { version, message }));
+      },
+      reported: (report) => {
+        if (isCurrent()) this.#report(row, report);
       },
       removed: (name) => {
         if (!isCurrent()) return;
@@ -194,6 +243,7 @@ export class AckTable {
 
   #drop(row: Row): void {
     clearTimeout(row.timer);
+    clearTimeout(row.reportTimer);
     this.#rows.delete(row.id);
     this.#shared.delete(row);
     if (row.view.kind === 'pod') for (const name of row.entries.keys()) this.#unlist(row, name);
@@ -231,6 +281,17 @@ export class AckTable {
   }
 }
 
+/** The keys whose entries are not the same in both lists. */
+function changedKeys<T>(before: readonly T[], now: readonly T[], keyOf: (entry: T) => string): string[] {
+  const texts = (list: readonly T[]): Map<string, string> => {
+    const byKey = new Map<string, string>();
+    for (const entry of list) byKey.set(keyOf(entry), `${byKey.get(keyOf(entry)) ?? ''}${JSON.stringify(entry)}`);
+    return byKey;
+  };
+  const [then, since] = [texts(before), texts(now)];
+  return [...new Set([...then.keys(), ...since.keys()])].filter((key) => then.get(key) !== since.get(key));
+}
+
 function changedNames(before: Row, now: Row): Set<string> {
   const names = new Set([...before.entries.keys(), ...now.entries.keys()]);
   for (const name of names) {
@@ -241,8 +302,14 @@ function changedNames(before: Row, now: Row): Set<string> {
 }
 
 function toLimiterState(row: Row): LimiterState {
-  const { id, view, connected, lostAtMs } = row;
-  return { id, view, connected, ...(lostAtMs === undefined ? {} : { lostAtMs }) };
+  const { id, view, connected, lostAtMs, report } = row;
+  return {
+    id,
+    view,
+    connected,
+    ...(lostAtMs === undefined ? {} : { lostAtMs }),
+    ...(report === undefined ? {} : { report }),
+  };
 }
 
 function toState(row: Row, entry: Entry = {}): AckState {

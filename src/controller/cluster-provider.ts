@@ -26,6 +26,8 @@ import type { PodView } from './visibility.ts';
 
 export interface ClusterSettings {
   readonly kube: Kube;
+  /** By which statuses, Events and last good forms are written; default: `kube`. */
+  readonly writes?: Kube;
   /** Empty = all. */
   readonly namespaces: readonly string[];
   readonly leadership: Leadership;
@@ -47,7 +49,7 @@ export class ClusterProvider implements Provider, StatusSink {
   #isLoaded = false;
 
   constructor(settings: ClusterSettings) {
-    const { kube, log } = settings;
+    const { kube, writes = kube, log } = settings;
     this.#settings = settings;
     this.modelRoutes = this.#inform(RESOURCES.modelRoutes, (object) => trimObject('ModelRoute', object));
     this.mcpServers = this.#inform(RESOURCES.mcpServers, (object) => trimObject('MCPServer', object));
@@ -55,8 +57,8 @@ export class ClusterProvider implements Provider, StatusSink {
     this.pods = this.#inform(RESOURCES.pods, trimPod);
     this.secrets = new SecretWatcher({ kube, log });
     this.#revisions = this.#inform(RESOURCES.controllerRevisions, trimRevision, LAST_GOOD_LABEL);
-    this.lastGood = new ClusterLastGood({ ...settings, revisions: this.#revisions });
-    this.#events = new EventRecorder(kube, log);
+    this.lastGood = new ClusterLastGood({ ...settings, kube: writes, revisions: this.#revisions });
+    this.#events = new EventRecorder(writes, log);
     const reviews: ReviewApi = {
       reviewToken: (token, audiences) => kube.reviewToken(token, audiences),
       reviewAccess: (question) => kube.reviewAccess(question),
@@ -73,6 +75,12 @@ export class ClusterProvider implements Provider, StatusSink {
     await Promise.all(Object.values(this.#informers()).map((informer) => informer.whenSynced()));
     this.lastGood.load([...this.modelRoutes.values(), ...this.mcpServers.values()]);
     this.#isLoaded = true;
+  }
+
+  /** Reads everything again, last good forms too; resolves when what is known is as new as this call. */
+  async refresh(): Promise<void> {
+    await Promise.all(Object.values(this.#informers()).map((informer) => informer.refresh()));
+    this.lastGood.load([...this.modelRoutes.values(), ...this.mcpServers.values()]);
   }
 
   isReady(): boolean {
@@ -95,14 +103,14 @@ export class ClusterProvider implements Provider, StatusSink {
   }
 
   async write(object: StoredObject, status: ObjectStatus): Promise<WriteResult> {
-    const { kube } = this.#settings;
+    const { kube, writes = kube } = this.#settings;
     const informer = this.#informerOf(object);
     const type = object.kind === 'ModelRoute' ? RESOURCES.modelRoutes : RESOURCES.mcpServers;
     const { name, namespace } = object.metadata;
     const metadata = { ...pickMeta(object.metadata, 'uid', 'resourceVersion'), namespace };
     const body: StoredObject = { apiVersion: 'weir.dev/v1alpha1', kind: object.kind, metadata, status };
     try {
-      informer.observe(await kube.replaceStatus(type, body));
+      informer.observe(await writes.replaceStatus(type, body));
       return 'written';
     } catch (error) {
       if (hasStatus(error, 404)) return 'gone';

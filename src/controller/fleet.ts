@@ -26,7 +26,8 @@ export interface FleetSettings {
  */
 export function publishFleet(store: SnapshotStore, acks: AckTable, settings: FleetSettings): () => void {
   const { egressAllow, clusterDomain, knownBefore = 1, settleMs = 60_000, debounceMs = 1_000 } = settings;
-  const constant = { kind: 'Fleet', egressAllow, ...(clusterDomain === undefined ? {} : { clusterDomain }) } as const;
+  const domain = clusterDomain === undefined ? {} : { clusterDomain };
+  const constant = { kind: 'Fleet', egressAllow, takesReports: true, ...domain } as const;
   let least = Math.max(1, knownBefore);
   let timer: NodeJS.Timeout | undefined;
   const publish = (): void => {

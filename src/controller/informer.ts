@@ -67,6 +67,7 @@ export class Informer<T extends KubeObject> implements Feed<T> {
   readonly #synced = Promise.withResolvers<undefined>();
   /** Scopes (namespaces, or the whole cluster) whose first list is still to come. */
   readonly #unsynced: Set<string>;
+  readonly #states = new Map<string, FollowState>();
   #running: Promise<unknown> = Promise.resolve();
 
   constructor(settings: InformerSettings<T>) {
@@ -125,35 +126,55 @@ export class Informer<T extends KubeObject> implements Feed<T> {
     return this.#synced.promise;
   }
 
+  /** Lists everything again; resolves when the copy is as new as this call. A watch may lag, and nobody can tell. */
+  async refresh(): Promise<void> {
+    const asked = [...this.#states.values()].map((state) => {
+      const done = Promise.withResolvers<undefined>();
+      state.asked.push(done);
+      state.turn.abort();
+      return done.promise;
+    });
+    await Promise.all(asked);
+  }
+
   async stop(): Promise<void> {
     this.#stopping.abort();
+    for (const { asked } of this.#states.values()) for (const { reject } of asked) reject(new Error('stopped'));
     await this.#feed.stop();
     await this.#running;
   }
 
   /** Follows one scope until stopped: list, then watch from there, for ever. */
   async #follow(scope: string): Promise<void> {
-    const state: FollowState = { failures: 0, doubts: 0 };
+    const state: FollowState = { failures: 0, doubts: 0, asked: [], turn: new AbortController() };
+    this.#states.set(scope, state);
     while (!this.#stopping.signal.aborted) {
       try {
-        state.version ??= await this.#list(scope);
+        state.version = state.asked.length > 0 ? undefined : state.version;
+        state.version ??= await this.#listFor(state, scope);
         await this.#watchFrom(scope, state.version, state);
       } catch (error) {
         if (this.#isStopping()) return;
-        state.failures++;
-        this.#reportFailure(scope, state.failures, error);
-        if (isDoubtful(error)) state.doubts++;
-        if (hasStatus(error, 410) || state.doubts >= DOUBT_AFTER)
-          Object.assign(state, { version: undefined, doubts: 0 });
+        if (state.turn.signal.aborted) continue;
+        this.#noteFailure(scope, state, error);
       }
-      if (state.failures > 0) await this.#backOff(state.failures);
+      if (state.failures > 0) await this.#backOff(state);
     }
+  }
+
+  /** Answers those who asked before it began. */
+  async #listFor(state: FollowState, scope: string): Promise<string> {
+    const answered = state.asked.length;
+    state.turn = new AbortController();
+    const version = await this.#list(scope);
+    for (const { resolve } of state.asked.splice(0, answered)) resolve(undefined);
+    return version;
   }
 
   async #watchFrom(scope: string, version: string, state: FollowState): Promise<void> {
     const cursor = new WatchCursor(version);
     try {
-      await this.#watch(scope, cursor);
+      await this.#watch(scope, cursor, AbortSignal.any([this.#stopping.signal, state.turn.signal]));
     } finally {
       state.version = cursor.version;
       if (cursor.hasAdvanced) state.doubts = 0;
@@ -166,11 +187,19 @@ export class Informer<T extends KubeObject> implements Feed<T> {
     return this.#stopping.signal.aborted;
   }
 
-  async #backOff(failures: number): Promise<void> {
+  #noteFailure(scope: string, state: FollowState, error: unknown): void {
+    state.failures++;
+    this.#reportFailure(scope, state.failures, error);
+    if (isDoubtful(error)) state.doubts++;
+    if (hasStatus(error, 410) || state.doubts >= DOUBT_AFTER) Object.assign(state, { version: undefined, doubts: 0 });
+  }
+
+  async #backOff({ failures, turn }: FollowState): Promise<void> {
     const { baseBackoffMs, maxBackoffMs } = this.#timing;
     const longestMs = Math.min(maxBackoffMs, baseBackoffMs * 2 ** Math.min(failures - 1, 20));
     const waitMs = longestMs * (1 - this.#random() / 2);
-    await pause(waitMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+    const signal = AbortSignal.any([this.#stopping.signal, turn.signal]);
+    await pause(waitMs, undefined, { signal }).catch(() => undefined);
   }
 
   #random(): number {
@@ -222,7 +251,7 @@ export class Informer<T extends KubeObject> implements Feed<T> {
     if (this.#unsynced.size === 0) this.#synced.resolve(undefined);
   }
 
-  async #watch(scope: string, cursor: WatchCursor): Promise<void> {
+  async #watch(scope: string, cursor: WatchCursor, signal: AbortSignal): Promise<void> {
     const { kube, type, labelSelector, fieldSelector, trim } = this.#settings;
     const [shortest, longest] = this.#timing.watchSeconds;
     const events = kube.watch<T>(type, {
@@ -232,7 +261,7 @@ export class Informer<T extends KubeObject> implements Feed<T> {
       resourceVersion: cursor.version,
       timeoutSeconds: Math.round(shortest + (longest - shortest) * this.#random()),
       silenceMs: this.#timing.silenceMs,
-      signal: this.#stopping.signal,
+      signal,
     });
     for await (const { type: kind, object } of events) {
       if (kind === 'DELETED') this.#feed.set(objectKey(object), undefined);
@@ -254,6 +283,10 @@ interface FollowState {
   /** In a row. */
   failures: number;
   doubts: number;
+  /** Who waits for a list that has not begun yet. */
+  readonly asked: PromiseWithResolvers<undefined>[];
+  /** Aborted: the watch ends, for a new list. */
+  turn: AbortController;
 }
 
 /** The answers to a version that is not known yet, and silence; an API server that is away says nothing about versions. */

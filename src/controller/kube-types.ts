@@ -81,8 +81,25 @@ export interface Secret extends KubeObject {
   readonly type?: string;
 }
 
+/** Of a container's status what tells why it does not run. */
+export interface ContainerStatus {
+  readonly name: string;
+  readonly state?: ContainerState;
+  readonly lastState?: ContainerState;
+}
+
+interface ContainerState {
+  readonly running?: object;
+  readonly waiting?: { readonly reason?: string };
+  readonly terminated?: { readonly reason?: string };
+}
+
 export interface Pod extends KubeObject {
-  readonly status?: { readonly phase?: string };
+  readonly status?: {
+    readonly phase?: string;
+    readonly initContainerStatuses?: readonly ContainerStatus[];
+    readonly containerStatuses?: readonly ContainerStatus[];
+  };
 }
 
 export interface ControllerRevision extends KubeObject {

@@ -54,11 +54,16 @@ export class ClusterLastGood implements LastGoodStore {
       if (uid !== undefined) this.#queue.add(uid);
     });
     settings.leadership.onChange((isLeader) => {
-      if (isLeader) for (const uid of this.#kept.keys()) this.#queue.add(uid);
+      // Owners that went while another led left theirs behind.
+      const owners = [...settings.revisions.values()].flatMap((revision) => ownerOf(revision)?.uid ?? []);
+      if (isLeader) for (const uid of [...this.#kept.keys(), ...owners]) this.#queue.add(uid);
     });
   }
 
-  /** Reads what the cluster has, once every feed has synced, and begins to clean up: objects that are gone keep nothing. */
+  /**
+   * Reads what the cluster has, once every feed has synced, and begins to clean up: objects that are gone keep nothing. Again
+   * whenever the lease was taken: another leader may have seen forms that passed by here. The newer one of each object counts.
+   */
   load(objects: Iterable<StoredObject>): void {
     const alive = new Map([...objects].map((object) => [object.metadata.uid ?? '', object]));
     for (const revision of this.#settings.revisions.values()) {

@@ -1,18 +1,19 @@
 // Controller: what the limiters of one object say. Input: the ack table, the pods. Output: the tally that the status tells.
 import { resourceName } from '../contract/limiter-config.ts';
-import type { LimiterQuery, LimiterTally } from '../reconcile/types.ts';
-import type { AckState, AckTable } from './ack-table.ts';
+import type { LimiterQuery, LimiterTally, LimiterTrouble } from '../reconcile/types.ts';
+import type { AckState, AckTable, LimiterState } from './ack-table.ts';
 import type { Pod } from './kube-types.ts';
-import { isInjected, type PodIndex } from './pod-index.ts';
+import { isInjected, limiterTroubleOf, type PodIndex } from './pod-index.ts';
 
 /**
  * Desired are the selected pods that carry a limiter (the injector said so, or a limiter of the pod was seen within the last
  * minute) and the shared limiters seen within the last minute. Only a connected one counts as synced.
  */
 export function tallyLimiters(query: LimiterQuery, acks: AckTable, pods: PodIndex): LimiterTally {
-  const { ref, workloadSelector, version } = query;
+  const { ref, workloadSelector, version, store } = query;
+  const name = resourceName(ref);
   const selected = workloadSelector === undefined ? [] : pods.select(ref.namespace, workloadSelector.matchLabels);
-  const states = acks.statesOf(resourceName(ref));
+  const states = acks.statesOf(name);
   const shared = states.filter(({ limiter }) => limiter.view.kind === 'shared');
   const byPod = new Map(states.flatMap((state) => (state.limiter.view.kind === 'pod' ? [[podUid(state), state]] : [])));
   const stateOf = (pod: Pod): AckState | undefined => byPod.get(pod.metadata.uid ?? '');
@@ -27,7 +28,33 @@ export function tallyLimiters(query: LimiterQuery, acks: AckTable, pods: PodInde
       .filter((pod) => !limited.includes(pod))
       .map((pod) => pod.metadata.name)
       .sort(),
+    notRunning: limited.flatMap((pod) => notRunningOf(pod, stateOf(pod))),
+    troubles: meant.flatMap(({ limiter }) => troublesOf(limiter, name, store)),
+    connected: meant.filter(({ limiter }) => limiter.connected).length,
   };
+}
+
+/** A limiter that is connected runs, whatever the kubelet said last. */
+function notRunningOf(pod: Pod, state: AckState | undefined): LimiterTally['notRunning'] {
+  const reason = state?.limiter.connected === true ? undefined : limiterTroubleOf(pod);
+  return reason === undefined ? [] : [{ pod: pod.metadata.name, reason }];
+}
+
+/** A limiter that was lost a moment ago counts with what it said last, as it counts as desired. */
+function troublesOf(limiter: LimiterState, object: string, storeId: string | undefined): LimiterTrouble[] {
+  const { stores = [], upstreams = [] } = limiter.report ?? {};
+  const id = shownName(limiter);
+  return [
+    ...stores.filter(({ store }) => store === storeId).map(({ kind, detail }) => ({ limiter: id, kind, detail })),
+    ...upstreams
+      .filter((trouble) => trouble.object === object)
+      .map(({ upstream, detail }) => ({ limiter: id, kind: 'upstream' as const, upstream, detail })),
+  ];
+}
+
+/** What people know a limiter by: the name of its pod. */
+function shownName({ id, view }: LimiterState): string {
+  return view.pod?.name ?? id;
 }
 
 function podUid({ limiter }: AckState): string {

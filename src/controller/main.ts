@@ -3,13 +3,15 @@
 //   last good forms load   what only the status refuses stays in force over a restart
 //   everything compiles    the first answer to a limiter is the whole truth
 //   push port opens        only now can a limiter be told anything, removals included
-//   ready                  and SIGTERM goes the same way back
+//   ready                  with or without the lease; who holds it reads everything again before it serves limiters
+//                          and SIGTERM goes the same way back
 import type { Server } from 'node:http';
 import type { StoreConfig } from '../contract/limiter-config.ts';
 import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
 import type { ReconcileSettings } from '../reconcile/types.ts';
 import { AckTable } from './ack-table.ts';
 import { openAdmin } from './admin.ts';
+import { Candidacy, type CandidacySettings } from './candidacy.ts';
 import { ClusterProvider } from './cluster-provider.ts';
 import { FileProvider } from './file-provider.ts';
 import { knownLimitersIn, publishFleet } from './fleet.ts';
@@ -62,10 +64,11 @@ export interface OperatorSettings extends CertificateSettings {
   /** CIDRs, host names and `*.example.com` that shared limiters may dial. */
   readonly egressAllow: readonly string[];
   readonly logLevel: LogLevel;
-  readonly leadership?: Leadership;
+  /** Absent: this is the only operator. */
+  readonly election?: CandidacySettings | undefined;
   /** Default: JSON lines on stderr. */
   readonly log?: Logger;
-  /** After the push port opened, limiters get this long to come back before a status says that they are missing; ms. */
+  /** After the push port opened or the lease was taken, limiters get this long to come back before a status says that they are missing; ms. */
   readonly reconnectGraceMs?: number;
 }
 
@@ -80,7 +83,8 @@ export interface RunningOperator {
   stop(): Promise<void>;
 }
 
-const RECONNECT_GRACE_MS = 5000;
+/** Longer than the longest back-off of a limiter. */
+const RECONNECT_GRACE_MS = 7000;
 
 /**
  * Starts the operator and resolves when it is ready. An API server that does not answer is waited for, until `abort`.
@@ -105,6 +109,7 @@ class OperatorProcess implements RunningOperator {
   adminPort = 0;
   readonly #settings: OperatorSettings;
   readonly #log: Logger;
+  readonly #candidacy: Candidacy | undefined;
   readonly #leadership: Leadership;
   readonly #kube: Kube | undefined;
   readonly #provider: ClusterProvider | FileProvider;
@@ -116,16 +121,18 @@ class OperatorProcess implements RunningOperator {
   readonly #push: PushServer;
   #admin: Server | undefined;
   #endFleet: () => void = () => undefined;
-  /** Monotonic ms. */
-  #pushOpenMs: number | undefined;
+  #isOpen = false;
+  /** Since when limiters can come here, monotonic ms. */
+  #servingSinceMs: number | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(settings: OperatorSettings, log: Logger) {
     this.#settings = settings;
     this.#log = log;
-    this.#leadership = settings.leadership ?? ALWAYS_LEADER;
     const { source } = settings;
     this.#kube = source.kind === 'cluster' ? connectKube(source) : undefined;
+    this.#candidacy = this.#makeCandidacy();
+    this.#leadership = this.#candidacy?.leadership ?? ALWAYS_LEADER;
     this.#provider = this.#makeProvider();
     this.#certificates = this.#makeCertificates();
     const graceMs = settings.reconnectGraceMs ?? (this.#kube === undefined ? 0 : RECONNECT_GRACE_MS);
@@ -136,7 +143,7 @@ class OperatorProcess implements RunningOperator {
       leadership: this.#leadership,
       metrics: this.#metrics,
       reconcileSettings: reconcileSettingsOf(settings),
-      quietUntilMs: () => (this.#pushOpenMs ?? Infinity) + graceMs,
+      quietUntilMs: () => (this.#servingSinceMs ?? Infinity) + graceMs,
     });
     const { authenticate } = this.#provider;
     const isHolder = (): boolean => this.#leadership.isLeader();
@@ -163,13 +170,11 @@ class OperatorProcess implements RunningOperator {
     if (this.#isStopping()) return;
     await this.#operator.start();
     if (this.#isStopping()) return;
-    const objects = [...provider.modelRoutes.values(), ...provider.mcpServers.values()];
-    const knownBefore = knownLimitersIn(objects.map(({ status }) => status));
-    const { egressAllow, clusterDomain } = this.#settings;
-    const domain = clusterDomain === undefined ? {} : { clusterDomain };
-    this.#endFleet = publishFleet(this.#store, this.#acks, { egressAllow, knownBefore, ...domain });
+    this.#publishFleet();
     this.pushPort = await this.#push.listen();
-    this.#pushOpenMs = performance.now();
+    this.#isOpen = true;
+    if (this.#candidacy === undefined) this.#servingSinceMs = performance.now();
+    this.#candidacy?.start();
     const { pushPort, adminPort } = this;
     this.#log.info('operator is ready', { pushPort, adminPort, server: this.#kube?.server, objects: this.#store.size });
   }
@@ -189,7 +194,9 @@ class OperatorProcess implements RunningOperator {
 
   async #stop(): Promise<void> {
     this.#log.info('operator is stopping');
-    this.#pushOpenMs = undefined;
+    this.#isOpen = false;
+    this.#servingSinceMs = undefined;
+    await this.#candidacy?.resign();
     this.#endFleet();
     await this.#operator.stop();
     await this.#push.close();
@@ -210,13 +217,44 @@ class OperatorProcess implements RunningOperator {
     const log = this.#log;
     if (source.kind === 'files') return new FileProvider({ ...source, log });
     if (this.#kube === undefined) throw new Error('a cluster needs a connection');
-    return new ClusterProvider({ kube: this.#kube, namespaces: source.namespaces, leadership: this.#leadership, log });
+    const writes = this.#candidacy?.writes ?? this.#kube;
+    const { namespaces } = source;
+    return new ClusterProvider({ kube: this.#kube, writes, namespaces, leadership: this.#leadership, log });
+  }
+
+  #makeCandidacy(): Candidacy | undefined {
+    const { election } = this.#settings;
+    if (election === undefined || this.#kube === undefined) return undefined;
+    const prepare = (): Promise<void> => this.#prepareToLead();
+    return new Candidacy(election, { kube: this.#kube, log: this.#log, observer: this.#metrics, prepare });
+  }
+
+  /**
+   * Between the taking of the lease and the first limiter: what another leader did must be known, whatever the watches of this
+   * process have missed, because what is not known is taken away from limiters.
+   */
+  async #prepareToLead(): Promise<void> {
+    if (this.#provider instanceof ClusterProvider) await this.#provider.refresh();
+    await this.#operator.recompile();
+    this.#publishFleet();
+    this.#servingSinceMs = performance.now();
+  }
+
+  #publishFleet(): void {
+    const { modelRoutes, mcpServers } = this.#provider;
+    const knownBefore = knownLimitersIn([...modelRoutes.values(), ...mcpServers.values()].map(({ status }) => status));
+    const { egressAllow, clusterDomain } = this.#settings;
+    const domain = clusterDomain === undefined ? {} : { clusterDomain };
+    this.#endFleet();
+    this.#endFleet = publishFleet(this.#store, this.#acks, { egressAllow, knownBefore, ...domain });
   }
 
   #makeCertificates(): OperatorCertificates {
     const { source } = this.#settings;
+    const leaderKube = this.#candidacy?.writes;
     return new OperatorCertificates(this.#settings, {
       kube: this.#kube,
+      ...(leaderKube === undefined ? {} : { leaderKube }),
       namespaces: source.kind === 'cluster' ? source.namespaces : [],
       pods: this.#provider.pods,
       leadership: this.#leadership,
@@ -232,7 +270,9 @@ class OperatorProcess implements RunningOperator {
       if (after !== undefined) this.#push.setPod(podView(after));
     });
     this.#leadership.onChange((isLeader) => {
-      if (!isLeader) this.#push.endStreams('this operator has lost the lease');
+      if (isLeader) return;
+      this.#servingSinceMs = undefined;
+      this.#push.endStreams('this operator has lost the lease');
     });
     this.#certificates.source.onChange(() => {
       this.#push.replaceCertificate(this.#certificates.source.current());
@@ -251,8 +291,7 @@ class OperatorProcess implements RunningOperator {
     const { missing } = this.#certificates;
     if (missing !== undefined) return { ready: false, reason: missing };
     if (!this.#provider.isReady()) return { ready: false, reason: 'caches have not synced' };
-    const ready = this.#pushOpenMs !== undefined;
-    return { ready, reason: ready ? 'ready' : 'the push port is not open' };
+    return { ready: this.#isOpen, reason: this.#isOpen ? 'ready' : 'the push port is not open' };
   }
 }
 

@@ -1,6 +1,7 @@
 // Controller: what the operator counts. Input: what its parts report. Output: Prometheus text. Labels are few and fixed:
 // never a name of an object.
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { ElectionObserver } from './leader-election.ts';
 import type { PushObserver } from './push-session.ts';
 
 /** Read when Prometheus asks. */
@@ -16,7 +17,7 @@ export interface Gauges {
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-export class OperatorMetrics implements PushObserver {
+export class OperatorMetrics implements PushObserver, ElectionObserver {
   readonly registry = new Registry();
   readonly #reconciles = this.#counter('weir_reconciles_total', 'Reconciles of objects, for whatever cause.', 'result');
   readonly #reconcileSeconds = this.#histogram('weir_reconcile_seconds', 'Time of one reconcile, without writes.');
@@ -26,7 +27,12 @@ export class OperatorMetrics implements PushObserver {
   );
   readonly #rejected = this.#counter('weir_push_nacks_total', 'Resources that limiters refused (NACK).');
   readonly #sent = this.#counter('weir_push_resources_total', 'Resources and removals sent to limiters.', 'kind');
+  readonly #reports = this.#counter('weir_limiter_reports_total', 'Reports of limiters on stores and upstreams.');
   readonly #statusWrites = this.#counter('weir_status_writes_total', 'Writes of statuses.', 'result');
+
+  readonly #leaseWrites = this.#counter('weir_lease_writes_total', 'Attempts to take or renew the lease.', 'result');
+  readonly #leaseSeconds = this.#histogram('weir_lease_write_seconds', 'Time until the API server answered one.');
+  readonly #leaderships = this.#counter('weir_leadership_changes_total', 'Times it was taken and lost here.', 'to');
 
   /** Registers what is read on demand; to be called once. */
   watch(gauges: Gauges): void {
@@ -54,12 +60,25 @@ export class OperatorMetrics implements PushObserver {
     this.#statusWrites.inc({ result });
   }
 
+  leaseWritten(ok: boolean, seconds: number): void {
+    this.#leaseWrites.inc({ result: ok ? 'ok' : 'failed' });
+    this.#leaseSeconds.observe(seconds);
+  }
+
+  leadershipChanged(isLeader: boolean): void {
+    this.#leaderships.inc({ to: isLeader ? 'leader' : 'follower' });
+  }
+
   acked(latencyMs: number): void {
     this.#pushSeconds.observe(latencyMs / 1000);
   }
 
   nacked(count: number): void {
     this.#rejected.inc(count);
+  }
+
+  reported(): void {
+    this.#reports.inc();
   }
 
   sent(resources: number, removed: number): void {

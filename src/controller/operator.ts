@@ -1,12 +1,13 @@
 // Controller: the loop that makes it so. Input: feeds of objects, Services and pods, the answers of limiters. Output: the
 // snapshot store, the last good forms and the statuses, brought up to date one object at a time.
 import { parseResourceName, resourceName } from '../contract/limiter-config.ts';
+import { storeIdOf } from '../contract/limiter-report.ts';
 import { canonicalJson } from '../contract/snapshot.ts';
 import type { Logger } from '../lib/log.ts';
 import { reconcile } from '../reconcile/reconcile.ts';
 import { RivalIndex } from '../reconcile/rival-index.ts';
 import type { ReconcileOutcome, ReconcileSettings, World } from '../reconcile/types.ts';
-import type { AckTable } from './ack-table.ts';
+import type { AckTable, ReportChange } from './ack-table.ts';
 import type { Change, Feed } from './object-feed.ts';
 import type { Service, StoredObject } from './kube-types.ts';
 import type { Leadership } from './leadership.ts';
@@ -48,6 +49,8 @@ export class Operator {
   readonly #byService = new ReverseIndex();
   /** One label of each selector -> objects. */
   readonly #bySelector = new ReverseIndex();
+  /** Id of a store -> objects whose buckets live there. */
+  readonly #byStore = new ReverseIndex();
   readonly #world: World;
   /** When the answers of limiters last made an object be looked at, monotonic ms. */
   readonly #answeredAt = new Map<string, number>();
@@ -87,12 +90,17 @@ export class Operator {
 
   /** Compiles every object there is and resolves when all are in the store; from then on follows every change. */
   async start(): Promise<void> {
+    this.#queue.start();
+    await this.recompile();
+    this.#writer.start();
+  }
+
+  /** Looks at every object again and resolves when that is in the store. */
+  async recompile(): Promise<void> {
     for (const feed of this.#feeds()) for (const object of feed.values()) this.#learn(object);
     await this.#parts.provider.secrets.whenKnown();
     this.#enqueueAll();
-    this.#queue.start();
     await this.#queue.whenIdle();
-    this.#writer.start();
   }
 
   async stop(): Promise<void> {
@@ -132,6 +140,11 @@ export class Operator {
         this.#answersChanged(names);
       }),
     );
+    this.#ends.push(
+      acks.subscribeReports((change) => {
+        this.#troubleChanged(change);
+      }),
+    );
     leadership.onChange((isLeader) => {
       if (isLeader) this.#enqueueAll();
     });
@@ -160,6 +173,12 @@ export class Operator {
     this.#byService.set(name, servicesOf(object.metadata.namespace, specs));
     this.#bySelector.set(name, selectorPair(object.metadata.namespace, specs));
     this.#parts.provider.secrets.want(name, secretsOf(object.metadata.namespace, specs));
+  }
+
+  #troubleChanged({ view, stores, objects }: ReportChange): void {
+    const { store } = this.#parts;
+    const names = [...this.#byStore.namesOfAny(stores), ...objects].filter((name) => store.isSeenBy(view, name));
+    this.#answersChanged(names);
   }
 
   #answersChanged(names: Iterable<string>): void {
@@ -214,6 +233,8 @@ export class Operator {
 
   #push(name: string, object: StoredObject, { inForce }: ReconcileOutcome): void {
     const { store } = this.#parts;
+    const storeId = inForce === undefined ? undefined : storeIdOf(inForce.config);
+    this.#byStore.set(name, storeId === undefined ? [] : [storeId]);
     if (inForce === undefined) {
       store.remove(name);
       return;
@@ -238,6 +259,7 @@ export class Operator {
     this.#byService.set(name, []);
     this.#bySelector.set(name, []);
     this.#parts.provider.secrets.want(name, []);
+    this.#byStore.set(name, []);
     this.#answeredAt.delete(name);
     if (ref !== undefined) this.#enqueue(this.#rivals.remove(ref));
   }

@@ -1,12 +1,19 @@
 // Controller: which pods a selector means. Input: the Pod feed. Output: the pods of a namespace that carry given labels,
 // found by their rarest label, and the pairs by which a pod's change concerns an object.
 import type { Change, Feed } from './object-feed.ts';
-import { pickMeta, type Pod } from './kube-types.ts';
+import { pickMeta, type ContainerStatus, type Pod } from './kube-types.ts';
 import { ReverseIndex } from './reverse-index.ts';
 import type { PodView } from './visibility.ts';
 
 /** The version of the injector that gave the pod its limiter. */
 export const INJECTED_ANNOTATION = 'weir.dev/injected';
+
+/** The container that the injector adds. */
+export const LIMITER_CONTAINER = 'weir-limiter';
+/** Where the operator keeps why a pod's limiter does not run: a pod has nothing of this name, whatever it says is trimmed off. */
+const LIMITER_TROUBLE = 'weir.dev/limiter-trouble';
+/** Reasons to wait that are the way of things. */
+const ON_ITS_WAY: ReadonlySet<string> = new Set(['PodInitializing', 'ContainerCreating']);
 
 export class PodIndex {
   readonly #pods: Feed<Pod>;
@@ -37,6 +44,33 @@ export function isAlive(pod: Pod): boolean {
   return pod.metadata.deletionTimestamp === undefined && phase !== 'Succeeded' && phase !== 'Failed';
 }
 
+/** Why the limiter of a pod does not run, in the kubelet's word; undefined when it runs or is on its way. */
+export function limiterTroubleOf(pod: Pod): string | undefined {
+  return pod.metadata.annotations?.[LIMITER_TROUBLE];
+}
+
+function troubleIn({ status = {} }: Pod): string | undefined {
+  const { initContainerStatuses = [], containerStatuses = [] } = status;
+  const limiter = [...initContainerStatuses, ...containerStatuses].find(({ name }) => name === LIMITER_CONTAINER);
+  return limiter === undefined ? undefined : reasonOf(limiter);
+}
+
+function crashText(cause: string | undefined): string {
+  return cause === undefined ? 'CrashLoopBackOff' : `CrashLoopBackOff after ${cause}`;
+}
+
+/** ErrImagePull and ImagePullBackOff take turns: one word for both. */
+function reasonOf({ state, lastState }: ContainerStatus): string | undefined {
+  const reason = whyNot(state);
+  if (reason === undefined || ON_ITS_WAY.has(reason)) return undefined;
+  if (reason === 'ErrImagePull') return 'ImagePullBackOff';
+  return reason === 'CrashLoopBackOff' ? crashText(whyNot(lastState)) : reason;
+}
+
+function whyNot(state: ContainerStatus['state']): string | undefined {
+  return state?.waiting?.reason ?? state?.terminated?.reason;
+}
+
 export function isInjected(pod: Pod): boolean {
   return pod.metadata.annotations?.[INJECTED_ANNOTATION] !== undefined;
 }
@@ -54,7 +88,8 @@ export function labelPairs(pod: Pod): string[] {
 /** Whether a change of a pod can change any object's status: its labels, its life, its limiter. */
 export function isRelevant({ before, after }: Change<Pod>): boolean {
   if (before === undefined || after === undefined) return true;
-  const face = (pod: Pod): string => JSON.stringify([isAlive(pod), isInjected(pod), pod.metadata.labels]);
+  const face = (pod: Pod): string =>
+    JSON.stringify([isAlive(pod), isInjected(pod), limiterTroubleOf(pod), pod.metadata.labels]);
   return face(before) !== face(after);
 }
 
@@ -67,9 +102,14 @@ export function podView(pod: Pod): PodView {
 /** What the operator keeps of a pod. */
 export function trimPod(pod: Pod): Pod {
   const injected = pod.metadata.annotations?.[INJECTED_ANNOTATION];
+  const trouble = injected === undefined ? undefined : troubleIn(pod);
+  const annotations = {
+    ...(injected === undefined ? {} : { [INJECTED_ANNOTATION]: injected }),
+    ...(trouble === undefined ? {} : { [LIMITER_TROUBLE]: trouble }),
+  };
   const metadata = {
     ...pickMeta(pod.metadata, 'namespace', 'uid', 'resourceVersion', 'labels', 'deletionTimestamp'),
-    ...(injected === undefined ? {} : { annotations: { [INJECTED_ANNOTATION]: injected } }),
+    ...(injected === undefined ? {} : { annotations }),
   };
   const phase = pod.status?.phase;
   return { metadata, ...(phase === undefined ? {} : { status: { phase } }) };

@@ -10,6 +10,7 @@ import {
   type DeltaDiscoveryResponse,
   type WireResource,
 } from '../contract/push-protocol.ts';
+import { fromReportRequest, isReport } from '../contract/limiter-report.ts';
 import { systemClock, type Clock } from '../lib/clock.ts';
 import type { AckStream } from './ack-table.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
@@ -21,6 +22,8 @@ export interface PushObserver {
   acked?(latencyMs: number): void;
   /** A limiter refused `count` resources. */
   nacked?(count: number): void;
+  /** A limiter told what it has trouble with. */
+  reported?(): void;
   /** A response with `resources` resources and `removed` removals went out. */
   sent?(resources: number, removed: number): void;
 }
@@ -88,8 +91,20 @@ export class PushSession {
     this.offer(new Set([...told, ...this.#parts.store.namesSeenBy(view)]));
   }
 
-  /** Takes an ACK or a NACK; one of another nonce than that in flight says nothing. */
+  /** Takes a report, an ACK or a NACK; an answer to another nonce than that in flight says nothing. */
   answer(request: DeltaDiscoveryRequest): void {
+    if (isReport(request)) this.#takeReport(request);
+    else this.#takeAnswer(request);
+  }
+
+  #takeReport(request: DeltaDiscoveryRequest): void {
+    const report = fromReportRequest(request);
+    if (report === undefined) return;
+    this.#parts.observer?.reported?.();
+    this.#parts.acks.reported(report);
+  }
+
+  #takeAnswer(request: DeltaDiscoveryRequest): void {
     const flight = this.#flight;
     if (flight === undefined || request.response_nonce !== flight.nonce) return;
     this.#flight = undefined;

@@ -29,7 +29,10 @@ export interface StatusWriterSettings {
   readonly minIntervalMs?: number;
   /** After an edit limiters get this long to acknowledge, so that one write says both. */
   readonly settleMs?: number;
-  /** Until then (monotonic ms) only edits are written: limiters need a moment to come back to a new operator. */
+  /**
+   * Until then (monotonic ms) only edits are written, and those only if they count no fewer limiters than the object says:
+   * limiters need a moment to come back to a new operator or a new leader.
+   */
   readonly quietUntilMs?: () => number;
 }
 
@@ -110,8 +113,9 @@ export class StatusWriter {
   }
 
   /** The end of the quiet time may not be known yet: it is asked for again each second. */
-  #waitMs({ isEdit, dueMs }: Pending): number {
-    const quietUntilMs = isEdit ? 0 : (this.#settings.quietUntilMs?.() ?? 0);
+  #waitMs(pending: Pending): number {
+    const { isEdit, dueMs } = pending;
+    const quietUntilMs = isEdit && !countsFewer(pending) ? 0 : (this.#settings.quietUntilMs?.() ?? 0);
     return Math.min(1000, Math.max(dueMs, quietUntilMs) - performance.now());
   }
 
@@ -158,6 +162,11 @@ export class StatusWriter {
 /** Limiters that are there have not all answered yet. */
 function awaitsAcks({ limiters }: ObjectStatus): boolean {
   return limiters.desired > 0 && limiters.synced + limiters.rejected < limiters.desired;
+}
+
+function countsFewer({ object, status }: StatusSubmission): boolean {
+  const { limiters } = (object.status ?? {}) as Partial<ObjectStatus>;
+  return status.limiters.desired < (limiters?.desired ?? 0);
 }
 
 /** Whether more than the limiters' answers differs from what the object says. */

@@ -4,7 +4,7 @@ import { AbstractConnector, Cluster, Redis, type RedisOptions } from 'ioredis';
 import { connect, isIP, type LookupFunction, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 
-export type { Cluster, Redis };
+export { Cluster, type Redis };
 
 const RECONNECT_MS = 100;
 /** After the server refused the credentials: it writes each refusal down. */

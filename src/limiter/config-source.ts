@@ -1,6 +1,7 @@
 // Limiter, where configs come from: the interface between a source (xDS, a test, standalone) and the runtime that
 // applies them. In: resources with versions; out: per resource accepted, or why not.
 import type { Resource, SecretValues } from '../contract/limiter-config.ts';
+import type { LimiterReport } from '../contract/limiter-report.ts';
 
 /** A resource as a source hands it over: parsed, not yet validated. `version` is opaque. */
 export interface VersionedConfig {
@@ -41,6 +42,8 @@ export interface ConfigSource {
    * trying on its own from there; an operator that is away is not an error.
    */
   start(apply: ApplyConfigs): Promise<void>;
+  /** What this limiter has trouble with: told now and after each reconnect, to an operator that takes reports. */
+  report?(report: LimiterReport): void;
   /** Stops for good; `apply` is not called after it resolves. */
   close(): Promise<void>;
 }

@@ -22,6 +22,7 @@ export class HeldConfigs {
   readonly #apply: ApplyConfigs;
   readonly #log: Logger;
   readonly #held = new Map<string, KeptResource>();
+  #takesReports = false;
 
   constructor(apply: ApplyConfigs, log: Logger) {
     this.#apply = apply;
@@ -31,6 +32,11 @@ export class HeldConfigs {
   /** Name -> version: what the operator need not send again. */
   versions(): Record<string, string> {
     return Object.fromEntries([...this.#held].map(([name, { version }]) => [name, version]));
+  }
+
+  /** Whether the operator that these came from takes reports. */
+  get takesReports(): boolean {
+    return this.#takesReports;
   }
 
   /** What is in force, to be kept on disk. */
@@ -88,7 +94,14 @@ export class HeldConfigs {
       else if (resource !== undefined) this.#held.set(outcome.name, resource);
     }
     for (const name of removals) this.#held.delete(name);
+    this.#noteFleet(updates);
     return { accepted: outcomes.filter(({ accepted }) => accepted).length, rejections };
+  }
+
+  #noteFleet(updates: readonly VersionedConfig[]): void {
+    for (const { resource } of updates) {
+      if (resource.kind === 'Fleet') this.#takesReports = resource.takesReports === true;
+    }
   }
 
   /** The runtime promises not to throw; if it does, nothing of the change counts as in force. */

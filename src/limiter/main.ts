@@ -11,15 +11,17 @@ import { Decider } from './decide.ts';
 import { DecisionApi } from './decision-api.ts';
 import { isLoopback, TokenFile } from './decision-token.ts';
 import { mayDial } from './egress.ts';
+import { HealthWatch } from './health-watch.ts';
 import { listen, type HttpListener } from './http-listener.ts';
 import { LimiterMetrics } from './metrics.ts';
 import { Dialer } from './proxy/dialer.ts';
-import { Forwarder } from './proxy/forwarder.ts';
+import { Forwarder, type UpstreamObserver } from './proxy/forwarder.ts';
 import { guardedLookup } from './proxy/guarded-lookup.ts';
 import { Proxy } from './proxy/proxy.ts';
 import { Upstreams } from './proxy/upstream.ts';
 import type { RuntimeObject } from './runtime-object.ts';
 import type { LimiterSettings, ListenAddress } from './settings.ts';
+import { UpstreamHealth } from './upstream-health.ts';
 import { WindowCalendar } from './store/calendar-window.ts';
 import { StoreRegistry } from './store/create-store.ts';
 import type { Store } from './store/store.ts';
@@ -77,6 +79,8 @@ class Limiter implements RunningLimiter {
   readonly #decider: Decider;
   readonly #upstreams: Upstreams;
   readonly #dialer: Dialer;
+  readonly #upstreamHealth = new UpstreamHealth();
+  readonly #health: HealthWatch;
   readonly #proxy: Proxy;
   readonly #listeners: { traffic?: HttpListener; admin?: HttpListener; decision?: HttpListener } = {};
   #housekeeping: NodeJS.Timeout | undefined;
@@ -112,11 +116,12 @@ class Limiter implements RunningLimiter {
     this.#decider = this.#createDecider();
     this.#upstreams = new Upstreams({ connectMs: settings.connectTimeoutMs, headersMs: settings.headersTimeoutMs });
     this.#dialer = new Dialer(ownTarget);
+    this.#health = this.#createHealthWatch();
     this.#proxy = new Proxy({
       inForce: () => this.#applier.inForce,
       configured: this.#configured,
       decider: this.#decider,
-      forwarder: new Forwarder(this.#upstreams, this.#dialer),
+      forwarder: new Forwarder(this.#upstreams, this.#dialer, this.#upstreamObserver()),
       metrics: this.#metrics,
       logger: this.#log,
       clock: this.#clock,
@@ -154,6 +159,7 @@ class Limiter implements RunningLimiter {
     this.#housekeeping = setInterval(() => {
       this.#keepHouse();
     }, HOUSEKEEPING_MS);
+    this.#health.start();
     this.#log.info('limiter started', { id: this.#settings.id, mode: this.#settings.mode, ...this.addresses });
   }
 
@@ -179,11 +185,35 @@ class Limiter implements RunningLimiter {
     this.#configured.close();
     await Promise.all([traffic?.close(graceMs), decision?.close(graceMs)]);
     clearInterval(this.#housekeeping);
+    this.#health.stop();
     await source.close();
     await this.#stores.close();
     await this.#upstreams.close();
     await admin?.close(0);
     this.#log.info('limiter stopped');
+  }
+
+  #upstreamObserver(): UpstreamObserver {
+    return {
+      answered: (object, url) => {
+        this.#upstreamHealth.answered(object, url);
+      },
+      unreachable: (object, url) => {
+        this.#upstreamHealth.unreachable(object, url, this.#clock.monotonicMs());
+      },
+    };
+  }
+
+  #createHealthWatch(): HealthWatch {
+    return new HealthWatch({
+      stores: () => this.#stores.byId(),
+      upstreams: this.#upstreamHealth,
+      nowMs: () => this.#clock.monotonicMs(),
+      onReport: (report) => {
+        this.#log.info('trouble changed', { stores: report.stores.length, upstreams: report.upstreams.length });
+        this.#settings.source.report?.(report);
+      },
+    });
   }
 
   #createDecider(): Decider {
@@ -225,7 +255,8 @@ class Limiter implements RunningLimiter {
   }
 
   #onApplied(inForce: InForce, { compiled, removals, outcomes, isPartial }: AppliedChange): void {
-    for (const { config, secrets } of compiled) {
+    for (const { config, resourceName, secrets } of compiled) {
+      this.#upstreamHealth.forget(resourceName);
       this.#metrics.objectInForce(config);
       // Connected before the first request: a connection made within its deadline could be too late.
       if (config.limits.length > 0) this.#stores.renew(config, secrets);
@@ -233,6 +264,7 @@ class Limiter implements RunningLimiter {
     for (const name of removals) {
       this.#metrics.objectGone(name);
       this.#decider.forget(name);
+      this.#upstreamHealth.forget(name);
     }
     const rejected = outcomes.filter((outcome) => !outcome.accepted);
     this.#metrics.configUpdates(outcomes.length - rejected.length, rejected.length);

@@ -1,5 +1,6 @@
 // Reconcile, status: what the limiters of an object say -> the verdict Programmed.
 import type { ProgrammedReason } from '../crd/conditions.ts';
+import { MOST_NAMED, namesOf } from './names.ts';
 import { cut } from './problems.ts';
 import type { InForce, LimiterTally } from './types.ts';
 
@@ -10,8 +11,6 @@ export interface Verdict<R extends string = string> {
   readonly message: string;
 }
 
-/** How many limiters' own words, and how many pods' names, a message carries. */
-const MOST_NAMED = 3;
 const LONGEST_WORDS = 500;
 
 /** A limiter counts when it acknowledged exactly the config in force: nothing is programmed because it was sent. */
@@ -20,7 +19,7 @@ export function programmedVerdict(inForce: InForce | undefined, tally: LimiterTa
     return not('Pending', 'nothing of this object is in force: there is nothing to acknowledge');
   if (tally.rejected.length > 0) return not('Rejected', rejectionText(tally));
   if (inForce.workloadSelector !== undefined && tally.matchingPods === 0) {
-    return not('NoMatchingPods', 'spec.workloadSelector matches no pod that runs');
+    return not('NoMatchingPods', noPods(inForce));
   }
   return syncVerdict(inForce, tally);
 }
@@ -31,7 +30,10 @@ function syncVerdict(inForce: InForce, tally: LimiterTally): Verdict<ProgrammedR
   if (desired === 0) return carriesNone ? unlimited(tally) : not('NoLimiters', noLimiters(inForce));
   const what = inForce.isLastGood ? `generation ${inForce.generation}, which is still in force` : 'this generation';
   const count = `${synced} of ${desired} limiters acknowledged ${what}`;
-  if (synced < desired) return not(synced === 0 ? 'Pending' : 'PartiallyProgrammed', count);
+  if (synced < desired) {
+    const more = [...stoppedTexts(tally), ...(carriesNone ? [unlimitedText(tally)] : [])];
+    return not(synced === 0 ? 'Pending' : 'PartiallyProgrammed', [count, ...more].join('; '));
+  }
   return carriesNone ? unlimited(tally) : { holds: true, reason: 'Programmed', message: count };
 }
 
@@ -39,10 +41,31 @@ function not(reason: ProgrammedReason, message: string): Verdict<ProgrammedReaso
   return { holds: false, reason, message };
 }
 
+function noPods({ workloadSelector, config: { namespace } }: InForce): string {
+  const labels = Object.entries(workloadSelector?.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`);
+  const text = cut(labels.join(','), LONGEST_WORDS);
+  return `spec.workloadSelector ${text} matches no pod that runs in namespace ${namespace}: compare it with the labels that "kubectl get pods -n ${namespace} --show-labels" shows`;
+}
+
 function noLimiters({ workloadSelector }: InForce): string {
   return workloadSelector === undefined
-    ? 'no shared limiter of this namespace is connected, or was in the last minute'
+    ? 'no shared limiter of this namespace is connected, or was in the last minute: start one, or name pods with spec.workloadSelector and label their namespace weir.dev/inject=true'
     : 'no limiter of a selected pod is connected';
+}
+
+/** One sentence per reason: a rollout with a wrong image has a hundred pods and one cause. */
+function stoppedTexts({ notRunning }: LimiterTally): string[] {
+  return [...new Set(notRunning.map(({ reason }) => reason))].sort().map((reason) => {
+    const pods = notRunning.filter((each) => each.reason === reason).map(({ pod }) => pod);
+    return `pod ${namesOf(pods.sort())}: limiter is not running: ${reason}${mendOf(reason)}`;
+  });
+}
+
+function mendOf(reason: string): string {
+  if (/Image/.test(reason))
+    return " (correct the limiter's image in the operator's injection settings, then restart the pods)";
+  if (/OOM/.test(reason)) return " (raise the limiter's memory limit in the operator's injection settings)";
+  return ' (see "kubectl describe pod" and the log of its container weir-limiter)';
 }
 
 function rejectionText({ rejected }: LimiterTally): string {
@@ -53,8 +76,12 @@ function rejectionText({ rejected }: LimiterTally): string {
   return [...words, ...more].join('; ');
 }
 
-function unlimited({ unlimitedPods }: LimiterTally): Verdict<ProgrammedReason> {
-  const names = unlimitedPods.slice(0, MOST_NAMED).join(', ');
-  const more = unlimitedPods.length > MOST_NAMED ? ' and others' : '';
-  return not('UnlimitedPods', `selected pods without a limiter: ${unlimitedPods.length} (${names}${more})`);
+function unlimited(tally: LimiterTally): Verdict<ProgrammedReason> {
+  return not('UnlimitedPods', unlimitedText(tally));
+}
+
+/** Which it is of the three the operator does not know: it sees no node's past. */
+function unlimitedText({ unlimitedPods }: LimiterTally): string {
+  const which = `selected pods without a limiter, so without limits: ${unlimitedPods.length} (${namesOf(unlimitedPods)})`;
+  return `${which}; restart them (kubectl rollout restart) if they are older than the label weir.dev/inject=true or were made while the webhook was away; pods with hostNetwork get no limiter`;
 }

@@ -4,8 +4,10 @@
 //
 //   forms (parse, validate, compile) -> precedence -> in force -> references, limiters -> verdicts -> status
 import { resourceName } from '../contract/limiter-config.ts';
+import { storeIdOf } from '../contract/limiter-report.ts';
 import { toVersioned } from '../contract/snapshot.ts';
 import { notesOn } from './notes.ts';
+import { degradedVerdict } from './degraded.ts';
 import { type Form, presentForm, refOf } from './form.ts';
 import { given } from './optional.ts';
 import { type Standing, standingOf } from './precedence.ts';
@@ -34,6 +36,7 @@ export function reconcile(input: ReconcileInput): ReconcileOutcome {
     ref,
     ...given('workloadSelector', workloadSelector),
     ...given('version', inForce?.resource.version),
+    ...given('store', inForce === undefined ? undefined : storeIdOf(inForce.config)),
   });
   const status = statusOf(input, {
     ...given('inForce', inForce),
@@ -42,6 +45,7 @@ export function reconcile(input: ReconcileInput): ReconcileOutcome {
     accepted: acceptedVerdict(problems, present, inForce),
     resolvedRefs: resolvedVerdict(input),
     programmed: programmedVerdict(inForce, tally),
+    degraded: degradedVerdict(inForce, tally),
   });
   return {
     ...given('inForce', inForce),

@@ -4,6 +4,7 @@ import { CONDITION_TYPES, MAX_CONDITION_MESSAGE, type ConditionType } from '../c
 import type { Condition } from '../crd/types.ts';
 import { given } from './optional.ts';
 import { statesInForce, statesRefused } from './limit-states.ts';
+import { HEALTHY } from './degraded.ts';
 import type { Verdict } from './programmed.ts';
 import { type Problem, cut } from './problems.ts';
 import type { InForce, LimiterTally, ObjectStatus, ReconcileInput } from './types.ts';
@@ -17,6 +18,8 @@ export interface Findings {
   readonly accepted: Verdict;
   readonly resolvedRefs: Verdict;
   readonly programmed: Verdict;
+  /** Holds when something is wrong. undefined: nobody can say now, what was said before stays. */
+  readonly degraded: Verdict | undefined;
 }
 
 const MOST_POD_NAMES = 10;
@@ -56,6 +59,7 @@ function conditionsOf(input: ReconcileInput, findings: Findings): Condition[] {
     ['Accepted', accepted],
     ['ResolvedRefs', resolvedRefs],
     ['Programmed', programmed],
+    ['Degraded', findings.degraded ?? toldBefore(before.get('Degraded')) ?? HEALTHY],
     ['Ready', ready],
   ];
   return table.map(([type, { holds, reason, message }]) => {
@@ -72,15 +76,23 @@ function conditionsOf(input: ReconcileInput, findings: Findings): Condition[] {
   });
 }
 
+/** What a condition of before says, as a verdict. */
+function toldBefore(condition: Condition | undefined): Verdict | undefined {
+  if (condition === undefined) return undefined;
+  return { holds: condition.status === 'True', reason: condition.reason, message: condition.message };
+}
+
 /** Whether a status says something else than the object's present one. */
 export function differs(status: ObjectStatus, present: unknown): boolean {
   return canonicalJson(status) !== canonicalJson(present ?? {});
 }
 
-/** The conditions whose reason is not what the object's present status says. */
+/** The conditions whose reason is not what the object's present status says; that a new object is healthy is no news. */
 export function changedReasons(status: ObjectStatus, present: unknown): Condition[] {
   const before = conditionsIn(present);
-  return status.conditions.filter((condition) => before.get(condition.type)?.reason !== condition.reason);
+  return status.conditions.filter(
+    ({ type, reason }) => before.get(type)?.reason !== reason && (reason !== 'Healthy' || before.has(type)),
+  );
 }
 
 /** The conditions of a status that may be anything. */

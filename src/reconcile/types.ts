@@ -72,6 +72,17 @@ export interface LimiterQuery {
   readonly workloadSelector?: WorkloadSelector;
   /** The version that counts as synced; absent: nothing is in force, so nothing is synced. */
   readonly version?: string;
+  /** Where the buckets of what is in force live (`storeIdOf`); absent: nowhere that can be away. */
+  readonly store?: string;
+}
+
+/** One limiter's trouble with the store or with an upstream of one object. */
+export interface LimiterTrouble {
+  readonly limiter: string;
+  readonly kind: 'unreachable' | 'evicts' | 'upstream';
+  /** The upstream's origin; absent for the store. */
+  readonly upstream?: string;
+  readonly detail: string;
 }
 
 /** What the limiters of one object say, seen against one version. */
@@ -86,6 +97,12 @@ export interface LimiterTally {
   readonly matchingPods: number;
   /** Names of the matching pods that carry no limiter. */
   readonly unlimitedPods: readonly string[];
+  /** Injected pods whose limiter container does not run, and why in the kubelet's word. */
+  readonly notRunning: readonly { readonly pod: string; readonly reason: string }[];
+  /** What desired limiters have trouble with, as far as it concerns this object. */
+  readonly troubles: readonly LimiterTrouble[];
+  /** Desired limiters that are connected. */
+  readonly connected: number;
 }
 
 /** The world around an object, as pure look-ups: two calls with one argument give one answer. */

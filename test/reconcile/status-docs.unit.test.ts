@@ -10,9 +10,8 @@ const rows = text.split(/^#+ /m).flatMap((section) => {
   const heading = section.split('\n', 1)[0]!;
   return [...section.matchAll(/^\| `(\w+)` \|/gm)].map(([, word]) => `${heading}: ${word!}`);
 });
-/** This version does not write Degraded. */
 const written: [string, { holds: string; others: readonly string[] }][] = [
-  ...Object.entries(REASONS).filter(([type]) => type !== 'Degraded'),
+  ...Object.entries(REASONS),
   ['Ready', { holds: 'Ready', others: [] }],
 ];
 

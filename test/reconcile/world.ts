@@ -17,7 +17,14 @@ export interface Fleet {
     readonly state: 'synced' | 'pending' | 'rejected';
     readonly message?: string;
   }[];
-  readonly pods?: { readonly matching: number; readonly unlimited?: readonly string[] };
+  readonly pods?: {
+    readonly matching: number;
+    readonly unlimited?: readonly string[];
+    readonly notRunning?: LimiterTally['notRunning'];
+  };
+  readonly troubles?: LimiterTally['troubles'];
+  /** Limiters that are connected; absent: all. */
+  readonly connected?: number;
 }
 
 interface Surroundings {
@@ -71,5 +78,8 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     rejected: inState('rejected').map(({ name, message }) => ({ limiter: name, message: message ?? '' })),
     matchingPods,
     unlimitedPods: matchingPods > 0 ? (fleet.pods?.unlimited ?? []) : [],
+    notRunning: fleet.pods?.notRunning ?? [],
+    troubles: fleet.troubles ?? [],
+    connected: fleet.connected ?? limiters.length,
   };
 }

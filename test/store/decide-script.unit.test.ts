@@ -35,7 +35,7 @@ const doubles = (bytes: Buffer): number[] =>
 
 describe('decide.lua', () => {
   test('is the text that was reviewed: a change of the script changes this line too', () => {
-    expect(sha).toBe('de688ad72f2b20b60cee3af1e8b0b961f0a2880d');
+    expect(sha).toBe('48e8aa34ddf7b8323b29c0db4481a16ec1c579c2');
   });
 
   test('has all its includes, and numbers codes and states as the typed side does', () => {
@@ -65,16 +65,18 @@ describe('decide.lua', () => {
       ...[123, 2, 2, 2],
       ...[0, 7, 1, HOUR / 120],
       ...[1, 5, edges.length, ...edges],
-      ...[CODE.reserve + 4 * 2, 1, 1, 2, 2, -2, 3],
-      ...[CODE.settle + 4 * 2, 3, START, 1, 1, -1, 2, -2, 4],
+      ...[CODE.reserve + 8 * 2, 0, 5, 2, 10, -9, 3],
+      ...[CODE.settle + 8 * 2, 3, START, 0, 5, -1, 10, -9, 4],
     ]);
   });
 
   test('reads replies as the header says; a reply that is cut short is an error, not a decision', () => {
     const one = bucket(tokens(5, HOUR));
     const operations: Operation[] = [{ kind: 'peek', reservation: take([one, 9]) }];
-    const reply = Buffer.from(Float64Array.from([STATUS.done, START, 1, 5, 0, Infinity, 1, 1]).buffer);
-    expect(decodeReply(reply, operations, [one.key])).toEqual({
+    const packed = (...values: number[]): Buffer => Buffer.from(Float64Array.from(values).buffer);
+    const read = (reply: Buffer): unknown => decodeReply(reply, operations, [one.key], new WindowCalendar());
+    const reply = packed(STATUS.done, START, 1, 0, 0, 1, 1);
+    expect(read(reply)).toEqual({
       status: 'done',
       nowMicros: START,
       results: [
@@ -86,9 +88,32 @@ describe('decide.lua', () => {
       ],
       broken: [one.key],
     });
-    expect(() => decodeReply(reply.subarray(0, 24), operations, [one.key])).toThrow('out of range');
-    const late = Buffer.from(Float64Array.from([STATUS.late, START]).buffer);
-    expect(decodeReply(late, operations, [one.key])).toEqual({ status: 'late', nowMicros: START });
+    expect(() => read(reply.subarray(0, 24))).toThrow('out of range');
+    expect(() => read(packed(STATUS.done, START, 0, 0, 0, 0))).toThrow('decided against the states');
+    expect(read(packed(STATUS.late, START))).toEqual({ status: 'late', nowMicros: START });
+  });
+
+  test('what is ahead of the clock, and several claims on one bucket, are counted on as the header says', () => {
+    const one = bucket(tokens(5, HOUR));
+    const shadow = bucket(one.rule, one.key, true);
+    const operations: Operation[] = [{ kind: 'reserve', reservation: take([one, 2], [shadow, 3]) }];
+    const { program } = encodeCall('weir:{team}', operations, 0, START, new WindowCalendar());
+    expect(doubles(program)[8]).toBe(CODE.reserve + 4 + 8 * 2);
+    const reply = Buffer.from(Float64Array.from([STATUS.done, START, 2, 1, 7, 500, 1, 7, 500, 0]).buffer);
+    const decision = {
+      outcome: 'admitted',
+      states: [
+        { limit: 5, remaining: 0, resetMicros: 6 * 720_000_000 - 7 + 500, over: false, waitMicros: 0 },
+        {
+          limit: 5,
+          remaining: 0,
+          resetMicros: 6 * 720_000_000 - 7 + 500,
+          over: true,
+          waitMicros: 720_000_000 - 7 + 500,
+        },
+      ],
+    };
+    expect(decodeReply(reply, operations, [one.key], new WindowCalendar())).toMatchObject({ results: [decision] });
   });
 
   test('the marker of an unsafe id is a hash, and no two ids share one', () => {

@@ -4,7 +4,7 @@ import type { RedisEndpoint } from '../../src/contract/limiter-config.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/log.ts';
 import { loadScript } from '../../src/limiter/store/lua-script.ts';
-import { RedisStore, type RedisStoreOptions } from '../../src/limiter/store/redis-store.ts';
+import { RedisStore, type Login, type RedisStoreOptions } from '../../src/limiter/store/redis-store.ts';
 
 /** Where the test's time of a namespace is kept; same slot as its buckets. */
 export function timeKey(namespace: string): string {
@@ -21,8 +21,12 @@ end
 export const timedScript = loadScript('decide', { time: TEST_TIME });
 
 /** Deadlines of tests are long: the machine may be busy, and no test of a decision is a test of speed. */
-export function redisStore(endpoint: RedisEndpoint, options: Partial<RedisStoreOptions> = {}): RedisStore {
-  return new RedisStore(endpoint, { deadlineMs: 5000, clock: systemClock, log: silentLogger(), ...options });
+export function redisStore(
+  endpoint: RedisEndpoint,
+  options: Partial<RedisStoreOptions> = {},
+  login: Login = {},
+): RedisStore {
+  return new RedisStore(endpoint, { deadlineMs: 5000, clock: systemClock, log: silentLogger(), ...options }, login);
 }
 
 export function plainClient(port: number): Redis {

@@ -31,13 +31,21 @@ export interface Forwarding {
   readonly onSession?: (session: string) => void;
 }
 
+/** Told how calls to an object's upstreams end. */
+export interface UpstreamObserver {
+  answered(object: string, url: string): void;
+  unreachable(object: string, url: string): void;
+}
+
 export class Forwarder {
   readonly #upstreams: Upstreams;
   readonly #dialer: Dialer;
+  readonly #observer: UpstreamObserver | undefined;
 
-  constructor(upstreams: Upstreams, dialer: Dialer) {
+  constructor(upstreams: Upstreams, dialer: Dialer, observer?: UpstreamObserver) {
     this.#upstreams = upstreams;
     this.#dialer = dialer;
+    this.#observer = observer;
   }
 
   /**
@@ -63,12 +71,20 @@ export class Forwarder {
         const session = headers['mcp-session-id'];
         if (typeof session === 'string' && status < 300) forwarding.onSession?.(session);
       });
+      this.#observe(forwarding, end);
       await settle(isCharged(end) ? 'claimed' : 'nothing');
       if (end.error !== undefined && end.status === undefined) throw end.error;
       return end.status;
     } finally {
       await settle('nothing');
     }
+  }
+
+  #observe({ exchange, match }: Forwarding, { reached, status, error }: UpstreamEnd): void {
+    const object = exchange.object?.resourceName;
+    if (object === undefined || this.#observer === undefined) return;
+    if (status !== undefined) this.#observer.answered(object, match.target.url);
+    else if (!reached && isUnreachable(error?.code)) this.#observer.unreachable(object, match.target.url);
   }
 
   #relay(
@@ -100,6 +116,11 @@ export class Forwarder {
       dial.lookup,
     );
   }
+}
+
+/** No connection came about; what may not be dialled at all is no trouble of the upstream. */
+function isUnreachable(code: string | undefined): boolean {
+  return code === 'upstream_unreachable' || code === 'upstream_timeout';
 }
 
 function isCharged({ reached, status, error, clientLeft }: UpstreamEnd): boolean {

@@ -1,5 +1,5 @@
 // Limiter, store arithmetic: how one bucket changes with time and charges. Input: its stored state, its rule and the time;
-// output: what is used now, when an amount fits, and the next state. Pure; the Lua twins are lua/include/{bucket,window}.lua.
+// output: what is used now, when an amount fits, and the next state. Pure; the Lua twins are lua/include/{bucket,rule}.lua.
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
 import { greatestCommonDivisor, MAX_WHOLE, multiplyDivide, type Quotient } from './exact.ts';
 

@@ -3,12 +3,12 @@
 import type { LookupFunction } from 'node:net';
 import {
   secretKeyOf,
-  type LimiterConfig,
   type RedisEndpoint,
   type SecretReference,
   type SecretValues,
   type StoreConfig,
 } from '../../contract/limiter-config.ts';
+import { storeIdOf, storePlaceOf, type StoreUse } from '../../contract/limiter-report.ts';
 import { canonicalJson } from '../../contract/snapshot.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { messageOf, type Logger } from '../../lib/log.ts';
@@ -34,9 +34,6 @@ export interface StoreOptions {
   /** Resolves the hosts of Redis that objects name, and only to what may be dialled; absent: as the system does. */
   readonly lookup?: LookupFunction;
 }
-
-/** What an object says of its store: the values of its secrets are those of its namespace. */
-export type StoreUse = Pick<LimiterConfig, 'store' | 'namespace'>;
 
 interface Entry {
   readonly store: Store;
@@ -89,6 +86,8 @@ function hasValue(reference: SecretReference, secrets: SecretValues): boolean {
 export class StoreRegistry {
   readonly #options: StoreOptions;
   readonly #stores = new Map<string, Entry>();
+  /** Of those that can be away. */
+  readonly #byId = new Map<string, Store>();
 
   constructor(options: StoreOptions) {
     this.#options = options;
@@ -115,22 +114,30 @@ export class StoreRegistry {
    * or an object that leaves and comes back would forget what was used.
    */
   keepOnly(uses: Iterable<StoreUse>): void {
-    const named = new Set([...uses].map(placeOf));
+    const named = new Set([...uses].map(storePlaceOf));
     for (const [place, { store, redis }] of this.#stores) {
       if (named.has(place) || redis === undefined) continue;
       this.#stores.delete(place);
+      for (const [id, known] of this.#byId) if (known === store) this.#byId.delete(id);
       store.close().catch((error: unknown) => {
         this.#options.log.warn('closing a store failed', { error: messageOf(error) });
       });
     }
   }
 
+  /** The stores that can be away, by {@link storeIdOf}. */
+  byId(): ReadonlyMap<string, Store> {
+    return this.#byId;
+  }
+
   #entryOf(use: StoreUse, secrets: SecretValues): Entry {
-    const place = placeOf(use);
+    const place = storePlaceOf(use);
     const known = this.#stores.get(place);
     if (known !== undefined) return known;
     const entry = createEntry(use.store, this.#options, secrets);
     this.#stores.set(place, entry);
+    const id = storeIdOf(use);
+    if (id !== undefined) this.#byId.set(id, entry.store);
     return entry;
   }
 
@@ -138,18 +145,7 @@ export class StoreRegistry {
   async close(): Promise<void> {
     const stores = [...this.#stores.values()];
     this.#stores.clear();
+    this.#byId.clear();
     await Promise.all(stores.map(({ store }) => store.close()));
   }
-}
-
-function placeOf({ store, namespace }: StoreUse): string {
-  if (store.type === 'memory') return canonicalJson(store);
-  const { password, tls, ...at } = store.redis;
-  if (password === undefined && tls?.ca === undefined) return canonicalJson(store);
-  const redis = { ...at, password: nameOf(password), tls: tls && { ...tls, ca: nameOf(tls.ca) } };
-  return canonicalJson({ ...store, redis, namespace });
-}
-
-function nameOf(reference: SecretReference | undefined): string | undefined {
-  return reference && secretKeyOf(reference);
 }

@@ -4,11 +4,19 @@ import { createHash } from 'node:crypto';
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
 import { compileRule } from './bucket-state.ts';
 import type { WindowCalendar } from './calendar-window.ts';
-import type { BucketState, Reservation, StoreDecision } from './store.ts';
+import { decisionOf, type Look } from './decision.ts';
+import type { Claim, Reservation, StoreDecision } from './store.ts';
 
 export const STATUS = { done: 0, late: 1, stale: 2 } as const;
 export const CODE = { reserve: 0, peek: 1, settle: 2, report: 3 } as const;
 const KIND = { bucket: 0, window: 1 } as const;
+/** In the head of an operation: several claims on one bucket; each claim. */
+const TOGETHER = 4;
+const CLAIM = 8;
+/** In the head of a decision: each claim says how far its bucket is ahead of the clock. */
+const AHEAD = 2;
+/** Of a bucket, in the script. */
+const SLOTS = 10;
 
 /** What is asked of the buckets of one hash tag. `deltas` per claim: what was really used less what was reserved. */
 export type Operation =
@@ -54,45 +62,31 @@ export function encodeCall(
   nowMicros: number,
   calendar: WindowCalendar,
 ): DecideCall {
-  const buckets = new Places<string>();
-  const rules = new Places<BucketRule | WindowRule>();
-  for (const { reservation } of operations) {
+  const places: Places = { buckets: new Map(), rules: new Map() };
+  const program = [deadlineMicros, 0, 0, operations.length];
+  for (const { reservation } of operations)
     for (const { bucket } of reservation.claims) {
-      buckets.add(bucket.key);
-      rules.add(bucket.rule);
+      if (!places.buckets.has(bucket.key)) places.buckets.set(bucket.key, SLOTS * places.buckets.size);
+      if (places.rules.has(bucket.rule)) continue;
+      places.rules.set(bucket.rule, program.length + 1);
+      pushRule(program, bucket.rule, nowMicros, calendar);
     }
-  }
-  const program = [deadlineMicros, buckets.size, rules.size, operations.length];
-  for (const rule of rules.values()) pushRule(program, rule, nowMicros, calendar);
-  const markers: string[] = [];
+  program[1] = places.buckets.size;
+  program[2] = places.rules.size;
+  const keys = [...places.buckets.keys()];
   for (const operation of operations) {
     let marker = 0;
     if (operation.kind === 'settle' || operation.kind === 'report')
-      marker = buckets.size + markers.push(markerKey(tag, operation.kind, operation.reservation.id));
-    pushOperation(program, operation, marker, buckets, rules);
+      marker = keys.push(markerKey(tag, operation.kind, operation.reservation.id));
+    pushOperation(program, operation, marker, places);
   }
-  return { keys: [...buckets.values(), ...markers], program: Buffer.from(Float64Array.from(program).buffer) };
+  return { keys, program: Buffer.from(Float64Array.from(program).buffer) };
 }
 
-/** Distinct values, numbered from 1 in the order of their first appearance. */
-class Places<T> {
-  readonly #places = new Map<T, number>();
-
-  get size(): number {
-    return this.#places.size;
-  }
-
-  add(value: T): void {
-    if (!this.#places.has(value)) this.#places.set(value, this.#places.size + 1);
-  }
-
-  of(value: T): number {
-    return this.#places.get(value) ?? 0;
-  }
-
-  values(): Iterable<T> {
-    return this.#places.keys();
-  }
+/** Where buckets and rules are, as claims name them. */
+interface Places {
+  readonly buckets: Map<string, number>;
+  readonly rules: Map<BucketRule | WindowRule, number>;
 }
 
 function pushRule(
@@ -111,49 +105,69 @@ function pushRule(
   program.push(edges.length, ...edges);
 }
 
-function pushOperation(
-  program: number[],
-  operation: Operation,
-  marker: number,
-  buckets: Places<string>,
-  rules: Places<BucketRule | WindowRule>,
-): void {
+function pushOperation(program: number[], operation: Operation, marker: number, places: Places): void {
   const { kind, reservation } = operation;
-  program.push(CODE[kind] + 4 * reservation.claims.length);
+  const { claims } = reservation;
+  program.push(CODE[kind] + CLAIM * claims.length + (marker === 0 && sharesBucket(claims) ? TOGETHER : 0));
   if (marker > 0) program.push(marker, kind === 'settle' ? operation.reservedAt : 0);
-  reservation.claims.forEach(({ bucket, amount }, index) => {
+  claims.forEach(({ bucket, amount }, index) => {
+    const rule = places.rules.get(bucket.rule) ?? 0;
     const units = kind === 'settle' ? (operation.deltas[index] ?? 0) : amount;
-    const rule = rules.of(bucket.rule);
-    program.push(buckets.of(bucket.key), bucket.shadow ? -rule : rule, units);
+    program.push(places.buckets.get(bucket.key) ?? 0, bucket.shadow ? -rule : rule, units);
   });
+}
+
+function sharesBucket(claims: readonly Claim[]): boolean {
+  if (claims.length === 2) return claims[0]?.bucket.key === claims[1]?.bucket.key;
+  return claims.length > 2 && new Set(claims.map(({ bucket }) => bucket.key)).size < claims.length;
 }
 
 /**
  * Reads the reply to a call of `operations`.
- * @throws RangeError when it is not as long as its operations make it.
+ * @throws RangeError when it is not as long as its operations make it, or contradicts itself.
  */
-export function decodeReply(reply: Buffer, operations: readonly Operation[], keys: readonly string[]): DecideReply {
+export function decodeReply(
+  reply: Buffer,
+  operations: readonly Operation[],
+  keys: readonly string[],
+  calendar: WindowCalendar,
+): DecideReply {
   const reader = new Reader(reply);
   const status = reader.next();
   const nowMicros = reader.next();
   if (status !== STATUS.done) return { status: status === STATUS.late ? 'late' : 'stale', nowMicros };
   const results = operations.map((operation) =>
-    operation.kind === 'settle' || operation.kind === 'report' ? reader.next() === 1 : readDecision(reader, operation),
+    operation.kind === 'settle' || operation.kind === 'report'
+      ? reader.next() === 1
+      : readDecision(reader, operation.reservation.claims, nowMicros, calendar),
   );
   const broken = Array.from({ length: reader.next() }, () => keys[reader.next() - 1] ?? '');
   return { status: 'done', nowMicros, results, broken };
 }
 
-function readDecision(reader: Reader, { reservation }: Operation): StoreDecision {
-  const refusedBy = reader.next() - 1;
-  const states = reservation.claims.map(({ bucket: { rule } }): BucketState => {
-    const remaining = reader.next();
-    const resetMicros = reader.next();
-    const waitMicros = reader.next();
-    const limit = rule.kind === 'bucket' ? rule.burst : rule.limit;
-    return { limit, remaining, resetMicros, over: waitMicros > 0, waitMicros };
+/** The script says what was used and whether all of it fitted; what follows from that is counted here, as the memory store does. */
+function readDecision(
+  reader: Reader,
+  claims: readonly Claim[],
+  nowMicros: number,
+  calendar: WindowCalendar,
+): StoreDecision {
+  const head = reader.next();
+  const isAhead = head >= AHEAD;
+  const looks = claims.map((claim): Look => {
+    const rule = compileRule(claim.bucket.rule);
+    const used = reader.next();
+    const carry = reader.next();
+    const skew = isAhead ? reader.next() : 0;
+    const at = nowMicros + skew;
+    if (rule.kind === 'bucket')
+      return { claim, rule, view: { used, carry, period: rule.period, at, skew, window: undefined } };
+    return { claim, rule, view: { used, carry, period: 1, at, skew, window: calendar.find(rule.rule, at) } };
   });
-  return refusedBy < 0 ? { outcome: 'admitted', states } : { outcome: 'refused', refusedBy, states };
+  const decision = decisionOf(looks);
+  if ((decision.outcome === 'refused') !== (head % AHEAD === 1))
+    throw new RangeError('the script decided against the states that it told');
+  return decision;
 }
 
 class Reader {

@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache';
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { longestWait } from './claims.ts';
-import type { BucketState, Claim, Reservation, Settlement, Store, StoreDecision } from './store.ts';
+import type { BucketState, Claim, Examination, Reservation, Settlement, Store, StoreDecision } from './store.ts';
 
 /** The longest that a refusal is believed, ms: a refund at another limiter is seen after this. */
 export const BELIEVE_MS = 100;
@@ -63,6 +63,10 @@ export class ExhaustedCache implements Store {
 
   report(reservation: Reservation): Promise<boolean> {
     return this.#inner.report(reservation);
+  }
+
+  examine(): Promise<Examination> {
+    return this.#inner.examine?.() ?? Promise.resolve({ reachable: true, detail: '' });
   }
 
   close(): Promise<void> {

@@ -7,14 +7,14 @@ import {
   MAX_SKEW_MICROS,
   resetAfter,
   viewBucket,
-  waitFor,
   type BucketView,
   type CompiledRule,
   type StoredBucket,
 } from './bucket-state.ts';
 import { WindowCalendar } from './calendar-window.ts';
-import { checkReservation, checkSettlement, longestWait, ReservationTimes } from './claims.ts';
-import type { BucketState, Claim, Reservation, Settlement, Store, StoreDecision } from './store.ts';
+import { checkReservation, checkSettlement, ReservationTimes } from './claims.ts';
+import { decisionOf, taken, type Look } from './decision.ts';
+import type { Claim, Reservation, Settlement, Store, StoreDecision } from './store.ts';
 
 /** Ids of settlements and reports are remembered this long. */
 export const REMEMBER_MICROS = 600_000_000;
@@ -24,13 +24,6 @@ const SWEEP_STEP = 2;
 interface Entry extends StoredBucket {
   /** When it is full again or its window is over: from then on it may be forgotten. */
   readonly expiresAt: number;
-}
-
-interface Look {
-  readonly claim: Claim;
-  readonly rule: CompiledRule;
-  readonly view: BucketView;
-  readonly waitMicros: number;
 }
 
 export class MemoryStore implements Store {
@@ -88,25 +81,17 @@ export class MemoryStore implements Store {
   #decide(reservation: Reservation, take: boolean): StoreDecision {
     checkReservation(reservation);
     const now = this.#clock.nowMicros();
-    const pending = new Map<string, number>();
-    const looks = reservation.claims.map((claim) => this.#look(claim, pending, now));
-    const refusedBy = longestWait(reservation.claims, looks);
-    const states = looks.map((look) => stateOf(look, refusedBy < 0 ? (pending.get(look.claim.bucket.key) ?? 0) : 0));
-    if (take && refusedBy < 0) {
-      this.#take(looks, pending, now);
+    const looks = reservation.claims.map((claim): Look => {
+      const rule = compileRule(claim.bucket.rule);
+      return { claim, rule, view: this.#view(claim, rule, now) };
+    });
+    const decision = decisionOf(looks);
+    if (take && decision.outcome === 'admitted') {
+      this.#take(looks, now);
       this.#times.note(reservation, now);
     }
     this.#forgetFull(now);
-    return refusedBy < 0 ? { outcome: 'admitted', states } : { outcome: 'refused', refusedBy, states };
-  }
-
-  #look(claim: Claim, pending: Map<string, number>, now: number): Look {
-    const { key } = claim.bucket;
-    const rule = compileRule(claim.bucket.rule);
-    const view = this.#view(claim, rule, now);
-    const before = pending.get(key) ?? 0;
-    pending.set(key, before + claim.amount);
-    return { claim, rule, view, waitMicros: waitFor(view, rule, view.used + before, claim.amount) };
+    return decision;
   }
 
   /** The bucket now. A state from the future (the clock stepped back) is moved to the present first. */
@@ -120,9 +105,9 @@ export class MemoryStore implements Store {
   }
 
   /** Of several claims of one reservation on one bucket each writes what all of them make together. */
-  #take(looks: readonly Look[], pending: Map<string, number>, now: number): void {
+  #take(looks: readonly Look[], now: number): void {
     for (const { claim, rule, view } of looks) {
-      const amount = pending.get(claim.bucket.key) ?? 0;
+      const amount = taken(looks, claim, looks.length);
       if (amount > 0) this.#write(claim, rule, view, amount, claim.bucket.shadow, now);
     }
   }
@@ -177,17 +162,6 @@ export class MemoryStore implements Store {
       if (entry.expiresAt <= now) this.#buckets.delete(key);
     }
   }
-}
-
-function stateOf({ rule, view, waitMicros }: Look, taken: number): BucketState {
-  const used = view.used + taken;
-  return {
-    limit: rule.capacity,
-    remaining: Math.max(0, rule.capacity - used),
-    resetMicros: resetAfter(view, rule, used),
-    over: waitMicros > 0,
-    waitMicros,
-  };
 }
 
 function answer<T>(work: () => T): Promise<T> {

@@ -2,18 +2,26 @@
 // StoreUnavailable within the deadline. Nothing is sent twice by itself: a script may have been executed although its reply never came.
 import type { LookupFunction } from 'node:net';
 import type { RedisEndpoint } from '../../contract/limiter-config.ts';
+import { storeLabelOf } from '../../contract/limiter-report.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { errorCode } from '../../lib/error-code.ts';
 import { messageOf, type Logger } from '../../lib/log.ts';
-import { createRedisClient, type Cluster, type Redis, type RedisLogin } from '../../lib/redis-client.ts';
+import { createRedisClient, Cluster, type Redis, type RedisLogin } from '../../lib/redis-client.ts';
 import { CircuitBreaker, type CircuitState } from './circuit-breaker.ts';
 import type { LuaScript } from './lua-script.ts';
 import { StoreClock } from './store-clock.ts';
-import { StoreUnavailable } from './store.ts';
+import { StoreUnavailable, type Examination } from './store.ts';
 
 const FAILURES_TO_OPEN = 3;
 const PROBE_EVERY_MS = 200;
 /** A connection on which this many probes in a row got no answer is replaced: its peer may be gone without a word. */
 const PROBES_PER_CONNECTION = 5;
+/** How long an examination waits for an answer. */
+const EXAMINE_MS = 1_000;
+/** What was heard within this time need not be asked again. */
+const HEARD_LATELY_MS = 1_000;
+const ASK_POLICY_EVERY_MS = 10_000;
+const NO_EVICTION = 'noeviction';
 
 export interface ConnectionOptions {
   /** The longest that a caller waits for an answer, ms. */
@@ -60,11 +68,16 @@ export class RedisConnection {
   #running = 0;
   #isRetired = false;
   #closed = false;
+  /** When the server last answered a call, monotonic ms. */
+  #heardMs = -Infinity;
+  #policyAskedMs = -Infinity;
+  /** Why the connection is not there. */
+  #lastTrouble = '';
 
   /** `script` is loaded on each connection ahead of its first call, which then fits its deadline on a busy server too. */
   constructor(endpoint: RedisEndpoint, login: RedisLogin, options: ConnectionOptions, script?: LuaScript) {
     this.#script = script;
-    this.label = labelOf(endpoint);
+    this.label = storeLabelOf(endpoint);
     this.#options = options;
     this.#isCluster = endpoint.cluster !== undefined;
     this.#breaker = new CircuitBreaker({
@@ -111,7 +124,8 @@ export class RedisConnection {
       const bytes = await this.#within(deadlineAtMs, this.#evaluate(script, keys, program));
       this.#breaker.succeeded();
       if (this.#refusal !== '') this.#noteAcceptance();
-      return { bytes, sentMs, heardMs: this.#options.clock.monotonicMs() };
+      this.#heardMs = this.#options.clock.monotonicMs();
+      return { bytes, sentMs, heardMs: this.#heardMs };
     } catch (error) {
       this.#noteRefusal(error);
       this.#breaker.failed();
@@ -135,6 +149,42 @@ export class RedisConnection {
 
   #closeWhenIdle(): void {
     if (this.#isRetired && this.#running === 0) this.close();
+  }
+
+  /**
+   * A server whose circuit is open does not answer in time; one that answered a call a moment ago does; any other is asked
+   * for the time, with a deadline of its own: a pause of this process must not look like an outage.
+   */
+  async examine(): Promise<Examination> {
+    if (this.#breaker.state !== 'closed') return this.#unreachable(`no answer within ${this.#options.deadlineMs} ms`);
+    const { clock } = this.#options;
+    try {
+      const startMs = clock.monotonicMs();
+      if (startMs - this.#heardMs > HEARD_LATELY_MS) await this.#askTime(EXAMINE_MS);
+      if (startMs - this.#policyAskedMs < ASK_POLICY_EVERY_MS) return { reachable: true, detail: '' };
+      this.#policyAskedMs = startMs;
+      const evictionPolicy = await this.#evictionPolicy(startMs + 2 * EXAMINE_MS).catch(() => undefined);
+      return { reachable: true, detail: '', ...(evictionPolicy === undefined ? {} : { evictionPolicy }) };
+    } catch (error) {
+      return this.#unreachable(shortReasonOf(error));
+    }
+  }
+
+  #unreachable(otherwise: string): Examination {
+    this.#policyAskedMs = -Infinity;
+    if (this.#refusal !== '') return { reachable: false, detail: this.#refusal };
+    const isConnected = this.#client.status === 'ready';
+    return { reachable: false, detail: isConnected || this.#lastTrouble === '' ? otherwise : this.#lastTrouble };
+  }
+
+  /** The first policy of its servers that evicts, else `noeviction`; undefined when none tells. */
+  async #evictionPolicy(deadlineAtMs: number): Promise<string | undefined> {
+    const servers = this.#client instanceof Cluster ? this.#client.nodes('master') : [this.#client];
+    const answers = servers.map((server) => this.#within(deadlineAtMs, server.info('memory')));
+    const policies = (await Promise.all(answers)).flatMap(
+      (text) => /^maxmemory_policy:([\w-]+)/m.exec(text)?.[1] ?? [],
+    );
+    return policies.find((policy) => policy !== NO_EVICTION) ?? policies[0];
   }
 
   /** Pending calls reject with StoreUnavailable. */
@@ -193,6 +243,7 @@ export class RedisConnection {
     this.#opening.promise.catch(() => undefined);
     // Each failed attempt ends in `close`; one that the server refused says so first.
     this.#client.on('error', (error: unknown) => {
+      this.#lastTrouble = shortReasonOf(error);
       if (this.#noteRefusal(error)) this.#client.disconnect(true);
     });
     this.#client.on('ready', () => {
@@ -202,9 +253,9 @@ export class RedisConnection {
         return;
       }
       this.#opening.resolve(undefined);
+      this.#policyAskedMs = -Infinity;
       this.#breaker.probeNow();
       this.#prove();
-      this.#loadScript().catch(() => undefined); // calls send it when it is not there
     });
     this.#client.on('close', () => {
       this.#opening.reject(new StoreUnavailable('connection', `${this.label}: not connected`));
@@ -237,9 +288,15 @@ export class RedisConnection {
     this.#refusal = '';
   }
 
-  /** Asks for the time, again while the first answer is missing; later calls learn the time too. */
+  /**
+   * Asks for the time, again while the first answer is missing; later calls learn the time too. Then the script is loaded (calls
+   * send it when it is not there): a server that does not know us hangs up on what is so long.
+   */
   #prove(): void {
-    this.#askTime().catch(() => {
+    const load = (): void => {
+      this.#loadScript().catch(() => undefined);
+    };
+    this.#askTime().then(load, () => {
       if (this.#isProven || this.#closed || this.#client.status !== 'ready') return;
       setTimeout(() => {
         if (this.#client.status === 'ready') this.#prove();
@@ -258,8 +315,8 @@ export class RedisConnection {
     }
   }
 
-  async #askTime(): Promise<void> {
-    const { clock, deadlineMs } = this.#options;
+  async #askTime(deadlineMs = this.#options.deadlineMs): Promise<void> {
+    const { clock } = this.#options;
     const sentMs = clock.monotonicMs();
     const [seconds, micros] = await this.#within(sentMs + deadlineMs, this.#time());
     this.#noteAcceptance();
@@ -288,12 +345,10 @@ export class RedisConnection {
   }
 }
 
-/** A Redis as logs and metrics name it. */
-export function labelOf(endpoint: RedisEndpoint): string {
-  const { address, sentinel, cluster, username } = endpoint;
-  const user = username === undefined ? '' : `${username}@`;
-  if (sentinel !== undefined) return `${user}sentinel ${sentinel.masterName} at ${sentinel.addresses.join(',')}`;
-  return cluster === undefined ? `${user}${address ?? ''}` : `${user}cluster ${cluster.addresses.join(',')}`;
+/** What an error says for people, without addresses or credentials: `ECONNREFUSED`, `LOADING`, `no answer in time`. */
+function shortReasonOf(error: unknown): string {
+  if (error instanceof StoreUnavailable) return error.message.replace(/^.*: /, '');
+  return errorCode(error) ?? /^[A-Z]{2,20}\b/.exec(messageOf(error))?.[0] ?? 'not connected';
 }
 
 /** First words of the answers to a login that is wrong, missing, or not allowed what the store does. */

@@ -10,7 +10,14 @@ import { loadScript, type LuaScript } from './lua-script.ts';
 import { NoConnection } from './no-connection.ts';
 import { RedisConnection, type ConnectionOptions } from './redis-connection.ts';
 import { SettlementQueue } from './settlement-queue.ts';
-import { StoreUnavailable, type Reservation, type Settlement, type Store, type StoreDecision } from './store.ts';
+import {
+  StoreUnavailable,
+  type Examination,
+  type Reservation,
+  type Settlement,
+  type Store,
+  type StoreDecision,
+} from './store.ts';
 
 /**
  * Decisions per script call: half of what a tick asks, within these bounds. Of two calls one is decided while the other is
@@ -113,6 +120,10 @@ export class RedisStore implements Store {
       this.#replace(next);
       this.#options.log.info('store connected with other credentials', { endpoint: next.label });
     });
+  }
+
+  examine(): Promise<Examination> {
+    return this.#connection.examine();
   }
 
   #open(login: Login): RedisConnection | NoConnection {
@@ -219,7 +230,7 @@ export class RedisStore implements Store {
 
   #decode(bytes: Buffer, operations: readonly Operation[], keys: readonly string[]): DecideReply {
     try {
-      return decodeReply(bytes, operations, keys);
+      return decodeReply(bytes, operations, keys, this.#calendar);
     } catch (error) {
       throw new StoreUnavailable('reply', `${this.#connection.label}: ${messageOf(error)}`);
     }

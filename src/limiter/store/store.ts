@@ -68,6 +68,15 @@ export class StoreUnavailable extends Error {
   }
 }
 
+/** How a store's server does. */
+export interface Examination {
+  readonly reachable: boolean;
+  /** How it shows that it is not reachable; '' when it is. No secret is in it. */
+  readonly detail: string;
+  /** Its `maxmemory-policy`, where it tells; absent: not known, or not asked this time. */
+  readonly evictionPolicy?: string;
+}
+
 /** Where buckets live. Implementations batch: what is asked in one event-loop tick goes out together. */
 export interface Store {
   /** Checks every bucket, then takes from every bucket, or from none. Rejects with StoreUnavailable. */
@@ -81,6 +90,8 @@ export interface Store {
   settle(settlement: Settlement): Promise<boolean>;
   /** Charges without asking, into debt if need be; exactly once per reservation id. */
   report(reservation: Reservation): Promise<boolean>;
+  /** Whether the server is there and fit, asked of it now or known from what it did a moment ago. Never rejects. */
+  examine?(): Promise<Examination>;
   /** Returns connections; pending calls reject with StoreUnavailable. */
   close(): Promise<void>;
 }

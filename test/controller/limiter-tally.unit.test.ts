@@ -1,0 +1,231 @@
+// What counts as a limiter that should be there, and as one that is: pods in every state that they can be in, and what limiters report.
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import { storeIdOf, type LimiterReport } from '../../src/contract/limiter-report.ts';
+import { AckTable, type AckStream, type ReportChange } from '../../src/controller/ack-table.ts';
+import type { Pod } from '../../src/controller/kube-types.ts';
+import { tallyLimiters } from '../../src/controller/limiter-tally.ts';
+import type { Change, Feed } from '../../src/controller/object-feed.ts';
+import {
+  INJECTED_ANNOTATION,
+  isRelevant,
+  LIMITER_CONTAINER,
+  PodIndex,
+  podView,
+  trimPod,
+} from '../../src/controller/pod-index.ts';
+import type { LimiterTally } from '../../src/reconcile/types.ts';
+
+const NAME = 'ModelRoute/a/r';
+const STORE = storeIdOf({ namespace: 'a', store: { type: 'redis', redis: { address: 'redis:6379' } } })!;
+
+class Pods implements Feed<Pod> {
+  readonly hasSynced = true;
+  readonly #pods = new Map<string, Pod>();
+  readonly #handlers: ((change: Change<Pod>) => void)[] = [];
+  get size(): number {
+    return this.#pods.size;
+  }
+  get(key: string): Pod | undefined {
+    return this.#pods.get(key);
+  }
+  values(): IterableIterator<Pod> {
+    return this.#pods.values();
+  }
+  onChange(handler: (change: Change<Pod>) => void): void {
+    this.#handlers.push(handler);
+  }
+  put(pod: Pod): void {
+    const key = `${pod.metadata.namespace}/${pod.metadata.name}`;
+    const before = this.#pods.get(key);
+    const after = trimPod(pod);
+    this.#pods.set(key, after);
+    for (const handler of this.#handlers) handler({ key, before, after });
+  }
+}
+
+let pods: Pods;
+let index: PodIndex;
+let acks: AckTable;
+
+beforeEach(() => {
+  pods = new Pods();
+  index = new PodIndex(pods);
+  acks = new AckTable(() => [NAME]);
+});
+
+function pod(name: string, more: Partial<Pod> & { injected?: boolean; deleted?: boolean } = {}): Pod {
+  const { injected = true, deleted = false, ...rest } = more;
+  return {
+    metadata: {
+      namespace: 'a',
+      name,
+      uid: `uid-${name}`,
+      labels: { app: 'web' },
+      ...(injected ? { annotations: { [INJECTED_ANNOTATION]: '0.2.0' } } : {}),
+      ...(deleted ? { deletionTimestamp: '2026-01-01T00:00:00Z' } : {}),
+    },
+    status: { phase: 'Running' },
+    ...rest,
+  };
+}
+
+function connect(of: Pod): AckStream {
+  const stream = acks.connect(of.metadata.uid!, { kind: 'pod', pod: podView(of) }, new Map());
+  stream.acked(NAME, 'v1');
+  return stream;
+}
+
+function tally(): LimiterTally {
+  const ref = { kind: 'ModelRoute', namespace: 'a', name: 'r' } as const;
+  return tallyLimiters(
+    { ref, workloadSelector: { matchLabels: { app: 'web' } }, version: 'v1', store: STORE },
+    acks,
+    index,
+  );
+}
+
+const told = ({ desired, synced, unlimitedPods }: LimiterTally): unknown[] => [desired, synced, unlimitedPods];
+
+describe('a selected pod', () => {
+  test('with a connected limiter is desired and synced', () => {
+    pods.put(pod('x'));
+    connect(pod('x'));
+    expect(told(tally())).toEqual([1, 1, []]);
+  });
+
+  test.each([
+    ['is Pending', { status: { phase: 'Pending' } }],
+    ['has no phase yet', { status: {} }],
+    ['runs, and its limiter does not', { status: { phase: 'Running' } }],
+    ['is on a node that nobody hears of', { status: { phase: 'Unknown' } }],
+  ])('that %s is desired, not synced, and not unlimited', (_name, more) => {
+    pods.put(pod('x', more));
+    expect(told(tally())).toEqual([1, 0, []]);
+  });
+
+  test.each([
+    ['is terminating', { deleted: true }],
+    ['was evicted', { status: { phase: 'Failed', reason: 'Evicted' } }],
+    ['has finished', { status: { phase: 'Succeeded' } }],
+  ])('that %s counts for nothing, also while its limiter is still connected', (_name, more) => {
+    pods.put(pod('x'));
+    connect(pod('x'));
+    pods.put(pod('x', more));
+    expect(told(tally())).toEqual([0, 0, []]);
+  });
+
+  test('pods without a limiter are named: host network, older than the webhook, whatever the cause', () => {
+    pods.put(pod('b', { injected: false }));
+    pods.put(pod('a', { injected: false, status: { phase: 'Pending' } }));
+    pods.put(pod('c'));
+    expect(told(tally())).toEqual([1, 0, ['a', 'b']]);
+  });
+
+  test('a limiter that nobody injected limits its pod all the same', () => {
+    pods.put(pod('x', { injected: false }));
+    connect(pod('x'));
+    expect(told(tally())).toEqual([1, 1, []]);
+  });
+});
+
+describe('a limiter that does not run', () => {
+  const state = (waiting: string | undefined, last?: string): Partial<Pod> => ({
+    status: {
+      phase: 'Pending',
+      initContainerStatuses: [
+        {
+          name: LIMITER_CONTAINER,
+          ...(waiting === undefined ? { state: { running: {} } } : { state: { waiting: { reason: waiting } } }),
+          ...(last === undefined ? {} : { lastState: { terminated: { reason: last } } }),
+        },
+      ],
+    },
+  });
+
+  test.each([
+    ['ImagePullBackOff', undefined, 'ImagePullBackOff'],
+    ['ErrImagePull', undefined, 'ImagePullBackOff'],
+    ['CrashLoopBackOff', 'OOMKilled', 'CrashLoopBackOff after OOMKilled'],
+    ['PodInitializing', undefined, undefined],
+    [undefined, 'OOMKilled', undefined],
+  ])('waits for %s after %s: %s', (waiting, last, reason) => {
+    pods.put(pod('x', state(waiting, last)));
+    expect(tally().notRunning).toEqual(reason === undefined ? [] : [{ pod: 'x', reason }]);
+  });
+
+  test('is none when it is connected, whatever the kubelet said last', () => {
+    pods.put(pod('x', state('CrashLoopBackOff')));
+    connect(pod('x'));
+    expect(tally().notRunning).toEqual([]);
+  });
+
+  test('concerns the objects when the word changes, and not when anything else of the status does', () => {
+    const [before, same, after] = [state('ErrImagePull'), state('ImagePullBackOff'), state('PodInitializing')].map(
+      (more) => trimPod(pod('x', more)),
+    );
+    expect(isRelevant({ key: 'a/x', before, after: same })).toBe(false);
+    expect(isRelevant({ key: 'a/x', before, after })).toBe(true);
+  });
+
+  test('what is kept of a pod is little, and of an annotation of the same name nothing', () => {
+    const big = { ...pod('x', state('ImagePullBackOff')), spec: { containers: Array(100).fill({ image: 'x' }) } };
+    expect(JSON.stringify(trimPod(big)).length).toBeLessThan(300);
+    const forged = pod('y');
+    const annotations = { ...forged.metadata.annotations, 'weir.dev/limiter-trouble': 'forged' };
+    pods.put({ ...forged, metadata: { ...forged.metadata, annotations } });
+    expect(tally().notRunning).toEqual([]);
+  });
+});
+
+describe('what limiters report', () => {
+  const unreachable = (store = STORE): LimiterReport => ({
+    stores: [{ store, kind: 'unreachable', detail: 'ECONNREFUSED' }],
+    upstreams: [],
+  });
+  let changes: ReportChange[];
+  beforeEach(() => {
+    changes = [];
+    acks.subscribeReports((change) => changes.push(change));
+    pods.put(pod('x'));
+  });
+
+  test('concerns an object by its store, under the name of the pod', () => {
+    connect(pod('x')).reported(unreachable());
+    expect(tally().troubles).toEqual([{ limiter: 'x', kind: 'unreachable', detail: 'ECONNREFUSED' }]);
+    expect([...changes[0]!.stores]).toEqual([STORE]);
+  });
+
+  test('of another store or another object says nothing of this one', () => {
+    const upstreams = [{ object: 'ModelRoute/a/other', upstream: 'http://u:1', detail: 'accepts no connections' }];
+    connect(pod('x')).reported({ ...unreachable('other'), upstreams });
+    expect(tally().troubles).toEqual([]);
+  });
+
+  test('is told once while it stays the same, and again when it ends', () => {
+    const stream = connect(pod('x'));
+    stream.reported(unreachable());
+    stream.reported(unreachable());
+    expect(changes).toHaveLength(1);
+    stream.reported({ stores: [], upstreams: [] });
+    expect(changes).toHaveLength(2);
+    expect(tally().troubles).toEqual([]);
+  });
+
+  test('holds over a reconnect until the limiter says something new', () => {
+    connect(pod('x')).reported(unreachable());
+    const again = connect(pod('x'));
+    expect(tally().troubles).toHaveLength(1);
+    again.reported({ stores: [], upstreams: [] });
+    expect(tally().troubles).toEqual([]);
+  });
+
+  test('is forgotten with the limiter, and a former stream says nothing any more', () => {
+    const former = connect(pod('x'));
+    const stream = connect(pod('x'));
+    former.reported(unreachable());
+    expect(tally().troubles).toEqual([]);
+    stream.reported(unreachable());
+    stream.end('goodbye');
+    expect(tally().troubles).toEqual([]);
+  });
+});
