@@ -51,6 +51,26 @@ describeOnControlPlane('rights of the operator', {}, (cluster) => {
     );
   });
 
+  test('are enough to keep certificates in the own Secret and to hand the CA out', async () => {
+    await cluster().mustKubectl(['create', 'namespace', 'tenant']);
+    await cluster().mustKubectl(['label', 'namespace', 'tenant', 'weir.dev/inject=true']);
+    const kept = {
+      certificateSecret: 'weir-certificates',
+      ownNamespace: 'weir-system',
+      webhookConfiguration: 'weir-injector',
+    };
+    const pushListen = { host: '127.0.0.1', port: 0 };
+    await rig.start({ source: { kind: 'cluster', kubeconfig, namespaces: [] }, pushListen, ...kept });
+    await waitFor('the CA', () => cluster().mustKubectl(['-n', 'tenant', 'get', 'configmap', 'weir-ca']), {
+      deadlineMs: 10_000,
+    });
+    const secret = ['-n', 'weir-system', 'secret', 'weir-certificates'];
+    const leaf = (): Promise<string> => cluster().mustKubectl(['get', ...secret, '-o', 'jsonpath={.data.tls\\.crt}']);
+    const before = await leaf();
+    await cluster().mustKubectl(['annotate', ...secret, 'weir.dev/rotate=leaf']);
+    await waitFor('another leaf', async () => ((await leaf()) === before ? undefined : true), { deadlineMs: 10_000 });
+  });
+
   test('with a namespace named, objects elsewhere are nobody’s business', async () => {
     await cluster().mustKubectl(['create', 'namespace', 'elsewhere']);
     const operator = await rig.start({
