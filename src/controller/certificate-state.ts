@@ -84,7 +84,7 @@ export function writeCertificates(state: KeptState): SecretData {
 /** What is served in this state, and what callers are to trust. */
 export function servedIn({ ca, leaf, next, old }: KeptState): ServedCertificate {
   const trusted = [ca, ...(next === undefined ? [] : [next.ca]), ...old.map((each) => each.ca)];
-  return { cert: leaf.cert, key: leaf.key, caBundle: trusted.map(({ cert }) => cert).join('') };
+  return { cert: leaf.cert, key: leaf.key, caBundle: trusted.flatMap(({ cert }) => certificatesIn(cert)).join('') };
 }
 
 function stateOf(ca: Authority, leaf: Leaf, text: (key: string) => string | undefined): KeptState {

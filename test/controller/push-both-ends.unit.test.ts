@@ -1,10 +1,11 @@
 // Operator and limiter over the real push: what one sets, the other has in force, and the table says so.
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AckTable } from '../../src/controller/ack-table.ts';
 import { createStaticAuthenticator } from '../../src/controller/authenticator.ts';
+import { issueLeaf, makeAuthority } from '../../src/controller/certificate-authority.ts';
 import { PushServer } from '../../src/controller/push-server.ts';
 import type { PushObserver } from '../../src/controller/push-session.ts';
 import { SnapshotStore } from '../../src/controller/snapshot-store.ts';
@@ -135,6 +136,28 @@ describe('operator and limiters', () => {
     await waitFor('the removal', () => !inForce.has('ModelRoute/a/r3') || undefined, { deadlineMs: 5_000, everyMs: 5 });
     expect(second.sent.count).toBe(1);
     expect(inForce.size).toBe(49);
+  });
+
+  test('go on over a change of CA: the open stream stays, and a limiter that was refused comes in when its file is renewed', async () => {
+    const operator = await startOperator(fillWith(1));
+    await startLimiter(operator.port, 'l1');
+    await allAcknowledged(operator, 1);
+    const endsMs = Date.now() + 3_600_000;
+    const other = await makeAuthority(endsMs);
+    operator.server.replaceCertificate(await issueLeaf(other, ['127.0.0.1'], endsMs));
+    const inForce = await startLimiter(operator.port, 'l2');
+    await expect(
+      waitFor('what must not come', () => inForce.size || undefined, { deadlineMs: 300, everyMs: 10 }),
+    ).rejects.toThrow();
+    expect(operator.acks.count().connected).toBe(1);
+    // As the kubelet renews a volume: the name is turned to another file.
+    await writeFile(join(folder, 'bundle.pem'), `${certificates.ca}\n${other.cert}`);
+    await symlink('bundle.pem', join(folder, 'ca.tmp'));
+    await rename(join(folder, 'ca.tmp'), join(folder, 'ca.pem'));
+    await allAcknowledged(operator, 2);
+    operator.store.set(sampleResource('a', 'r0', 2), { namespace: 'a' });
+    await allAcknowledged(operator, 2);
+    expect(operator.sent.count).toBe(4);
   });
 
   test('a limiter that is not there is not counted as having what it was sent', async () => {
