@@ -53,6 +53,13 @@ export class RawLimiter {
     this.send({ type_url: LIMITER_CONFIG_TYPE_URL, response_nonce: nonce, ...detail });
   }
 
+  /** Acknowledges every response as it comes. */
+  ackAll(): void {
+    this.#stream.on('data', (response: DeltaDiscoveryResponse) => {
+      this.ack(response);
+    });
+  }
+
   /** The next response that was not taken yet. */
   async next(deadlineMs = 5_000): Promise<DeltaDiscoveryResponse> {
     const response = await waitFor('a response', () => this.responses[this.#read], { deadlineMs, everyMs: 5 });

@@ -23,6 +23,7 @@ export interface Status {
   readonly observedGeneration?: number;
   readonly configVersion?: string;
   readonly limiters?: { readonly summary: string };
+  readonly unlimitedPods?: { readonly count: number; readonly names: readonly string[] };
   readonly conditions?: readonly Condition[];
 }
 
