@@ -74,7 +74,7 @@ dev-up: build ## etcd, kube-apiserver, Redis, operator, two limiters, an upstrea
 dev-down: ## End exactly what dev-up started
 	@node test/dev/cli.ts down
 
-bench: build ## Benchmarks: ROW=store|apply|push|memory SECONDS=n; JSON to bench/results
+bench: build ## Benchmarks: ROW=store|apply|push|memory|scale SECONDS=n; JSON to bench/results
 	@node bench/run.ts --row $(ROW) $(if $(SECONDS),--seconds $(SECONDS))
 
 mutants: deps ## Seed faults into a copy; each must turn a named test red (ONLY=<name> runs one)

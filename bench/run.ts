@@ -13,6 +13,7 @@ const ROWS: Readonly<Record<string, string>> = {
   apply: 'apply.ts',
   memory: 'memory.ts',
   push: 'push.ts',
+  scale: 'scale.ts',
   store: 'store.ts',
 };
 

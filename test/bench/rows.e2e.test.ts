@@ -4,6 +4,7 @@ import { describe, expect, test } from '@jest/globals';
 import { benchApply } from '../../bench/apply.ts';
 import { benchMemory } from '../../bench/memory.ts';
 import { benchPush } from '../../bench/push.ts';
+import { benchScale } from '../../bench/scale.ts';
 import { CannotStart, findPrograms } from '../dev/dev-stack.ts';
 import { leaveOut } from '../leave-out.ts';
 
@@ -36,6 +37,16 @@ function rows(): void {
       expect(rssMiB).toBeGreaterThan(fileMiB);
     }
   });
+
+  test('scale: every limiter of every namespace acknowledges what is its own, the shared one all', async () => {
+    const { tenth, whole } = await benchScale({ namespaces: 3, objects: 10, limiters: 2, seconds: 1 });
+    expect([tenth.objects, whole.objects]).toEqual([3, 30]);
+    for (const { connections, memoryMiB, fromSending } of [tenth, whole]) {
+      expect(connections).toBe(3 * 2 + 1);
+      expect(memoryMiB.peak).toBeGreaterThanOrEqual(memoryMiB.atRest);
+      expect(fromSending.count).toBeGreaterThan(0);
+    }
+  }, 180_000);
 
   test('push: an edit is sent to each limiter once', async () => {
     const { count, sentPerEdit } = await benchPush({ objects: 5, limiters: 2, seconds: 0.2, mode: 'shared' });
