@@ -1,7 +1,6 @@
 // CLI: `weir limiter`. Input: flags, each also from the environment (WEIR_…). Output: a running limiter that drains on SIGTERM
 // and SIGINT; exit code 2 for flags that cannot be meant.
 import { Command } from 'commander';
-import { readFileSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 import { loadPushProtocol } from '../contract/push-protocol.ts';
@@ -22,6 +21,7 @@ import {
   parseNamespace,
 } from './flags.ts';
 import { freeStartMemory } from './start-memory.ts';
+import { ownVersion } from './version.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
 import { parseBaseUrl, parseBytes, parseCapability, parseDurationMs, parseListenOrOff } from './limiter-flags.ts';
 
@@ -257,11 +257,6 @@ function configClient(id: string, flags: LimiterFlags, log: Logger, metrics: Lim
     ...(operatorName === undefined ? {} : { serverName: operatorName }),
     ...(stateDir === '' ? {} : { snapshotPath: join(stateDir, `${id.replaceAll(':', '_')}.snapshot`) }),
   });
-}
-
-function ownVersion(): string {
-  const text = readFileSync(join(import.meta.dirname, '..', '..', 'package.json'), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 /** An address that this host has not, a file that is not there: a flag is wrong, not the moment. */

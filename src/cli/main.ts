@@ -1,7 +1,7 @@
 // The executable `weir`: argv in, exit code out. 0 = done, 1 = failed while running, 2 = wrong flags or arguments.
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { messageOf } from '../lib/log.ts';
+import { ownVersion } from './version.ts';
 
 /** Loaded one by one: a limiter never pays for the Kubernetes client, nor the operator for the Redis client. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -19,7 +19,7 @@ const EXIT_USAGE = 2;
 async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('weir')
     .description('Rate limits for AI traffic on Kubernetes. Every flag can also be given by the environment.')
-    .version(packageVersion());
+    .version(ownVersion());
   const wanted = COMMANDS[argv[2] ?? ''];
   const loaders = wanted === undefined ? Object.values(COMMANDS) : [wanted];
   for (const load of loaders) program.addCommand(throwInsteadOfExit(await load()));
@@ -33,11 +33,6 @@ async function main(argv: readonly string[]): Promise<void> {
 function throwInsteadOfExit(command: Command): Command {
   const name = command.name() === 'weir' ? 'weir' : `weir ${command.name()}`;
   return command.exitOverride().showHelpAfterError(`(try: ${name} --help)`);
-}
-
-function packageVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 try {

@@ -9,7 +9,8 @@ import { timingProblem } from '../controller/election-rules.ts';
 import { KubeconfigError } from '../controller/kube.ts';
 import { ELECTION_TIMING } from '../controller/leader-election.ts';
 import { OperatorAborted, runOperator, type ListenAddress, type OperatorSettings } from '../controller/main.ts';
-import type { LogLevel } from '../lib/log.ts';
+import { messageOf, type LogLevel } from '../lib/log.ts';
+import { InjectionConfigError } from '../reconcile/injection/settings.ts';
 import {
   certificateSettingsOf,
   complaintAboutFlags,
@@ -28,8 +29,9 @@ import {
 } from './flags.ts';
 import { parseDurationMs } from './limiter-flags.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
+import { complaintAboutWebhook, webhookSettingsOf, withWebhookFlags, type WebhookFlags } from './webhook-flags.ts';
 
-interface OperatorFlags extends CertificateFlags {
+interface OperatorFlags extends CertificateFlags, WebhookFlags {
   readonly kubeconfig?: string;
   readonly context?: string;
   readonly namespace: readonly string[];
@@ -49,6 +51,9 @@ interface OperatorFlags extends CertificateFlags {
   readonly renewDeadline: number;
   readonly retryPeriod: number;
 }
+
+/** A setting is wrong, not the moment. */
+const SETTING_ERRORS = [KubeconfigError, TlsFolderError, InjectionConfigError];
 
 /** `weir operator`: resolves when the operator was told to stop and has drained. */
 export function operatorCommand(): Command {
@@ -78,7 +83,7 @@ export function operatorCommand(): Command {
         'tls.crt, tls.key and ca.crt of the push port; made when it is empty',
       ).default(join(homedir(), '.weir', 'tls'), '~/.weir/tls'),
     );
-  return withCertificateFlags(withPolicyFlags(withElectionFlags(withPlaceFlags(command)))).action(
+  return withWebhookFlags(withCertificateFlags(withPolicyFlags(withElectionFlags(withPlaceFlags(command))))).action(
     (flags: OperatorFlags) => run(command, flags),
   );
 }
@@ -166,7 +171,7 @@ function withPolicyFlags(command: Command): Command {
 }
 
 async function run(command: Command, flags: OperatorFlags): Promise<void> {
-  const complaint = complaintAboutFlags(flags, flags.ownNamespace);
+  const complaint = complaintAboutFlags(flags, flags.ownNamespace) ?? complaintAboutWebhook(flags);
   if (complaint !== undefined) command.error(`error: ${complaint}`);
   const told = terminationSignal();
   const election = electionOf(command, flags);
@@ -176,7 +181,7 @@ async function run(command: Command, flags: OperatorFlags): Promise<void> {
     await operator.stop();
   } catch (error) {
     if (error instanceof OperatorAborted) return;
-    if (error instanceof KubeconfigError || error instanceof TlsFolderError) command.error(`error: ${error.message}`);
+    if (SETTING_ERRORS.some((kind) => error instanceof kind)) command.error(`error: ${messageOf(error)}`);
     throw error;
   }
 }
@@ -186,6 +191,7 @@ function settingsOf(flags: OperatorFlags): OperatorSettings {
   return {
     ...rest,
     ...certificateSettingsOf(flags),
+    ...webhookSettingsOf(flags),
     tlsNames,
     source: { kind: 'cluster', kubeconfig, context, namespaces },
   };

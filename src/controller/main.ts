@@ -20,6 +20,7 @@ import { ALWAYS_LEADER, type Leadership } from './leadership.ts';
 import { checkCertificateFolder, OperatorCertificates, type CertificateSettings } from './operator-certificates.ts';
 import { OperatorMetrics } from './operator-metrics.ts';
 import { Operator } from './operator.ts';
+import { OperatorWebhook, type WebhookSettings } from './operator-webhook.ts';
 import { podView } from './pod-index.ts';
 import { PushServer } from './push-server.ts';
 import { SnapshotStore } from './snapshot-store.ts';
@@ -63,6 +64,8 @@ export interface OperatorSettings extends CertificateSettings {
   readonly clusterDomain?: string | undefined;
   /** CIDRs, host names and `*.example.com` that shared limiters may dial. */
   readonly egressAllow: readonly string[];
+  /** Sidecar injection; absent: none. Needs a cluster. */
+  readonly webhook?: WebhookSettings | undefined;
   readonly logLevel: LogLevel;
   /** Absent: this is the only operator. */
   readonly election?: CandidacySettings | undefined;
@@ -75,6 +78,8 @@ export interface OperatorSettings extends CertificateSettings {
 export interface RunningOperator {
   readonly pushPort: number;
   readonly adminPort: number;
+  /** undefined: no sidecars are injected. */
+  readonly webhookPort: number | undefined;
   /** The CA certificate that limiters must trust; '' when certificates are kept in a Secret. */
   readonly caFile: string;
   /** Prometheus text. */
@@ -119,6 +124,7 @@ class OperatorProcess implements RunningOperator {
   readonly #certificates: OperatorCertificates;
   readonly #operator: Operator;
   readonly #push: PushServer;
+  readonly #webhook: OperatorWebhook | undefined;
   #admin: Server | undefined;
   #endFleet: () => void = () => undefined;
   #isOpen = false;
@@ -149,11 +155,16 @@ class OperatorProcess implements RunningOperator {
     const isHolder = (): boolean => this.#leadership.isLeader();
     const pushParts = { ...parts, authenticate, observer: this.#metrics, isHolder };
     this.#push = new PushServer(pushParts, settings.pushListen);
+    this.#webhook = this.#makeWebhook();
     this.#connectParts();
   }
 
   get caFile(): string {
     return this.#certificates.caFile;
+  }
+
+  get webhookPort(): number | undefined {
+    return this.#webhook?.port;
   }
 
   async start(): Promise<void> {
@@ -165,6 +176,7 @@ class OperatorProcess implements RunningOperator {
     this.adminPort = admin.port;
     provider.start();
     await this.#certificates.start();
+    await this.#webhook?.start();
     this.#push.replaceCertificate(this.#certificates.source.current());
     await provider.whenReady();
     if (this.#isStopping()) return;
@@ -198,8 +210,11 @@ class OperatorProcess implements RunningOperator {
     this.#servingSinceMs = undefined;
     await this.#candidacy?.resign();
     this.#endFleet();
+    // It answers on while the rest stops: the API server may not have heard yet that this replica goes.
+    const webhookStopped = this.#webhook?.stop();
     await this.#operator.stop();
     await this.#push.close();
+    await webhookStopped;
     await this.#certificates.stop();
     await this.#provider.stop();
     await this.#kube?.close();
@@ -258,6 +273,20 @@ class OperatorProcess implements RunningOperator {
       namespaces: source.kind === 'cluster' ? source.namespaces : [],
       pods: this.#provider.pods,
       leadership: this.#leadership,
+      log: this.#log,
+    });
+  }
+
+  /** Needs no cache and no lease: every replica answers, as soon as it has a certificate. */
+  #makeWebhook(): OperatorWebhook | undefined {
+    const { webhook, source } = this.#settings;
+    if (webhook === undefined || this.#kube === undefined || source.kind !== 'cluster') return undefined;
+    return new OperatorWebhook(webhook, {
+      kube: this.#kube,
+      namespaces: source.namespaces,
+      certificates: this.#certificates.source,
+      ensureCaConfigMap: this.#certificates.ensureCaConfigMap,
+      observer: this.#metrics,
       log: this.#log,
     });
   }

@@ -2,6 +2,7 @@
 // never a name of an object.
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { ElectionObserver } from './leader-election.ts';
+import type { AdmissionObserver } from './injection-webhook.ts';
 import type { PushObserver } from './push-session.ts';
 
 /** Read when Prometheus asks. */
@@ -17,7 +18,7 @@ export interface Gauges {
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-export class OperatorMetrics implements PushObserver, ElectionObserver {
+export class OperatorMetrics implements PushObserver, AdmissionObserver, ElectionObserver {
   readonly registry = new Registry();
   readonly #reconciles = this.#counter('weir_reconciles_total', 'Reconciles of objects, for whatever cause.', 'result');
   readonly #reconcileSeconds = this.#histogram('weir_reconcile_seconds', 'Time of one reconcile, without writes.');
@@ -29,7 +30,8 @@ export class OperatorMetrics implements PushObserver, ElectionObserver {
   readonly #sent = this.#counter('weir_push_resources_total', 'Resources and removals sent to limiters.', 'kind');
   readonly #reports = this.#counter('weir_limiter_reports_total', 'Reports of limiters on stores and upstreams.');
   readonly #statusWrites = this.#counter('weir_status_writes_total', 'Writes of statuses.', 'result');
-
+  readonly #admissions = this.#counter('weir_admissions_total', 'Pods that the webhook was asked about.', 'result');
+  readonly #admissionSeconds = this.#histogram('weir_admission_seconds', 'Time of one answer of the webhook.');
   readonly #leaseWrites = this.#counter('weir_lease_writes_total', 'Attempts to take or renew the lease.', 'result');
   readonly #leaseSeconds = this.#histogram('weir_lease_write_seconds', 'Time until the API server answered one.');
   readonly #leaderships = this.#counter('weir_leadership_changes_total', 'Times it was taken and lost here.', 'to');
@@ -67,6 +69,11 @@ export class OperatorMetrics implements PushObserver, ElectionObserver {
 
   leadershipChanged(isLeader: boolean): void {
     this.#leaderships.inc({ to: isLeader ? 'leader' : 'follower' });
+  }
+
+  admitted(result: string, seconds: number): void {
+    this.#admissions.inc({ result });
+    this.#admissionSeconds.observe(seconds);
   }
 
   acked(latencyMs: number): void {

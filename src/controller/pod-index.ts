@@ -1,12 +1,12 @@
 // Controller: which pods a selector means. Input: the Pod feed. Output: the pods of a namespace that carry given labels,
 // found by their rarest label, and the pairs by which a pod's change concerns an object.
+import { INJECTED_ANNOTATION } from '../reconcile/injection/names.ts';
 import type { Change, Feed } from './object-feed.ts';
 import { pickMeta, type ContainerStatus, type Pod } from './kube-types.ts';
 import { ReverseIndex } from './reverse-index.ts';
 import type { PodView } from './visibility.ts';
 
-/** The version of the injector that gave the pod its limiter. */
-export const INJECTED_ANNOTATION = 'weir.dev/injected';
+export { INJECTED_ANNOTATION };
 
 /** The container that the injector adds. */
 export const LIMITER_CONTAINER = 'weir-limiter';
