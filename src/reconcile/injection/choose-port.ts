@@ -65,7 +65,9 @@ function placementAt(spec: PodSpec, { number, names }: Port, redirect: boolean):
 /** The one port that speaks HTTP/1.1, as far as its name and its probes tell. */
 function onlyPort(spec: PodSpec, redirect: boolean): Port | Placement | Refusal {
   const all = portsOf(spec);
-  const [only, ...others] = all.filter((port) => !speaksOtherwise(spec, port));
+  // Who asks for a redirect of the only port there is has chosen it.
+  const isChosen = redirect && all.length === 1;
+  const [only, ...others] = all.filter((port) => isChosen || !speaksOtherwise(spec, port));
   if (only !== undefined && others.length === 0) return only;
   if (only !== undefined) {
     const message = `it has several ports (${listOf(all)}): annotate ${PORT_ANNOTATION} with the one to limit`;
@@ -114,6 +116,7 @@ function tcpPorts({ ports = [] }: { readonly ports?: readonly ContainerPort[] })
 /** A port named for another protocol, or probed by one: a proxy of HTTP/1.1 would break it. */
 function speaksOtherwise({ containers }: PodSpec, { number, names }: Port): boolean {
   if (names.some((name) => OTHER_PROTOCOLS.test(name))) return true;
+  if (names.some((name) => /^http(-|$)/.test(name))) return false;
   const probes = containers.flatMap(({ livenessProbe, readinessProbe, startupProbe }) => [
     livenessProbe,
     readinessProbe,

@@ -1,5 +1,6 @@
 // Injection: what changes in the workload's own containers. Input: a container and where the limiter stands. Output: the
 // container without the names that the limiter took, with probes and hooks that go past the limiter, and with a preStop.
+import { isDeepStrictEqual } from 'node:util';
 import type { Placement } from './choose-port.ts';
 import { LIMITER_PORTS } from './names.ts';
 import { isTcp, type Container, type Lifecycle, type PortCall } from './pod.ts';
@@ -53,13 +54,15 @@ function toProbePort(placement: Placement): Redial {
 function withoutNames(container: Container, names: readonly string[]): Container {
   const { ports } = container;
   if (ports?.some((port) => isTaken(port.name, names) && isTcp(port)) !== true) return container;
-  return {
-    ...container,
-    ports: ports.map((port) => {
-      const { name, ...nameless } = port;
-      return isTaken(name, names) && isTcp(port) ? nameless : port;
-    }),
-  };
+  const nameless = ports.map((port) => {
+    const { name, ...rest } = port;
+    return isTaken(name, names) && isTcp(port) ? rest : port;
+  });
+  // What was declared once for each name is now the same thing several times.
+  const unique = nameless.filter(
+    (port, index) => nameless.findIndex((each) => isDeepStrictEqual(each, port)) === index,
+  );
+  return { ...container, ports: unique };
 }
 
 function isTaken(name: string | undefined, names: readonly string[]): boolean {
