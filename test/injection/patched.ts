@@ -16,7 +16,7 @@ const OWN = {
 
 /** Members of the config file or of what the operator knows of itself; null takes one away. */
 export function settingsWith(more: Readonly<Record<string, unknown>> = {}): InjectorSettings {
-  const given = Object.entries({ ...FILE, ...more }).filter(([, value]) => value !== null);
+  const given = Object.entries<unknown>({ ...FILE, ...more }).filter(([, value]) => value !== null);
   const own = given.filter(([name]) => name in OWN);
   const file = given.filter(([name]) => !(name in OWN));
   return { ...parseInjectionConfig(JSON.stringify(Object.fromEntries(file))), ...OWN, ...Object.fromEntries(own) };
