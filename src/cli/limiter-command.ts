@@ -35,6 +35,7 @@ interface LimiterFlags {
   readonly adminListen: ListenAddress;
   readonly decisionListen?: ListenAddress;
   readonly decisionTokenFile?: string;
+  readonly drainToken?: string;
   readonly upstream?: string;
   readonly operator: readonly string[];
   readonly operatorCa: string;
@@ -95,6 +96,7 @@ function withListenFlags(command: Command): void {
         'bearer tokens of the decision API, one per line (name:token); needed where it is not on loopback',
       ),
     )
+    .addOption(flag('--drain-token <text>', 'WEIR_DRAIN_TOKEN', 'only who sends it as x-weir-drain-token may drain'))
     .addOption(
       flag(
         '--upstream <url>',
@@ -217,7 +219,7 @@ function checkTogether(command: Command, { decisionListen, decisionTokenFile, id
 }
 
 function settingsOf(flags: LimiterFlags, log: Logger, metrics: LimiterMetrics): LimiterSettings {
-  const { decisionListen, decisionTokenFile, upstream } = flags;
+  const { decisionListen, decisionTokenFile, drainToken, upstream } = flags;
   const id = flags.id ?? `${hostname()}-${flags.listen.port}`;
   return {
     id,
@@ -226,6 +228,7 @@ function settingsOf(flags: LimiterFlags, log: Logger, metrics: LimiterMetrics): 
     adminListen: flags.adminListen,
     ...(decisionListen === undefined ? {} : { decisionListen }),
     ...(decisionTokenFile === undefined ? {} : { decisionTokenFile }),
+    ...(drainToken === undefined ? {} : { drainToken }),
     ...(upstream === undefined ? {} : { upstream }),
     source: configClient(id, flags, log, metrics),
     withoutCapabilities: flags.withoutCapability,

@@ -1,6 +1,7 @@
 // Limiter, admin listener: health, metrics and what is in force, for probes, Prometheus and people. In: HTTP; out: text
 // and JSON without secrets.
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { parseDurationMicros } from '../lib/duration.ts';
 import { pathOf, sendJson, sendText } from './http-listener.ts';
 
 /** What the admin listener shows of a limiter. */
@@ -10,16 +11,32 @@ export interface AdminView {
   metrics(): Promise<string>;
   /** Everything in force, secrets left out. */
   configDump(): unknown;
-  /** Turns readiness off for good; requests are still served. */
-  drain(): void;
+  /**
+   * Turns readiness off for good; requests are still served. Resolves after `delayMs`, and when none is in flight any more,
+   * but after `maxMs` at the latest.
+   */
+  drain(hold: DrainHold): Promise<void>;
+  /** Who may drain must bring it in the header; absent: everybody may. */
+  readonly drainToken?: string | undefined;
 }
 
+/** How long the answer of /drain is held back: a preStop hook lasts as long. */
+export interface DrainHold {
+  readonly delayMs: number;
+  readonly maxMs: number;
+}
+
+/** Most that a hook can ask for. */
+const MAX_HOLD_MS = 3_600_000;
+
 const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
-const PATHS = ['GET /livez', 'GET /readyz', 'GET /metrics', 'GET /config_dump', 'POST /drain'];
+const PATHS = ['GET /livez', 'GET /readyz', 'GET /metrics', 'GET /config_dump', 'GET /drain', 'POST /drain'];
+
+type Route = (response: ServerResponse, request: IncomingMessage) => void | Promise<void>;
 
 /** The request handler of the admin port. */
 export function adminHandler(view: AdminView): (request: IncomingMessage, response: ServerResponse) => void {
-  const routes = new Map<string, (response: ServerResponse) => void | Promise<void>>([
+  const routes = new Map<string, Route>([
     [
       'GET /livez',
       (response) => {
@@ -45,24 +62,51 @@ export function adminHandler(view: AdminView): (request: IncomingMessage, respon
         sendJson(response, 200, hideSecrets(view.configDump()));
       },
     ],
-    [
-      'POST /drain',
-      (response) => {
-        view.drain();
-        sendText(response, 200, 'text/plain', 'draining\n');
-      },
-    ],
+    // The kubelet's hooks can only GET.
+    ['GET /drain', drainRoute(view)],
+    ['POST /drain', drainRoute(view)],
   ]);
   return (request, response) => {
     request.resume();
-    const method = request.method === 'HEAD' ? 'GET' : (request.method ?? '');
     const path = pathOf(request);
+    const method = request.method === 'HEAD' && path !== '/drain' ? 'GET' : (request.method ?? '');
     const route = routes.get(`${method} ${path}`);
-    if (route !== undefined) void Promise.resolve(route(response)).catch(() => response.destroy());
+    if (route !== undefined) void Promise.resolve(route(response, request)).catch(() => response.destroy());
     else if (PATHS.some((known) => known.endsWith(` ${path}`)))
       sendJson(response, 405, { error: 'method not allowed' });
     else sendJson(response, 404, { error: 'not found', paths: PATHS });
   };
+}
+
+function drainRoute(view: AdminView): Route {
+  return async (response, request) => {
+    const token = request.headers['x-weir-drain-token'];
+    if (view.drainToken !== undefined && token !== view.drainToken) {
+      sendJson(response, 403, { error: 'the header x-weir-drain-token is not that of this limiter' });
+      return;
+    }
+    const hold = holdOf(request);
+    if (hold === undefined) {
+      sendJson(response, 400, { error: 'delay and max are durations of at most 1h, such as /drain?delay=5s&max=15s' });
+      return;
+    }
+    await view.drain(hold);
+    sendText(response, 200, 'text/plain', 'draining\n');
+  };
+}
+
+/** undefined: not durations. */
+function holdOf(request: IncomingMessage): DrainHold | undefined {
+  const { searchParams } = new URL(request.url ?? '/', 'http://admin');
+  const delayMs = durationMs(searchParams.get('delay'));
+  const maxMs = searchParams.has('max') ? durationMs(searchParams.get('max')) : delayMs;
+  return delayMs === undefined || maxMs === undefined ? undefined : { delayMs, maxMs };
+}
+
+function durationMs(text: string | null): number | undefined {
+  if (text === null) return 0;
+  const micros = parseDurationMicros(text);
+  return micros === undefined || micros / 1000 > MAX_HOLD_MS ? undefined : micros / 1000;
 }
 
 const SECRET_MEMBER = /password|secret|credential|token$|^key$/i;

@@ -24,7 +24,9 @@ export async function listen(handler: RequestListener, address: ListenAddress): 
   const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, handler);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(address.port, address.host, () => {
+    // Without a host: every IPv6 and IPv4 address, or those of IPv4 alone where the kernel has no IPv6.
+    const host = address.host === '::' ? undefined : address.host;
+    server.listen({ port: address.port, host }, () => {
       server.off('error', reject);
       resolve();
     });

@@ -1,10 +1,11 @@
 // Limiter, wiring: settings -> a running limiter. The order of a request is in proxy/proxy.ts; here is who knows whom, and
 // the order of starting and stopping.
-import type { RequestListener } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import { systemClock, type Clock } from '../lib/clock.ts';
 import { createLogger, type Logger } from '../lib/log.ts';
 import type { Target, WindowRule } from '../contract/limiter-config.ts';
-import { adminHandler, type AdminView } from './admin.ts';
+import { adminHandler, type AdminView, type DrainHold } from './admin.ts';
 import { ConfigApplier, type AppliedChange, type InForce } from './config-applier.ts';
 import { Configured } from './configured.ts';
 import { Decider } from './decide.ts';
@@ -28,6 +29,8 @@ import type { Store } from './store/store.ts';
 
 /** Connections that no object needs any more are closed this often. */
 const HOUSEKEEPING_MS = 1_000;
+/** How often a drain looks whether requests are in flight. */
+const DRAIN_LOOK_MS = 50;
 
 /** A limiter that serves. */
 export interface RunningLimiter {
@@ -86,6 +89,7 @@ class Limiter implements RunningLimiter {
   #housekeeping: NodeJS.Timeout | undefined;
   #isStale = false;
   #isDraining = false;
+  #inFlight = 0;
   #closed: Promise<void> | undefined;
 
   constructor(settings: LimiterSettings, parts: LimiterParts) {
@@ -154,7 +158,7 @@ class Limiter implements RunningLimiter {
     });
     await this.#settings.source.start((change) => this.#applier.apply(change));
     this.#listeners.traffic = await listen((request, response) => {
-      this.#proxy.handle(request, response);
+      this.#take(request, response);
     }, trafficAddress);
     this.#housekeeping = setInterval(() => {
       this.#keepHouse();
@@ -171,6 +175,23 @@ class Limiter implements RunningLimiter {
   close(): Promise<void> {
     this.#closed ??= this.#stop();
     return this.#closed;
+  }
+
+  /** While it drains, no connection is kept for another request: callers go to other pods. */
+  #take(request: IncomingMessage, response: ServerResponse): void {
+    if (this.#isDraining) response.shouldKeepAlive = false;
+    this.#inFlight += 1;
+    response.once('close', () => {
+      this.#inFlight -= 1;
+    });
+    this.#proxy.handle(request, response);
+  }
+
+  async #drainAndWait({ delayMs, maxMs }: DrainHold): Promise<void> {
+    const startMs = this.#clock.monotonicMs();
+    this.drain();
+    await delay(Math.min(delayMs, maxMs));
+    while (this.#inFlight > 0 && this.#clock.monotonicMs() - startMs < maxMs) await delay(DRAIN_LOOK_MS);
   }
 
   #mayDial(address: string): boolean {
@@ -293,9 +314,8 @@ class Limiter implements RunningLimiter {
         versions: Object.fromEntries(this.#applier.versions()),
         configs: [...this.#applier.inForce.set.objects()].map(({ config }) => config),
       }),
-      drain: () => {
-        this.drain();
-      },
+      drain: (hold) => this.#drainAndWait(hold),
+      drainToken: this.#settings.drainToken,
     };
   }
 
