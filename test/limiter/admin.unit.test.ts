@@ -46,8 +46,10 @@ describe('readiness', () => {
     running = await startLimiter([]);
     expect(await ready()).toEqual([200, 'ok']);
     expect((await fetch(`${running.admin}/livez`)).status).toBe(200);
-    expect((await fetch(`${running.admin}/drain`)).status).toBe(405);
-    expect((await fetch(`${running.admin}/drain`, { method: 'POST' })).status).toBe(200);
+    expect((await fetch(`${running.admin}/drain`, { method: 'PUT' })).status).toBe(405);
+    expect((await fetch(`${running.admin}/drain?delay=soon`)).status).toBe(400);
+    expect(await ready()).toEqual([200, 'ok']);
+    expect((await fetch(`${running.admin}/drain?delay=1ms&max=2ms`)).status).toBe(200);
     expect(await ready()).toEqual([503, 'draining']);
     expect((await fetch(`${running.admin}/livez`)).status).toBe(200);
     expect((await fetch(`${running.admin}/nothing`)).status).toBe(404);
