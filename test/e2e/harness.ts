@@ -34,6 +34,8 @@ export interface EndToEndOptions {
   /** Beside those of {@link PATIENT}; later ones win. */
   readonly limiterFlags?: readonly string[];
   readonly operatorFlags?: readonly string[];
+  /** false: no operator is started. */
+  readonly operator?: boolean;
   /** The executable `weir` of another release that the operator is started from. */
   readonly operatorProgram?: () => string;
   /** false: the operator has no default Redis. */
@@ -158,7 +160,7 @@ export class EndToEnd {
       this.weir.startUpstream(),
     ]);
     const program = operatorProgram === undefined ? {} : { program: operatorProgram() };
-    await this.weir.startOperator({ defaultRedis, flags: operatorFlags, ...program });
+    if (options.operator !== false) await this.weir.startOperator({ defaultRedis, flags: operatorFlags, ...program });
     for (let number = 1; number <= limiters; number++) {
       await this.startLimiter({ id: `limiter${number}`, flags: [...PATIENT, ...limiterFlags] });
     }

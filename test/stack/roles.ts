@@ -54,6 +54,8 @@ export function mcpExampleRecord(port: number): ProcessRecord {
 }
 
 export interface OperatorRole {
+  /** Its name as a process; default `operator`. */
+  readonly name?: string;
   readonly kubeconfig: string;
   readonly pushPort: number;
   readonly adminPort: number;
@@ -69,7 +71,7 @@ export interface OperatorRole {
 export function operatorRecord(role: OperatorRole): ProcessRecord {
   const { kubeconfig, pushPort, adminPort, folder, defaultRedis, flags = [] } = role;
   return {
-    name: 'operator',
+    name: role.name ?? 'operator',
     program: role.program ?? weir,
     args: [
       'operator',

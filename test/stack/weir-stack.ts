@@ -43,6 +43,20 @@ export interface LimiterOptions {
   readonly token?: TokenOptions;
 }
 
+export interface OperatorOptions {
+  /** Of several operators, as a process. */
+  readonly name?: string;
+  /** Default: a certificate of the operator's account. */
+  readonly kubeconfig?: string;
+  readonly pushPort?: number;
+  readonly adminPort?: number;
+  /** false: objects of scope Shared must name their own. */
+  readonly defaultRedis?: boolean;
+  readonly flags?: readonly string[];
+  /** The executable of another release. */
+  readonly program?: string;
+}
+
 /** Starts the parts of Weir in one stack. Parts started twice are replaced, on the same ports and data. */
 export class WeirStack {
   readonly stack: Stack;
@@ -91,17 +105,15 @@ export class WeirStack {
     return `http://${loopback}:${port}`;
   }
 
-  /** `defaultRedis` false: objects of scope Shared must name their own. */
-  async startOperator(
-    options: { readonly defaultRedis?: boolean; readonly flags?: readonly string[]; readonly program?: string } = {},
-  ): Promise<Server> {
-    const { defaultRedis = true, flags = [], program } = options;
-    const { push: pushPort, operatorAdmin: adminPort, redis } = this.ports;
+  async startOperator(options: OperatorOptions = {}): Promise<Server> {
+    const { defaultRedis = true, flags = [], program, name } = options;
+    const { push, operatorAdmin, redis } = this.ports;
     return await this.stack.start(
       operatorRecord({
-        kubeconfig: await this.#plane.kubeconfigFor(OPERATOR_SUBJECT),
-        pushPort,
-        adminPort,
+        ...(name === undefined ? {} : { name }),
+        kubeconfig: options.kubeconfig ?? (await this.#plane.kubeconfigFor(OPERATOR_SUBJECT)),
+        pushPort: options.pushPort ?? push,
+        adminPort: options.adminPort ?? operatorAdmin,
         folder: await this.#folder('operator-data'),
         ...(defaultRedis ? { defaultRedis: `${loopback}:${redis}` } : {}),
         ...(program === undefined ? {} : { program }),
