@@ -174,4 +174,12 @@ export const FAULTS: readonly Fault[] = [
     tests: ['test/reconcile/golden.unit.test.ts'],
     caughtBy: 'secrets-missing',
   },
+  {
+    name: 'old-leader-writes',
+    file: 'src/controller/write-fence.ts',
+    find: 'return (...args: unknown[]): unknown => {\n          check();',
+    replace: 'return (...args: unknown[]): unknown => {',
+    tests: ['test/controller/write-fence.unit.test.ts'],
+    caughtBy: 'a write whose lease ended while it waited for a connection is not sent',
+  },
 ];
