@@ -20,8 +20,11 @@ export interface FleetSettings {
   readonly debounceMs?: number;
 }
 
+/** While a thousand limiters connect, each new number goes to all that are there already: no more than 200 messages a second. */
+const PER_LIMITER_MS = 5;
+
 /**
- * Keeps `Fleet/-/-` true: at once at the start, then at most once per `debounceMs`.
+ * Keeps `Fleet/-/-` true: at once at the start, then at most once per `debounceMs`, less often in a large fleet.
  * @returns a function that ends it.
  */
 export function publishFleet(store: SnapshotStore, acks: AckTable, settings: FleetSettings): () => void {
@@ -41,7 +44,7 @@ export function publishFleet(store: SnapshotStore, acks: AckTable, settings: Fle
     publish();
   }, settleMs).unref();
   const unsubscribe = acks.subscribeFleet(() => {
-    timer ??= setTimeout(publish, debounceMs).unref();
+    timer ??= setTimeout(publish, Math.max(debounceMs, acks.count().known * PER_LIMITER_MS)).unref();
   });
   return () => {
     clearTimeout(timer);
