@@ -149,7 +149,7 @@ describeOnControlPlane('certificates in a Secret', {}, (cluster) => {
   });
 
   test('a CA is handed out before it signs; limiters with the old and with the new bundle come in; the old one leaves', async () => {
-    const rotation = { leafLifeMs: 12_000, propagationMs: 2_000 };
+    const rotation = { leafLifeMs: 20_000, propagationMs: 10_000 };
     await kubectl('-n', OWN, 'delete', 'secret', SECRET);
     await kubectl('create', 'namespace', 'tenant');
     await kubectl('label', 'namespace', 'tenant', 'weir.dev/inject=true');
@@ -183,13 +183,13 @@ describeOnControlPlane('certificates in a Secret', {}, (cluster) => {
         const held = await bundleIn('tenant');
         return countIn(held) === 1 ? held : undefined;
       },
-      { ...soon, deadlineMs: 30_000 },
+      { ...soon, deadlineMs: 45_000 },
     );
     expect(left).toBe(promoted['ca.crt']);
     await waitFor('it to leave the webhook', async () => (await caBundle()) === left || undefined, soon);
     await startLimiter(operator, left);
     expect([limiter.connects(), limiter.isOn()]).toEqual([1, true]);
-  });
+  }, 120_000);
 
   test('what was taken away or changed is put back by the holder of the lease', async () => {
     await holdLease(cluster());
