@@ -5,6 +5,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { CandidacySettings } from '../controller/candidacy.ts';
 import { TlsFolderError } from '../controller/certificates.ts';
+import { DefaultRedisError } from '../controller/default-redis.ts';
 import { timingProblem } from '../controller/election-rules.ts';
 import { KubeconfigError } from '../controller/kube.ts';
 import { ELECTION_TIMING } from '../controller/leader-election.ts';
@@ -18,20 +19,17 @@ import {
   type CertificateFlags,
 } from './certificate-flags.ts';
 import {
-  flag,
-  listOf,
-  LOG_LEVELS,
-  parseEgress,
-  parseHost,
-  parseHostPort,
-  parseListen,
-  parseNamespace,
-} from './flags.ts';
+  complaintAboutRedis,
+  defaultRedisOf,
+  withDefaultRedisFlags,
+  type DefaultRedisFlags,
+} from './default-redis-flags.ts';
+import { flag, listOf, LOG_LEVELS, parseEgress, parseHost, parseListen, parseNamespace } from './flags.ts';
 import { parseDurationMs } from './limiter-flags.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
 import { complaintAboutWebhook, webhookSettingsOf, withWebhookFlags, type WebhookFlags } from './webhook-flags.ts';
 
-interface OperatorFlags extends CertificateFlags, WebhookFlags {
+interface OperatorFlags extends CertificateFlags, WebhookFlags, DefaultRedisFlags {
   readonly kubeconfig?: string;
   readonly context?: string;
   readonly namespace: readonly string[];
@@ -39,7 +37,6 @@ interface OperatorFlags extends CertificateFlags, WebhookFlags {
   readonly adminListen: ListenAddress;
   readonly tlsDir: string;
   readonly tlsSan: readonly string[];
-  readonly defaultRedis?: string;
   readonly clusterDomain?: string;
   readonly egressAllow: readonly string[];
   readonly logLevel: LogLevel;
@@ -53,7 +50,7 @@ interface OperatorFlags extends CertificateFlags, WebhookFlags {
 }
 
 /** A setting is wrong, not the moment. */
-const SETTING_ERRORS = [KubeconfigError, TlsFolderError, InjectionConfigError];
+const SETTING_ERRORS = [DefaultRedisError, KubeconfigError, TlsFolderError, InjectionConfigError];
 
 /** `weir operator`: resolves when the operator was told to stop and has drained. */
 export function operatorCommand(): Command {
@@ -83,8 +80,9 @@ export function operatorCommand(): Command {
         'tls.crt, tls.key and ca.crt of the push port; made when it is empty',
       ).default(join(homedir(), '.weir', 'tls'), '~/.weir/tls'),
     );
-  return withWebhookFlags(withCertificateFlags(withPolicyFlags(withElectionFlags(withPlaceFlags(command))))).action(
-    (flags: OperatorFlags) => run(command, flags),
+  const placed = withPolicyFlags(withElectionFlags(withPlaceFlags(command)));
+  return withDefaultRedisFlags(withWebhookFlags(withCertificateFlags(placed))).action((flags: OperatorFlags) =>
+    run(command, flags),
   );
 }
 
@@ -146,13 +144,6 @@ function withPolicyFlags(command: Command): Command {
     )
     .addOption(
       flag(
-        '--default-redis <host:port>',
-        'WEIR_DEFAULT_REDIS',
-        'Redis of objects that name none of their own',
-      ).argParser(parseHostPort),
-    )
-    .addOption(
-      flag(
         '--cluster-domain <domain>',
         'WEIR_CLUSTER_DOMAIN',
         'such as cluster.local (default: Services end in .svc)',
@@ -171,7 +162,8 @@ function withPolicyFlags(command: Command): Command {
 }
 
 async function run(command: Command, flags: OperatorFlags): Promise<void> {
-  const complaint = complaintAboutFlags(flags, flags.ownNamespace) ?? complaintAboutWebhook(flags);
+  const complaint =
+    complaintAboutFlags(flags, flags.ownNamespace) ?? complaintAboutWebhook(flags) ?? complaintAboutRedis(flags);
   if (complaint !== undefined) command.error(`error: ${complaint}`);
   const told = terminationSignal();
   const election = electionOf(command, flags);
@@ -188,10 +180,14 @@ async function run(command: Command, flags: OperatorFlags): Promise<void> {
 
 function settingsOf(flags: OperatorFlags): OperatorSettings {
   const { kubeconfig, context, namespace: namespaces, tlsSan: tlsNames, ...rest } = flags;
+  const defaultRedis = defaultRedisOf(flags);
+  const redisKeySecret = { namespace: flags.ownNamespace ?? 'weir-system', name: flags.redisAclSecret };
   return {
     ...rest,
     ...certificateSettingsOf(flags),
     ...webhookSettingsOf(flags),
+    defaultRedis,
+    redisKeySecret,
     tlsNames,
     source: { kind: 'cluster', kubeconfig, context, namespaces },
   };

@@ -112,7 +112,8 @@ function operatorSettings(flags: StandaloneFlags, token: string): OperatorSettin
     adminListen: flags.operatorAdminListen,
     tlsDir: join(flags.stateDir, 'tls'),
     tlsNames: [],
-    defaultRedis: flags.defaultRedis,
+    defaultRedis:
+      flags.defaultRedis === undefined ? undefined : { address: flags.defaultRedis, namespaces: [], acl: false },
     defaultMemory: flags.defaultRedis === undefined,
     // On a laptop the manifests are the user's own.
     egressAllow: flags.egressAllow.length > 0 ? flags.egressAllow : EVERYWHERE,

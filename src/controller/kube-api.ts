@@ -86,7 +86,12 @@ export interface Kube {
     type: ResourceType,
     options: WatchOptions,
   ): AsyncGenerator<WatchEvent<T>, void, undefined>;
-  get<T extends KubeObject>(type: ResourceType, namespace: string, name: string, signal?: AbortSignal): Promise<T>;
+  get<T extends KubeObject>(
+    type: ResourceType,
+    namespace: string | undefined,
+    name: string,
+    signal?: AbortSignal,
+  ): Promise<T>;
   create<T extends KubeObject>(type: ResourceType, namespace: string, body: T, signal?: AbortSignal): Promise<T>;
   /** Replaces the whole object; 409 unless `metadata.resourceVersion` is the current one. */
   replace<T extends KubeObject>(type: ResourceType, body: T, signal?: AbortSignal): Promise<T>;

@@ -125,7 +125,12 @@ class KubeClient implements Kube {
     }
   }
 
-  get<T extends KubeObject>(type: ResourceType, namespace: string, name: string, signal?: AbortSignal): Promise<T> {
+  get<T extends KubeObject>(
+    type: ResourceType,
+    namespace: string | undefined,
+    name: string,
+    signal?: AbortSignal,
+  ): Promise<T> {
     return this.#json({ method: 'GET', path: pathOf(type, namespace, name), signal });
   }
 

@@ -6,13 +6,13 @@
 //   ready                  with or without the lease; who holds it reads everything again before it serves limiters
 //                          and SIGTERM goes the same way back
 import type { Server } from 'node:http';
-import type { StoreConfig } from '../contract/limiter-config.ts';
 import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
 import type { ReconcileSettings } from '../reconcile/types.ts';
 import { AckTable } from './ack-table.ts';
 import { openAdmin } from './admin.ts';
 import { Candidacy, type CandidacySettings } from './candidacy.ts';
 import { ClusterProvider } from './cluster-provider.ts';
+import type { DefaultRedisSettings } from './default-redis.ts';
 import { FileProvider } from './file-provider.ts';
 import { knownLimitersIn, publishFleet } from './fleet.ts';
 import { connectKube, type Kube } from './kube.ts';
@@ -24,6 +24,7 @@ import { OperatorWebhook, type WebhookSettings } from './operator-webhook.ts';
 import { podView } from './pod-index.ts';
 import { PushServer } from './push-server.ts';
 import { SnapshotStore } from './snapshot-store.ts';
+import { Tenancy } from './tenancy.ts';
 
 /** It was told to stop before it was ready. */
 export class OperatorAborted extends Error {}
@@ -57,8 +58,10 @@ export interface OperatorSettings extends CertificateSettings {
       };
   readonly pushListen: ListenAddress;
   readonly adminListen: ListenAddress;
-  /** `host:port`; undefined: objects with scope Shared need their own. */
-  readonly defaultRedis?: string | undefined;
+  /** Undefined: objects with scope Shared need their own. */
+  readonly defaultRedis?: DefaultRedisSettings | undefined;
+  /** The Secret with the key of the default Redis's users; default weir-system/weir-redis-acl. */
+  readonly redisKeySecret?: { readonly namespace: string; readonly name: string };
   /** true: without `defaultRedis`, Shared scope uses the memory of each limiter (for one limiter on a laptop). */
   readonly defaultMemory?: boolean;
   readonly clusterDomain?: string | undefined;
@@ -118,6 +121,7 @@ class OperatorProcess implements RunningOperator {
   readonly #leadership: Leadership;
   readonly #kube: Kube | undefined;
   readonly #provider: ClusterProvider | FileProvider;
+  readonly #tenancy: Tenancy;
   readonly #metrics = new OperatorMetrics();
   readonly #store = new SnapshotStore();
   readonly #acks = new AckTable((view) => this.#store.namesSeenBy(view));
@@ -140,6 +144,12 @@ class OperatorProcess implements RunningOperator {
     this.#candidacy = this.#makeCandidacy();
     this.#leadership = this.#candidacy?.leadership ?? ALWAYS_LEADER;
     this.#provider = this.#makeProvider();
+    const { defaultRedis, redisKeySecret: keySecret = { namespace: 'weir-system', name: 'weir-redis-acl' } } = settings;
+    const { secrets } = this.#provider;
+    this.#tenancy = new Tenancy(
+      { keySecret, ...(defaultRedis === undefined ? {} : { defaultRedis }) },
+      { kube: this.#kube, secrets, leadership: this.#leadership, log },
+    );
     this.#certificates = this.#makeCertificates();
     const graceMs = settings.reconnectGraceMs ?? (this.#kube === undefined ? 0 : RECONNECT_GRACE_MS);
     const parts = { store: this.#store, acks: this.#acks, log };
@@ -148,7 +158,8 @@ class OperatorProcess implements RunningOperator {
       provider: this.#provider,
       leadership: this.#leadership,
       metrics: this.#metrics,
-      reconcileSettings: reconcileSettingsOf(settings),
+      reconcileSettings: reconcileSettingsOf(settings, this.#tenancy.rules),
+      secrets: this.#tenancy.secrets,
       quietUntilMs: () => (this.#servingSinceMs ?? Infinity) + graceMs,
     });
     const { authenticate } = this.#provider;
@@ -179,6 +190,7 @@ class OperatorProcess implements RunningOperator {
     await this.#webhook?.start();
     this.#push.replaceCertificate(this.#certificates.source.current());
     await provider.whenReady();
+    await this.#tenancy.start();
     if (this.#isStopping()) return;
     await this.#operator.start();
     if (this.#isStopping()) return;
@@ -215,6 +227,7 @@ class OperatorProcess implements RunningOperator {
     await this.#operator.stop();
     await this.#push.close();
     await webhookStopped;
+    await this.#tenancy.stop();
     await this.#certificates.stop();
     await this.#provider.stop();
     await this.#kube?.close();
@@ -310,7 +323,7 @@ class OperatorProcess implements RunningOperator {
     this.#metrics.watch({
       queueDepth: () => this.#operator.depths(),
       connectedLimiters: () => this.#acks.count().connected,
-      feeds: () => this.#provider.stats(),
+      feeds: () => ({ ...this.#provider.stats(), ...this.#tenancy.stats() }),
       isLeader: () => this.#leadership.isLeader(),
     });
   }
@@ -324,12 +337,13 @@ class OperatorProcess implements RunningOperator {
   }
 }
 
-function reconcileSettingsOf({ defaultRedis, defaultMemory, clusterDomain }: OperatorSettings): ReconcileSettings {
-  const redis: StoreConfig | undefined =
-    defaultRedis === undefined ? undefined : { type: 'redis', redis: { address: defaultRedis } };
-  const defaultStore = redis ?? (defaultMemory === true ? { type: 'memory' as const } : undefined);
+function reconcileSettingsOf(
+  { defaultMemory, clusterDomain }: OperatorSettings,
+  rules: ReconcileSettings,
+): ReconcileSettings {
   return {
-    ...(defaultStore === undefined ? {} : { defaultStore }),
+    ...(defaultMemory === true ? { defaultStore: { type: 'memory' } } : {}),
+    ...rules,
     ...(clusterDomain === undefined ? {} : { clusterDomain }),
   };
 }

@@ -15,7 +15,7 @@ import { tallyLimiters } from './limiter-tally.ts';
 import { secretsOf, selectorPair, servicesOf, serviceFacts } from './object-references.ts';
 import type { OperatorMetrics } from './operator-metrics.ts';
 import { isRelevant, labelPairs, PodIndex } from './pod-index.ts';
-import type { Provider } from './provider.ts';
+import type { Provider, SecretReader } from './provider.ts';
 import { ReverseIndex } from './reverse-index.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 import { StatusWriter } from './status-writer.ts';
@@ -24,6 +24,8 @@ import { DONE, WorkQueue, type WorkOutcome } from './work-queue.ts';
 
 export interface OperatorParts {
   readonly provider: Provider;
+  /** Those of the provider, and those of the default Redis. */
+  readonly secrets: SecretReader;
   readonly store: SnapshotStore;
   readonly acks: AckTable;
   readonly leadership: Leadership;
@@ -98,7 +100,7 @@ export class Operator {
   /** Looks at every object again and resolves when that is in the store. */
   async recompile(): Promise<void> {
     for (const feed of this.#feeds()) for (const object of feed.values()) this.#learn(object);
-    await this.#parts.provider.secrets.whenKnown();
+    await this.#parts.secrets.whenKnown();
     this.#enqueueAll();
     await this.#queue.whenIdle();
   }
@@ -118,7 +120,7 @@ export class Operator {
   }
 
   #listen(): void {
-    const { provider, acks, leadership } = this.#parts;
+    const { provider, secrets, acks, leadership } = this.#parts;
     for (const feed of this.#feeds()) {
       feed.onChange((change) => {
         this.#objectChanged(change);
@@ -127,7 +129,7 @@ export class Operator {
     provider.services.onChange(({ key, before, after }) => {
       if (facesOf(before) !== facesOf(after)) this.#enqueue(this.#byService.namesOf(key));
     });
-    provider.secrets.onChange((names) => {
+    secrets.onChange((names) => {
       this.#enqueue(names);
     });
     provider.pods.onChange((change) => {
@@ -172,7 +174,7 @@ export class Operator {
     this.#rivals.put({ object, ...(lastGood === undefined ? {} : { lastGood }) });
     this.#byService.set(name, servicesOf(object.metadata.namespace, specs));
     this.#bySelector.set(name, selectorPair(object.metadata.namespace, specs));
-    this.#parts.provider.secrets.want(name, secretsOf(object.metadata.namespace, specs));
+    this.#parts.secrets.want(name, secretsOf(object.metadata.namespace, specs));
   }
 
   #troubleChanged({ view, stores, objects }: ReportChange): void {
@@ -214,7 +216,7 @@ export class Operator {
       return DONE;
     }
     // A config without its credentials would cut off what works: what is heard of the Secret brings the object back here.
-    if (!this.#parts.provider.secrets.isKnown(name)) return DONE;
+    if (!this.#parts.secrets.isKnown(name)) return DONE;
     const lastGood = this.#parts.provider.lastGood.get(object.metadata.uid ?? '');
     const outcome = reconcile({
       object,
@@ -258,21 +260,21 @@ export class Operator {
     this.#writer.forget(name);
     this.#byService.set(name, []);
     this.#bySelector.set(name, []);
-    this.#parts.provider.secrets.want(name, []);
+    this.#parts.secrets.forget(name);
     this.#byStore.set(name, []);
     this.#answeredAt.delete(name);
     if (ref !== undefined) this.#enqueue(this.#rivals.remove(ref));
   }
 
   #makeWorld(): World {
-    const { provider, acks, reconcileSettings } = this.#parts;
+    const { provider, secrets, acks, reconcileSettings } = this.#parts;
     return {
       settings: reconcileSettings,
       serviceOf: (namespace, name) => {
         const service = provider.services.get(`${namespace}/${name}`);
         return service === undefined ? undefined : serviceFacts(service);
       },
-      secretOf: (namespace, name) => provider.secrets.factsOf(namespace, name),
+      secretOf: (namespace, name) => secrets.factsOf(namespace, name),
       rivalsOf: (keys) => this.#rivals.rivalsOf(keys),
       limitersOf: (query) => tallyLimiters(query, acks, this.#pods),
     };

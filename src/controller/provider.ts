@@ -31,6 +31,8 @@ export interface LastGoodStore {
 export interface SecretReader {
   /** Follows the Secrets `<namespace>/<name>` for an object, in place of those that it named before. */
   want(object: string, secrets: readonly string[]): void;
+  /** The object is gone. */
+  forget(object: string): void;
   /** What is known now; a Secret that nobody wants is `unknown`. */
   factsOf(namespace: string, name: string): SecretFacts;
   /** false: about one of the Secrets of the object nothing has been heard yet. */

@@ -16,6 +16,11 @@ export class ReverseIndex {
     return true;
   }
 
+  /** Keys that have a name. */
+  keys(): IterableIterator<string> {
+    return this.#namesOf.keys();
+  }
+
   keysOf(name: string): readonly string[] {
     return this.#keysOf.get(name) ?? [];
   }

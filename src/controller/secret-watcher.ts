@@ -33,6 +33,7 @@ const PAUSE_PER_REFUSAL_MS = 20;
 /** For an operator without a cluster. */
 export const NO_SECRETS: SecretReader = {
   want: () => undefined,
+  forget: () => undefined,
   factsOf: () => ({ state: 'absent', keys: new Set(), values: new Map() }),
   isKnown: () => true,
   whenKnown: () => Promise.resolve(),
@@ -68,6 +69,10 @@ export class SecretWatcher implements SecretReader {
     if (!this.#wanted.set(object, secrets)) return;
     for (const key of secrets) if (!this.#followed.has(key)) this.#follow(key);
     for (const key of before) if (this.#wanted.namesOf(key).size === 0) this.#leave(key);
+  }
+
+  forget(object: string): void {
+    this.want(object, []);
   }
 
   factsOf(namespace: string, name: string): SecretFacts {

@@ -2,6 +2,7 @@
 // limiter config, or nothing where nobody names one.
 import { isIP } from 'node:net';
 import type { RedisEndpoint, SecretReference, StoreConfig } from '../contract/limiter-config.ts';
+import { DEFAULT_REDIS_SECRET } from '../contract/names.ts';
 import type { Redis } from '../crd/redis.ts';
 import type { WeirObject } from '../crd/types.ts';
 import type { SecretKeyRef } from '../crd/values.ts';
@@ -13,7 +14,7 @@ import type { ReconcileSettings } from './types.ts';
 export function compileStore({ spec, metadata }: WeirObject, settings: ReconcileSettings): StoreConfig | undefined {
   const { scope, redis } = spec.rateLimiting ?? {};
   if (scope === 'Local') return { type: 'memory' };
-  if (redis?.address === undefined) return defaultStore(settings);
+  if (redis?.address === undefined) return defaultStore(metadata.namespace, settings);
   const address = withServiceDomain(redis.address, { ...metadata, ...given('clusterDomain', settings.clusterDomain) });
   return { type: 'redis', redis: { address, ...given('db', redis.db), ...loginOf(redis) } };
 }
@@ -41,8 +42,25 @@ function hostOf(address: string): string {
 }
 
 /** Marked as the operator's own: what an object names is dialled by a shared limiter only where egress rules cover it. */
-function defaultStore({ defaultStore: store }: ReconcileSettings): StoreConfig | undefined {
-  return store?.type === 'redis' ? { ...store, isDefault: true } : store;
+function defaultStore(
+  namespace: string,
+  { defaultStore: store, defaultStoreUsers = false }: ReconcileSettings,
+): StoreConfig | undefined {
+  if (store?.type !== 'redis') return store;
+  if (!defaultStoreUsers) return { ...store, isDefault: true };
+  const password = { secret: { name: DEFAULT_REDIS_SECRET, key: namespace } };
+  return { ...store, isDefault: true, redis: { ...store.redis, username: redisUserOf(namespace), password } };
+}
+
+/** The user of a namespace in the default Redis. */
+export function redisUserOf(namespace: string): string {
+  return `weir-${namespace}`;
+}
+
+/** Whether an object may use the default Redis: the password of all must not come into pods of just any namespace. */
+export function mayUseDefault({ metadata, spec }: WeirObject, settings: ReconcileSettings): boolean {
+  const { defaultStoreSidecars: named } = settings;
+  return named === undefined || spec.workloadSelector === undefined || named.includes(metadata.namespace);
 }
 
 /**

@@ -29,6 +29,10 @@ export interface LastGood {
 export interface ReconcileSettings {
   /** Where the buckets of objects without `rateLimiting.redis` live; absent: scope Shared needs `redis`. */
   readonly defaultStore?: StoreConfig;
+  /** Namespaces whose sidecars may use it, beside all shared limiters; absent: those of every namespace. */
+  readonly defaultStoreSidecars?: readonly string[];
+  /** true: each namespace has a user of its own there, confined to its keys. */
+  readonly defaultStoreUsers?: boolean;
   /** `cluster.local`; absent: Service names end in `.svc` and the limiter's resolver completes them. */
   readonly clusterDomain?: string;
 }

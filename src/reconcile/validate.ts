@@ -1,7 +1,8 @@
 // Reconcile, validate: an object that schema and CEL admitted -> everything else that is wrong with it, all at once.
 import { usesOf, valuesAt } from '../contract/capabilities.ts';
-import type { RateLimiting, WeirObject } from '../crd/types.ts';
+import type { WeirObject } from '../crd/types.ts';
 import { isNameless } from './compile-routing.ts';
+import { mayUseDefault } from './compile-store.ts';
 import {
   type FieldCheck,
   checkAddress,
@@ -50,7 +51,7 @@ export function validate(object: WeirObject, settings: ReconcileSettings): Probl
     ...validateValues(object.spec),
     ...checkTargets(object),
     ...checkPrices(object),
-    ...checkRedis(object.spec.rateLimiting, settings),
+    ...checkRedis(object, settings),
   ];
 }
 
@@ -106,8 +107,14 @@ function checkSupport(object: { readonly spec: unknown }): Problem[] {
     }));
 }
 
-function checkRedis(rateLimiting: RateLimiting | undefined, settings: ReconcileSettings): Problem[] {
-  if (rateLimiting === undefined || rateLimiting.redis !== undefined) return [];
-  if (rateLimiting.scope === 'Local' || settings.defaultStore !== undefined) return [];
-  return [{ reason: 'RedisRequired', message: REDIS_REQUIRED }];
+function checkRedis(object: WeirObject, settings: ReconcileSettings): Problem[] {
+  const { rateLimiting } = object.spec;
+  if (rateLimiting === undefined || rateLimiting.redis !== undefined || rateLimiting.scope === 'Local') return [];
+  if (settings.defaultStore === undefined) return [{ reason: 'RedisRequired', message: REDIS_REQUIRED }];
+  if (mayUseDefault(object, settings)) return [];
+  const { namespace } = object.metadata;
+  const message =
+    `the operator's default Redis has one password for all, which sidecars of namespace ${namespace} are not given: ` +
+    "set rateLimiting.redis, or have the namespace added to the operator's --default-redis-namespaces";
+  return [{ reason: 'RedisRequired', message }];
 }

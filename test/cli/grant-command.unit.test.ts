@@ -59,7 +59,7 @@ describe('weir grant', () => {
   test('takes from manifests just the Secrets that they name, each in its namespace', () => {
     const path = file(
       'routes.yaml',
-      [route('one', 'x', 'n1'), '---\nkind: Pod\napiVersion: v1\nmetadata: {name: p}\n', route('two', 'y')].join(''),
+      [route('one', 'x', 'n1'), '---\nkind: Pod\napiVersion: v1\nmetadata: {name: p}\n', route('two', 'z')].join(''),
     );
     const { status, grants } = run('-f', path, '--namespace', 'n2', '--service-account', 'ops/weir');
     expect(status).toBe(0);
@@ -67,7 +67,7 @@ describe('weir grant', () => {
       'n1/weir-read-ca',
       'n1/weir-read-x',
       'n2/weir-read-ca',
-      'n2/weir-read-y',
+      'n2/weir-read-z',
     ]);
     expect(grants.filter(({ subjects }) => subjects?.[0]?.namespace === 'ops')).toHaveLength(4);
   });

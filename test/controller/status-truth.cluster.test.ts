@@ -25,7 +25,7 @@ describeOnControlPlane('status truth', { audit: true }, (cluster) => {
     await prepareCluster(cluster());
     kube = connectKube({ kubeconfig: cluster().kubeconfig });
     rig = await OperatorRig.make(cluster());
-    await rig.start({ defaultRedis: REDIS });
+    await rig.start({ defaultRedis: { address: REDIS, namespaces: [], acl: false } });
     await rig.apply(shared('truth', 'web'), shared('flap', 'flap'));
   }, 60_000);
   afterAll(async () => {
