@@ -25,7 +25,8 @@ const ANSWER_MS = 2_000;
 const PREFIX = redisUserOf('');
 
 /** What the scripts of the store call (src/limiter/store/lua), how they are called, and what a limiter asks of the server. */
-const COMMANDS = ['eval', 'evalsha', 'script|load', 'time', 'info', 'mget', 'exists', 'set', 'del'];
+const SCRIPTED = ['time', 'mget', 'exists', 'set', 'mset', 'pexpireat', 'del'];
+const COMMANDS = ['eval', 'evalsha', 'script|load', 'info', ...SCRIPTED];
 
 /** The rules of ACL SETUSER. `reset` first: whatever the user was, this is what it is. The hash, not the password, is sent. */
 export function userRules(namespace: string, password: string): string[] {

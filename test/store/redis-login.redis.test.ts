@@ -12,7 +12,7 @@ import { startRedis } from '../redis/redis-server.ts';
 import { bucket, HOUR, newKey, take, tokens } from './fixtures.ts';
 
 const SOON = { deadlineMs: 10_000, everyMs: 20 };
-const RIGHTS = 'on resetkeys ~weir:{team}:* +eval +evalsha +script|load +time +mget +exists +set +del';
+const RIGHTS = 'on resetkeys ~weir:{team}:* +eval +evalsha +script|load +time +mget +exists +set +mset +pexpireat +del';
 
 /** A reference as the operator sends it; `version` rises with each change of the Secret. */
 const ref = (version: number, key = 'password'): SecretReference => ({
