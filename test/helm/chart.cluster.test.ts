@@ -1,12 +1,20 @@
 // The chart as helm renders it: golden files for several sets of values (UPDATE_GOLDEN=1 writes them anew), wrong values that
 // are refused by name, and what must hold of every rendering.
 import { beforeAll, describe, expect, test } from '@jest/globals';
+import type { Command } from 'commander';
 import { execFileSync } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parse, stringify } from 'yaml';
+import { complaintAboutFlags, type CertificateFlags } from '../../src/cli/certificate-flags.ts';
+import { cleanupCommand } from '../../src/cli/cleanup-command.ts';
+import { complaintAboutRedis, type DefaultRedisFlags } from '../../src/cli/default-redis-flags.ts';
+import { limiterCommand } from '../../src/cli/limiter-command.ts';
+import { operatorCommand } from '../../src/cli/operator-command.ts';
+import { complaintAboutWebhook, type WebhookFlags } from '../../src/cli/webhook-flags.ts';
 import { crdFiles } from '../../src/crd/emit.ts';
+import { parseInjectionConfig } from '../../src/reconcile/injection/settings.ts';
 import { leaveOut } from '../leave-out.ts';
 import { CHART, findHelm, helm, type Manifest, mustHelm, NO_HELM, objectsIn } from './helm.ts';
 
@@ -14,6 +22,12 @@ const FOLDER = import.meta.dirname;
 const SETS = globSync(`${FOLDER}/values/*.yaml`)
   .sort()
   .map((path) => basename(path, '.yaml'));
+
+const COMMANDS: Readonly<Record<string, () => Command>> = {
+  operator: operatorCommand,
+  limiter: limiterCommand,
+  cleanup: cleanupCommand,
+};
 
 function render(set: string, more: readonly string[] = []): Promise<string> {
   const values = ['--values', join(FOLDER, 'values', `${set}.yaml`)];
@@ -92,6 +106,28 @@ function suite(): void {
       expect(unnamed.map(({ verbs }) => verbs)).toEqual([['create']]);
     });
 
+    test('that runs weir gives it flags and values that it takes', () => {
+      const lines = objects.flatMap((object) => podSpecOf(object)?.containers ?? []).map(({ args = [] }) => args);
+      const known = lines.filter(([name = '']) => Object.hasOwn(COMMANDS, name));
+      expect(known.length).toBeGreaterThan(1);
+      for (const [name = '', ...flags] of known) {
+        const command = COMMANDS[name]!().exitOverride();
+        const { unknown } = command.parseOptions(flags.map((flag) => flag.replace('$(POD_NAME)', 'pod')));
+        expect([name, unknown]).toEqual([name, []]);
+        if (name !== 'operator') continue;
+        const opts = command.opts<CertificateFlags & WebhookFlags & DefaultRedisFlags>();
+        const complaints = [complaintAboutFlags(opts, 'ns'), complaintAboutWebhook(opts), complaintAboutRedis(opts)];
+        expect(complaints).toEqual([undefined, undefined, undefined]);
+      }
+    });
+
+    test('that says what is put into pods is what the operator reads', () => {
+      const file = objects.find(({ metadata }) => metadata.name.endsWith('-injection'));
+      if (file === undefined) return;
+      const text = (file['data'] as { 'injection.yaml': string })['injection.yaml'];
+      expect(parseInjectionConfig(text)).toMatchObject({ image: expect.any(String) });
+    });
+
     test('that makes pods keeps to Pod Security restricted, with a read-only root and bounded memory', () => {
       const pods = objects.map(podSpecOf).filter((spec) => spec !== undefined);
       expect(pods.length).toBeGreaterThan(1);
@@ -139,6 +175,8 @@ describe.each([
   ['redis.enabled=maybe', "at '/redis/enabled': got string, want boolean"],
   ['egress.allow={a b}', "at '/egress/allow/0'"],
   ['defaultRedis.address=nowhere', "at '/defaultRedis/address'"],
+  ['defaultRedis.namespaces={serving}', 'defaultRedis.namespaces: with defaultRedis.acl, and with the trial Redis'],
+  ['certificates.caPropagation=soon', "at '/certificates/caPropagation'"],
   ['certificates.lifetime=forever', "at '/certificates/lifetime'"],
   ['injector.sidecar.drainSeconds=-1', "at '/injector/sidecar/drainSeconds'"],
   ['sharedLimiter.service.port=0', "at '/sharedLimiter/service/port'"],

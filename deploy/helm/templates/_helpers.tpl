@@ -84,6 +84,9 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- if and .Values.defaultRedis.acl (not .Values.defaultRedis.passwordSecret.name) -}}
 {{- fail "defaultRedis.acl: needs the password of a user that may make users: set defaultRedis.passwordSecret.name" -}}
 {{- end -}}
+{{- if and (or .Values.redis.enabled .Values.defaultRedis.acl) .Values.defaultRedis.namespaces -}}
+{{- fail "defaultRedis.namespaces: with defaultRedis.acl, and with the trial Redis, every namespace has a user of its own: leave it empty" -}}
+{{- end -}}
 {{- if and .Values.certificates.certManager.enabled (not .Values.certificates.certManager.issuerRef.name) -}}
 {{- fail "certificates.certManager.issuerRef.name: name the Issuer or ClusterIssuer that signs" -}}
 {{- end -}}
