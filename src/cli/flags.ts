@@ -1,6 +1,6 @@
 // CLI: the values that flags of several commands take. Input: text from the command line or the environment. Output: checked
 // values; a text that cannot be meant is an InvalidArgumentError, which ends with exit code 2.
-import { InvalidArgumentError, Option } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { isIP } from 'node:net';
 
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
@@ -8,6 +8,23 @@ export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
 /** A flag that can also be given by an environment variable; --help names both. */
 export function flag(flags: string, env: string, description: string): Option {
   return new Option(flags, description).env(env);
+}
+
+const SWITCH_WORDS: ReadonlyMap<string, boolean> = new Map([
+  ...['true', '1', 'yes', 'on'].map((word) => [word, true] as const),
+  ...['false', '0', 'no', 'off'].map((word) => [word, false] as const),
+]);
+
+/** Commander takes a flag without a value as given as soon as its variable is there, whatever it says: here what it says counts. */
+export function readSwitches(command: Command): void {
+  for (const option of command.options) {
+    const name = option.attributeName();
+    if (!option.isBoolean() || option.envVar === undefined || command.getOptionValueSource(name) !== 'env') continue;
+    const text = process.env[option.envVar] ?? '';
+    const isOn = SWITCH_WORDS.get(text.toLowerCase());
+    if (isOn === undefined) command.error(`error: ${option.envVar} must be true or false, not "${text}"`);
+    command.setOptionValueWithSource(name, isOn, 'env');
+  }
 }
 
 /** For flags that take several values: repeated, or with commas between them. */

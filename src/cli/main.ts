@@ -1,6 +1,7 @@
 // The executable `weir`: argv in, exit code out. 0 = done, 1 = failed while running, 2 = wrong flags or arguments.
 import { Command, CommanderError } from 'commander';
 import { messageOf } from '../lib/log.ts';
+import { readSwitches } from './flags.ts';
 import { ownVersion } from './version.ts';
 
 /** Loaded one by one: a limiter never pays for the Kubernetes client, nor the operator for the Redis client. */
@@ -19,7 +20,10 @@ const EXIT_USAGE = 2;
 async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('weir')
     .description('Rate limits for AI traffic on Kubernetes. Every flag can also be given by the environment.')
-    .version(ownVersion());
+    .version(ownVersion())
+    .hook('preAction', (_program, command) => {
+      readSwitches(command);
+    });
   const wanted = COMMANDS[argv[2] ?? ''];
   const loaders = wanted === undefined ? Object.values(COMMANDS) : [wanted];
   for (const load of loaders) program.addCommand(throwInsteadOfExit(await load()));

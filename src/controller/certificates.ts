@@ -91,9 +91,11 @@ export class FolderCertificates implements CertificateSource {
     const { folder, names, log } = this.#settings;
     try {
       // A CA is made at a start only: an empty folder is a volume that is not there, or about to be filled.
-      const { cert, key } = await readFolder(folder);
-      if (cert === undefined || key === undefined) throw new TlsFolderError(`${folder} lacks tls.crt or tls.key`);
-      const isChanged = this.#holder.set(await loadOrMakeCertificate(folder, names));
+      const found = await readFolder(folder);
+      if (found.cert === undefined || found.key === undefined)
+        throw new TlsFolderError(`${folder} lacks tls.crt or tls.key`);
+      // What was read now, not what is there a moment later.
+      const isChanged = this.#holder.set(await certificateOf(found, names));
       this.fault = undefined;
       if (isChanged)
         log.info('certificate taken', { folder, expires: new Date(endOf(this.current().cert)).toISOString() });
@@ -110,19 +112,22 @@ export class FolderCertificates implements CertificateSource {
  * @throws TlsFolderError when the folder cannot be used.
  */
 export async function loadOrMakeCertificate(path: string, names: readonly string[]): Promise<TlsFiles> {
-  const wanted = [...new Set([...ALWAYS_NAMED, ...names])];
   try {
-    const folder = await readFolder(path);
-    const { cert = '', key = '', ca: caBundle = '' } = folder;
-    const caFile = join(path, 'ca.crt');
-    const complaint = complaintOf(folder, folder.caKey === undefined ? names : wanted);
-    if (complaint === undefined) return { cert, key, caBundle, caFile, isNew: false };
-    if (folder.caKey === undefined && Object.keys(folder).length > 1) throw new TlsFolderError(complaint);
-    return { ...(await makeLeaf(folder, [...wanted, hostname()])), caFile, isNew: true };
+    return await certificateOf(await readFolder(path), names);
   } catch (error) {
     if (error instanceof TlsFolderError) throw error;
     throw new TlsFolderError(`cannot use the TLS folder ${path}: ${messageOf(error)}`, { cause: error });
   }
+}
+
+async function certificateOf(folder: Folder, names: readonly string[]): Promise<TlsFiles> {
+  const wanted = [...new Set([...ALWAYS_NAMED, ...names])];
+  const { cert = '', key = '', ca: caBundle = '' } = folder;
+  const caFile = join(folder.path, 'ca.crt');
+  const complaint = complaintOf(folder, folder.caKey === undefined ? names : wanted);
+  if (complaint === undefined) return { cert, key, caBundle, caFile, isNew: false };
+  if (folder.caKey === undefined && Object.keys(folder).length > 1) throw new TlsFolderError(complaint);
+  return { ...(await makeLeaf(folder, [...wanted, hostname()])), caFile, isNew: true };
 }
 
 /** Why the leaf cannot be used as it is; undefined when it can. */

@@ -61,7 +61,7 @@ export class ManifestFolder {
   async refresh(): Promise<boolean> {
     const names = await this.#list();
     const files = new Map<string, FileState>();
-    let hasChanged = names.length !== this.#files.size;
+    let hasChanged = false;
     for (const name of names) {
       const before = this.#files.get(name);
       const now = await this.#look(name, before);
@@ -69,6 +69,8 @@ export class ManifestFolder {
       files.set(name, now);
       hasChanged ||= now !== before;
     }
+    // By what was found, not by what was listed: a file may go in between, and then nothing tells of it again.
+    hasChanged ||= files.size !== this.#files.size;
     this.#files = files;
     return hasChanged;
   }

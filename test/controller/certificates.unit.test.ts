@@ -1,6 +1,7 @@
 // The certificate of the push port: made once, kept, completed, and never silently replaced when it is someone else's.
+import { execFileSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -130,6 +131,24 @@ describe('a folder that somebody else keeps', () => {
     const made = await loadOrMakeCertificate(folder, ['weir.test']);
     const source = await serve();
     await rm(folder, { recursive: true });
+    await waitFor('the fault', () => source.fault, { deadlineMs: 5_000 });
+    expect(source.current().cert).toBe(made.cert);
+    await expect(stat(folder)).rejects.toThrow(/ENOENT/);
+  });
+
+  test('nor is one that is emptied in the middle of a reading', async () => {
+    const made = await loadOrMakeCertificate(folder, ['weir.test']);
+    const source = await serve();
+    // A pipe holds the reading until its text comes.
+    const pipe = join(folder, 'ca.crt');
+    execFileSync('mkfifo', [`${pipe}.new`]);
+    await rename(`${pipe}.new`, pipe);
+    const writing = await open(pipe, 'w');
+    // What was asked for before this is read before it.
+    for (const file of ['tls.crt', 'tls.key', 'ca.key']) await readFile(join(folder, file));
+    await rm(folder, { recursive: true });
+    await writing.writeFile(made.caBundle);
+    await writing.close();
     await waitFor('the fault', () => source.fault, { deadlineMs: 5_000 });
     expect(source.current().cert).toBe(made.cert);
     await expect(stat(folder)).rejects.toThrow(/ENOENT/);

@@ -1,5 +1,5 @@
 // A folder as the source of objects: what editors do to files, what the API server would refuse, UIDs and generations.
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -173,6 +173,18 @@ describe('file provider', () => {
     await rm(join(folder, 'a.yaml'));
     await waitFor('the removal', () => (route('default/one') === undefined ? true : undefined), SOON);
     expect(await provider!.write(object, status)).toBe('gone');
+  });
+
+  test('a file that goes while the folder is being read is missed at once, not never', async () => {
+    await put('target', manifest('chat'));
+    await symlink('target', join(folder, 'chat.yaml'));
+    const manifests = new ManifestFolder(folder);
+    expect(await manifests.refresh()).toBe(true);
+    // Listed, and no longer to be found: a link without its target is to a reader what a file is that goes in between.
+    await rm(join(folder, 'target'));
+    expect(await manifests.refresh()).toBe(true);
+    expect(manifests.manifests().size).toBe(0);
+    expect(await manifests.refresh()).toBe(false);
   });
 
   test('a folder that is not there is an error that names it', async () => {
