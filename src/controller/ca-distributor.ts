@@ -38,6 +38,8 @@ const INJECT_LABEL = 'weir.dev/inject=true';
 /** No namespace has such a name. */
 const WEBHOOK = '/webhook';
 const WEBHOOK_TYPE = { apiVersion: 'admissionregistration.k8s.io/v1', kind: 'MutatingWebhookConfiguration' };
+/** A namespace that is listed but not there is looked for again after so long: none but the listed ones can be watched. */
+const ABSENT_AGAIN_MS = 5_000;
 /** The longest that the admission of a pod waits for its ConfigMap. */
 const ENSURE_MS = 2_000;
 
@@ -49,6 +51,8 @@ export class CaDistributor {
   readonly #queue: WorkQueue;
   /** By namespace, the keys of its injected pods. */
   readonly #injected = new Map<string, Set<string>>();
+  /** Listed namespaces that are not there: nobody there waits for the CA. */
+  readonly #absent = new Set<string>();
   #unsubscribe: () => void = () => undefined;
 
   constructor(settings: CaDistributorSettings) {
@@ -119,7 +123,8 @@ export class CaDistributor {
   undistributed(): number {
     const bundle = this.#bundle();
     if (bundle === '') return 0;
-    const lacking = [...this.#wanted()].filter((namespace) => this.#bundleIn(namespace) !== bundle).length;
+    const lacks = (namespace: string): boolean => !this.#absent.has(namespace) && this.#bundleIn(namespace) !== bundle;
+    const lacking = [...this.#wanted()].filter(lacks).length;
     return lacking + (this.#isWebhookRight(bundle) ? 0 : 1);
   }
 
@@ -185,7 +190,7 @@ export class CaDistributor {
       else await this.#mendConfigMap(key, bundle);
     }
     onProgress();
-    return DONE;
+    return this.#absent.has(key) ? { kind: 'again', afterMs: ABSENT_AGAIN_MS } : DONE;
   }
 
   async #mendConfigMap(namespace: string, bundle: string): Promise<void> {
@@ -194,6 +199,7 @@ export class CaDistributor {
       if (this.#wanted().has(namespace)) await this.#create(this.#settings.leaderKube, namespace, bundle);
       return;
     }
+    this.#absent.delete(namespace);
     if (held.data?.[CA_KEY] === bundle) return;
     const { metadata } = held;
     await this.#replace(this.#configMaps, RESOURCES.configMaps, {
@@ -214,11 +220,21 @@ export class CaDistributor {
         data: { [CA_KEY]: bundle },
       };
       this.#configMaps.accept(await kube.create(RESOURCES.configMaps, namespace, body));
+      this.#absent.delete(namespace);
       log.info('CA distributed', { namespace, configMap });
     } catch (error) {
       // Another replica was first, or the namespace is gone.
       if (!hasStatus(error, 404, 409)) throw error;
+      if (hasStatus(error, 409)) this.#absent.delete(namespace);
+      else this.#noteAbsent(namespace);
     }
+  }
+
+  #noteAbsent(namespace: string): void {
+    const { namespaces, ownNamespace, log } = this.#settings;
+    if (this.#absent.has(namespace) || ![ownNamespace, ...namespaces].includes(namespace)) return;
+    this.#absent.add(namespace);
+    log.warn('namespace is not there', { namespace, fix: 'make it, or take it off --namespace' });
   }
 
   async #mendWebhook(bundle: string): Promise<void> {

@@ -24,7 +24,7 @@ import { OperatorWebhook, type WebhookSettings } from './operator-webhook.ts';
 import { podView } from './pod-index.ts';
 import { PushServer } from './push-server.ts';
 import { SnapshotStore } from './snapshot-store.ts';
-import { Tenancy } from './tenancy.ts';
+import { Tenancy, type TenancySettings } from './tenancy.ts';
 
 /** It was told to stop before it was ready. */
 export class OperatorAborted extends Error {}
@@ -62,6 +62,7 @@ export interface OperatorSettings extends CertificateSettings {
   readonly defaultRedis?: DefaultRedisSettings | undefined;
   /** The Secret with the key of the default Redis's users; default weir-system/weir-redis-acl. */
   readonly redisKeySecret?: { readonly namespace: string; readonly name: string };
+  readonly redisUsers?: TenancySettings['users'];
   /** true: without `defaultRedis`, Shared scope uses the memory of each limiter (for one limiter on a laptop). */
   readonly defaultMemory?: boolean;
   readonly clusterDomain?: string | undefined;
@@ -147,7 +148,7 @@ class OperatorProcess implements RunningOperator {
     const { defaultRedis, redisKeySecret: keySecret = { namespace: 'weir-system', name: 'weir-redis-acl' } } = settings;
     const { secrets } = this.#provider;
     this.#tenancy = new Tenancy(
-      { keySecret, ...(defaultRedis === undefined ? {} : { defaultRedis }) },
+      { keySecret, users: settings.redisUsers, ...(defaultRedis === undefined ? {} : { defaultRedis }) },
       { kube: this.#kube, secrets, leadership: this.#leadership, log },
     );
     this.#certificates = this.#makeCertificates();

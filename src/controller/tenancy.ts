@@ -18,6 +18,8 @@ export interface TenancySettings {
   readonly defaultRedis?: DefaultRedisSettings;
   /** The Secret with the key that all operators share. */
   readonly keySecret: { readonly namespace: string; readonly name: string };
+  /** How often the users of Redis are looked at, and how long one stays that nobody wants any more, ms. */
+  readonly users?: { readonly everyMs: number; readonly keepMs: number } | undefined;
 }
 
 export interface TenancyParts {
@@ -68,6 +70,7 @@ export class Tenancy {
       wanted: () => new Map(credentials.namespaces().map((namespace) => [namespace, passwordOf(namespace)])),
       leadership,
       log,
+      ...settings.users,
     });
     this.#users = users;
     redis.onChange(() => {

@@ -88,6 +88,23 @@ describeOnControlPlane('rights of the operator', {}, (cluster) => {
     );
   });
 
+  test('a namespace that is named and not there holds nothing up, and gets the CA when it is made', async () => {
+    const operator = await rig.start({
+      source: { kind: 'cluster', kubeconfig, namespaces: ['tenant', 'later'] },
+      pushListen: { host: '127.0.0.1', port: 0 },
+      certificateSecret: 'weir-certificates',
+      ownNamespace: 'weir-system',
+    });
+    const lacking = async (): Promise<string | undefined> =>
+      /^weir_ca_undistributed (\d+)$/m.exec(await operator.metrics())?.[1];
+    await waitFor('nobody to lack the CA', async () => (await lacking()) === '0' || undefined, { deadlineMs: 10_000 });
+    const held = ['-n', 'later', 'get', 'configmap', 'weir-ca', '-o', 'name'];
+    expect((await cluster().kubectl(held)).code).not.toBe(0);
+    await cluster().mustKubectl(['create', 'namespace', 'later']);
+    await waitFor('the CA', () => cluster().mustKubectl(held), { deadlineMs: 20_000 });
+    expect(await lacking()).toBe('0');
+  });
+
   test.each(['get', 'list', 'watch'])('do not include to %s Secrets', async (verb) => {
     const { stdout } = await cluster().kubectl(['auth', 'can-i', verb, 'secrets', '--as', ACCOUNT, '--all-namespaces']);
     expect(stdout.trim()).toBe('no');

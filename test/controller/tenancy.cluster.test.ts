@@ -47,10 +47,10 @@ describeOnControlPlane('tenants of the default Redis', {}, (cluster) => {
     const login = ['--user', `weir-${namespace}`, '--pass', password, '--no-auth-warning'];
     return spawnSync('redis-cli', ['-p', `${redis.port}`, ...login, ...command], { encoding: 'utf8' }).stdout.trim();
   };
-  const start = async (more: object): Promise<void> => {
+  const start = async (more: object, settings: object = {}): Promise<void> => {
     const defaultRedis = { address: redis.address, passwordFile, namespaces: [], acl: true, ...more };
     const source = { kind: 'cluster', kubeconfig, namespaces: [] } as const;
-    await rig.start({ source, reconnectGraceMs: 0, log, defaultRedis });
+    await rig.start({ source, reconnectGraceMs: 0, log, defaultRedis, ...settings });
     limiter = await rig.limiter();
   };
 
@@ -151,6 +151,49 @@ describeOnControlPlane('tenants of the default Redis', {}, (cluster) => {
     ]);
     expect(admin.status).toBe(0);
     await writeFile(passwordFile, PASSWORD);
+  }, 60_000);
+
+  test('a user goes some time after the last object of its namespace, or the namespace; not if an object is back by then', async () => {
+    rig = await OperatorRig.make(cluster());
+    const keepMs = 3_000;
+    await start({}, { redisUsers: { everyMs: 100, keepMs } });
+    await redis.ask('ACL SETUSER weir-stranger on >stranger-secret ~* +@all');
+    for (const namespace of ['brief', 'emptied', 'back']) {
+      await cluster().mustKubectl(['create', 'namespace', namespace]);
+      await rig.apply(shared(namespace));
+      await untilHeld(namespace);
+    }
+    const users = async (): Promise<string[]> =>
+      [...(await redis.ask('ACL USERS')).matchAll(/^[a-z][-a-z0-9]+/gm)].map(([name]) => name).sort();
+    const untilUsers = (...names: string[]): Promise<boolean> =>
+      waitFor(
+        `the users ${names.join(', ')}`,
+        async () => {
+          const found = (await users()).filter((name) => /-(brief|emptied|back)$/.test(name));
+          if (found.join() === names.join()) return true;
+          throw new Error(found.join(', '));
+        },
+        SOON,
+      );
+    await untilUsers('weir-back', 'weir-brief', 'weir-emptied');
+    const remove = (namespace: string): Promise<string> =>
+      cluster().mustKubectl(['delete', ROUTE, 'chat', '-n', namespace]);
+    const beganMs = performance.now();
+    await Promise.all(['emptied', 'back'].map(remove));
+    await waitFor('their removal', () => (held('emptied') ?? held('back')) === undefined || undefined, SOON);
+    await rig.apply(shared('back'));
+    await untilHeld('back');
+    expect(await users()).toContain('weir-emptied');
+    await untilUsers('weir-back', 'weir-brief');
+    expect(performance.now() - beganMs).toBeGreaterThan(keepMs);
+    // No controller empties a namespace here: what is in it goes first, as it does where there is one.
+    await cluster().mustKubectl(['delete', 'namespace', 'brief', '--wait=false']);
+    await remove('brief');
+    await untilUsers('weir-back');
+    expect(cli('back', 'TIME')).toMatch(/^\d+/);
+    // Named like one, but it reaches more: it was made by someone else.
+    expect(await users()).toEqual(expect.arrayContaining(['weir-a', 'weir-stranger']));
+    await redis.ask('ACL DELUSER weir-stranger');
   }, 60_000);
 
   test('without users: the password is for shared limiters and named namespaces; others are told', async () => {
