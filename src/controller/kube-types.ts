@@ -1,5 +1,6 @@
 // Controller: the parts of Kubernetes objects that the operator reads, and the resource types that it asks for.
 import type { ObjectKind } from '../contract/limiter-config.ts';
+import type { PodSpec } from '../reconcile/injection/pod.ts';
 
 /** Where a type of object lives in the API. */
 export interface ResourceType {
@@ -67,9 +68,22 @@ export interface StoredObject extends KubeObject {
   readonly status?: unknown;
 }
 
+export interface ServicePort {
+  readonly name?: string;
+  readonly port: number;
+  /** Absent: TCP. */
+  readonly protocol?: string;
+  /** Of the pods, by number or name; absent: `port`. */
+  readonly targetPort?: number | string;
+}
+
 export interface Service extends KubeObject {
   readonly spec?: {
-    readonly ports?: readonly { readonly name?: string; readonly port: number; readonly protocol?: string }[];
+    readonly ports?: readonly ServicePort[];
+    /** Absent: it selects no pods. */
+    readonly selector?: Readonly<Record<string, string>>;
+    /** `None`: headless. */
+    readonly clusterIP?: string;
     readonly type?: string;
     readonly externalName?: string;
   };
@@ -95,6 +109,7 @@ interface ContainerState {
 }
 
 export interface Pod extends KubeObject {
+  readonly spec?: Pick<PodSpec, 'initContainers'>;
   readonly status?: {
     readonly phase?: string;
     readonly initContainerStatuses?: readonly ContainerStatus[];

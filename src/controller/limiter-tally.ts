@@ -1,15 +1,20 @@
 // Controller: what the limiters of one object say. Input: the ack table, the pods. Output: the tally that the status tells.
 import { resourceName } from '../contract/limiter-config.ts';
-import type { LimiterQuery, LimiterTally, LimiterTrouble } from '../reconcile/types.ts';
+import type { Bypass, LimiterQuery, LimiterTally, LimiterTrouble } from '../reconcile/types.ts';
 import type { AckState, AckTable, LimiterState } from './ack-table.ts';
 import type { Pod } from './kube-types.ts';
-import { isInjected, limiterTroubleOf, type PodIndex } from './pod-index.ts';
+import { isInjected, limiterTroubleOf, unguardedPortOf, type PodIndex } from './pod-index.ts';
+import { portsTo, type ServiceIndex } from './service-index.ts';
 
 /**
  * Desired are the selected pods that carry a limiter (the injector said so, or a limiter of the pod was seen within the last
  * minute) and the shared limiters seen within the last minute. Only a connected one counts as synced.
  */
-export function tallyLimiters(query: LimiterQuery, acks: AckTable, pods: PodIndex): LimiterTally {
+export function tallyLimiters(
+  query: LimiterQuery,
+  acks: AckTable,
+  { pods, services }: { readonly pods: PodIndex; readonly services: ServiceIndex },
+): LimiterTally {
   const { ref, workloadSelector, version, store } = query;
   const name = resourceName(ref);
   const selected = workloadSelector === undefined ? [] : pods.select(ref.namespace, workloadSelector.matchLabels);
@@ -30,8 +35,26 @@ export function tallyLimiters(query: LimiterQuery, acks: AckTable, pods: PodInde
       .sort(),
     notRunning: limited.flatMap((pod) => notRunningOf(pod, stateOf(pod))),
     troubles: meant.flatMap(({ limiter }) => troublesOf(limiter, name, store)),
+    bypasses: bypassesTo(limited, services),
     connected: meant.filter(({ limiter }) => limiter.connected).length,
   };
+}
+
+/** Ports of Services that lead to the number of a workload's port, where no limiter stands. */
+function bypassesTo(limited: readonly Pod[], services: ServiceIndex): Bypass[] {
+  const found = new Map<string, Bypass>();
+  for (const pod of limited) {
+    const target = unguardedPortOf(pod);
+    if (target === undefined) continue;
+    for (const service of services.selecting(pod)) {
+      for (const { port, isHeadless } of portsTo(service, target)) {
+        const { name } = service.metadata;
+        const key = `${name}:${port}:${target}`;
+        found.set(key, { service: name, port, isHeadless, target, pods: (found.get(key)?.pods ?? 0) + 1 });
+      }
+    }
+  }
+  return [...found.values()].sort((a, b) => (a.service < b.service ? -1 : a.service > b.service ? 1 : a.port - b.port));
 }
 
 /** A limiter that is connected runs, whatever the kubelet said last. */

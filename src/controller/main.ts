@@ -326,6 +326,7 @@ class OperatorProcess implements RunningOperator {
       connectedLimiters: () => this.#acks.count().connected,
       feeds: () => ({ ...this.#provider.stats(), ...this.#tenancy.stats() }),
       isLeader: () => this.#leadership.isLeader(),
+      isInjectionFaulty: () => this.#webhook?.isFaulty === true,
     });
   }
 

@@ -38,10 +38,15 @@ export function serviceFacts({ spec }: Service): ServiceFacts {
 
 /** What the operator keeps of a Service. */
 export function trimService({ metadata, spec }: Service): Service {
-  const { ports, type } = spec ?? {};
+  const { ports, type, selector, clusterIP } = spec ?? {};
   return {
     metadata: pickMeta(metadata, 'namespace', 'uid', 'resourceVersion'),
-    spec: { ...(ports === undefined ? {} : { ports }), ...(type === undefined ? {} : { type }) },
+    spec: {
+      ...(ports === undefined ? {} : { ports }),
+      ...(type === undefined ? {} : { type }),
+      ...(selector === undefined ? {} : { selector }),
+      ...(clusterIP === 'None' ? { clusterIP } : {}),
+    },
   };
 }
 

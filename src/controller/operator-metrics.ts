@@ -14,6 +14,8 @@ export interface Gauges {
     Record<string, { readonly failures: number; readonly handlerErrors: number; readonly size: number }>
   >;
   readonly isLeader: () => boolean;
+  /** Whether the injection config holds something else than what is in use. */
+  readonly isInjectionFaulty: () => boolean;
 }
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -46,6 +48,12 @@ export class OperatorMetrics implements PushObserver, AdmissionObserver, Electio
     this.#gauge('weir_is_leader', '1 while this process holds the lease.', undefined, () => ({
       '': gauges.isLeader() ? 1 : 0,
     }));
+    this.#gauge(
+      'weir_injection_config_faulty',
+      '1: the injection config cannot be used, the last good one is.',
+      undefined,
+      () => ({ '': gauges.isInjectionFaulty() ? 1 : 0 }),
+    );
     const feed = (pick: 'failures' | 'handlerErrors' | 'size') => (): Record<string, number> =>
       Object.fromEntries(Object.entries(gauges.feeds()).map(([name, stats]) => [name, stats[pick]]));
     this.#gauge('weir_watched_objects', 'Objects in the local copy.', 'type', feed('size'));

@@ -17,6 +17,7 @@ import type { OperatorMetrics } from './operator-metrics.ts';
 import { isRelevant, labelPairs, PodIndex } from './pod-index.ts';
 import type { Provider, SecretReader } from './provider.ts';
 import { ReverseIndex } from './reverse-index.ts';
+import { isSameRoute, ServiceIndex } from './service-index.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 import { StatusWriter } from './status-writer.ts';
 import type { Visibility } from './visibility.ts';
@@ -47,6 +48,7 @@ export class Operator {
   readonly #writer: StatusWriter;
   readonly #rivals: RivalIndex;
   readonly #pods: PodIndex;
+  readonly #services: ServiceIndex;
   /** `<namespace>/<service>` -> objects that name it. */
   readonly #byService = new ReverseIndex();
   /** One label of each selector -> objects. */
@@ -64,6 +66,7 @@ export class Operator {
     const { provider, leadership, metrics, log, reconcileSettings } = parts;
     this.#rivals = new RivalIndex(reconcileSettings);
     this.#pods = new PodIndex(provider.pods);
+    this.#services = new ServiceIndex(provider.services);
     this.#world = this.#makeWorld();
     this.#writer = new StatusWriter({
       sink: provider.statusSink,
@@ -128,6 +131,7 @@ export class Operator {
     }
     provider.services.onChange(({ key, before, after }) => {
       if (facesOf(before) !== facesOf(after)) this.#enqueue(this.#byService.namesOf(key));
+      if (!isSameRoute(before, after)) this.#answersChanged(this.#concernedBy([before, after]));
     });
     secrets.onChange((names) => {
       this.#enqueue(names);
@@ -191,6 +195,14 @@ export class Operator {
       this.#queue.addAfter(name, Math.max(ANSWERS_MS, allowedMs - nowMs));
       if (allowedMs <= nowMs) this.#answeredAt.set(name, nowMs + ANSWERS_MS);
     }
+  }
+
+  /** Objects whose pods one of the Services selects, and perhaps others. */
+  #concernedBy(services: readonly (Service | undefined)[]): Iterable<string> {
+    const pods = services.flatMap(({ metadata, spec } = { metadata: { name: '' } }) =>
+      this.#pods.select(metadata.namespace ?? '', spec?.selector ?? {}),
+    );
+    return this.#bySelector.namesOfAny(pods.flatMap(labelPairs));
   }
 
   #enqueue(names: Iterable<string>): void {
@@ -276,7 +288,7 @@ export class Operator {
       },
       secretOf: (namespace, name) => secrets.factsOf(namespace, name),
       rivalsOf: (keys) => this.#rivals.rivalsOf(keys),
-      limitersOf: (query) => tallyLimiters(query, acks, this.#pods),
+      limitersOf: (query) => tallyLimiters(query, acks, { pods: this.#pods, services: this.#services }),
     };
   }
 }

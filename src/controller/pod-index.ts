@@ -1,6 +1,7 @@
 // Controller: which pods a selector means. Input: the Pod feed. Output: the pods of a namespace that carry given labels,
 // found by their rarest label, and the pairs by which a pod's change concerns an object.
 import { INJECTED_ANNOTATION } from '../reconcile/injection/names.ts';
+import { placementOf } from '../reconcile/injection/sidecar.ts';
 import type { Change, Feed } from './object-feed.ts';
 import { pickMeta, type ContainerStatus, type Pod } from './kube-types.ts';
 import { ReverseIndex } from './reverse-index.ts';
@@ -12,6 +13,8 @@ export { INJECTED_ANNOTATION };
 export const LIMITER_CONTAINER = 'weir-limiter';
 /** Where the operator keeps why a pod's limiter does not run: a pod has nothing of this name, whatever it says is trimmed off. */
 const LIMITER_TROUBLE = 'weir.dev/limiter-trouble';
+/** Where the operator keeps the number that leads past a pod's limiter; taken from its containers, never from its annotations. */
+const UNGUARDED_PORT = 'weir.dev/unguarded-port';
 /** Reasons to wait that are the way of things. */
 const ON_ITS_WAY: ReadonlySet<string> = new Set(['PodInitializing', 'ContainerCreating']);
 
@@ -47,6 +50,17 @@ export function isAlive(pod: Pod): boolean {
 /** Why the limiter of a pod does not run, in the kubelet's word; undefined when it runs or is on its way. */
 export function limiterTroubleOf(pod: Pod): string | undefined {
   return pod.metadata.annotations?.[LIMITER_TROUBLE];
+}
+
+/** The number of the workload's port, when what comes in for it goes past the limiter; undefined: the traffic is redirected. */
+export function unguardedPortOf(pod: Pod): number | undefined {
+  const text = pod.metadata.annotations?.[UNGUARDED_PORT];
+  return text === undefined ? undefined : Number(text);
+}
+
+function unguardedPortIn({ spec }: Pod): number | undefined {
+  const placement = spec === undefined ? undefined : placementOf(spec)?.placement;
+  return placement === undefined || placement.redirect ? undefined : placement.port;
 }
 
 function troubleIn({ status = {} }: Pod): string | undefined {
@@ -103,8 +117,10 @@ export function podView(pod: Pod): PodView {
 export function trimPod(pod: Pod): Pod {
   const injected = pod.metadata.annotations?.[INJECTED_ANNOTATION];
   const trouble = injected === undefined ? undefined : troubleIn(pod);
+  const unguarded = injected === undefined ? undefined : unguardedPortIn(pod);
   const annotations = {
     ...(injected === undefined ? {} : { [INJECTED_ANNOTATION]: injected }),
+    ...(unguarded === undefined ? {} : { [UNGUARDED_PORT]: String(unguarded) }),
     ...(trouble === undefined ? {} : { [LIMITER_TROUBLE]: trouble }),
   };
   const metadata = {

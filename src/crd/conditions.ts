@@ -24,7 +24,10 @@ export const REASONS = {
     holds: 'Programmed',
     others: ['Pending', 'NoLimiters', 'NoMatchingPods', 'PartiallyProgrammed', 'UnlimitedPods', 'Rejected'],
   },
-  Degraded: { holds: 'Healthy', others: ['StoreUnreachable', 'StoreEvicts', 'UpstreamUnreachable', 'UsageMissing'] },
+  Degraded: {
+    holds: 'Healthy',
+    others: ['StoreUnreachable', 'StoreEvicts', 'UpstreamUnreachable', 'LimiterBypassed', 'UsageMissing'],
+  },
 } as const;
 
 /** A reason of some type, the good one included. */

@@ -89,6 +89,19 @@ export interface LimiterTrouble {
   readonly detail: string;
 }
 
+/** A port of a Service by which calls of injected pods go past their limiters. */
+export interface Bypass {
+  readonly service: string;
+  /** The Service's. */
+  readonly port: number;
+  /** Its callers dial the pods themselves. */
+  readonly isHeadless: boolean;
+  /** The pods'. */
+  readonly target: number;
+  /** How many of the object's. */
+  readonly pods: number;
+}
+
 /** What the limiters of one object say, seen against one version. */
 export interface LimiterTally {
   /** Limiters that should have the object: selected pods with a limiter that are not terminating + shared ones. */
@@ -105,6 +118,8 @@ export interface LimiterTally {
   readonly notRunning: readonly { readonly pod: string; readonly reason: string }[];
   /** What desired limiters have trouble with, as far as it concerns this object. */
   readonly troubles: readonly LimiterTrouble[];
+  /** Services of the namespace that lead past the limiters of the object's pods. */
+  readonly bypasses: readonly Bypass[];
   /** Desired limiters that are connected. */
   readonly connected: number;
 }

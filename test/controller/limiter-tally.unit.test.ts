@@ -2,9 +2,10 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { storeIdOf, type LimiterReport } from '../../src/contract/limiter-report.ts';
 import { AckTable, type AckStream, type ReportChange } from '../../src/controller/ack-table.ts';
-import type { Pod } from '../../src/controller/kube-types.ts';
+import type { Pod, Service } from '../../src/controller/kube-types.ts';
 import { tallyLimiters } from '../../src/controller/limiter-tally.ts';
-import type { Change, Feed } from '../../src/controller/object-feed.ts';
+import { ObjectFeed, type Change, type Feed } from '../../src/controller/object-feed.ts';
+import { trimService } from '../../src/controller/object-references.ts';
 import {
   INJECTED_ANNOTATION,
   isRelevant,
@@ -13,7 +14,11 @@ import {
   podView,
   trimPod,
 } from '../../src/controller/pod-index.ts';
+import { ServiceIndex } from '../../src/controller/service-index.ts';
+import { silentLogger } from '../../src/lib/log.ts';
+import { inject } from '../../src/reconcile/injection/inject.ts';
 import type { LimiterTally } from '../../src/reconcile/types.ts';
+import { LABELLED, patchedBy, settingsWith } from '../injection/patched.ts';
 
 const NAME = 'ModelRoute/a/r';
 const STORE = storeIdOf({ namespace: 'a', store: { type: 'redis', redis: { address: 'redis:6379' } } })!;
@@ -45,11 +50,15 @@ class Pods implements Feed<Pod> {
 
 let pods: Pods;
 let index: PodIndex;
+let services: ObjectFeed<Service>;
+let serviceIndex: ServiceIndex;
 let acks: AckTable;
 
 beforeEach(() => {
   pods = new Pods();
   index = new PodIndex(pods);
+  services = new ObjectFeed({ name: 'services', log: silentLogger() });
+  serviceIndex = new ServiceIndex(services);
   acks = new AckTable(() => [NAME]);
 });
 
@@ -77,11 +86,10 @@ function connect(of: Pod): AckStream {
 
 function tally(): LimiterTally {
   const ref = { kind: 'ModelRoute', namespace: 'a', name: 'r' } as const;
-  return tallyLimiters(
-    { ref, workloadSelector: { matchLabels: { app: 'web' } }, version: 'v1', store: STORE },
-    acks,
-    index,
-  );
+  return tallyLimiters({ ref, workloadSelector: { matchLabels: { app: 'web' } }, version: 'v1', store: STORE }, acks, {
+    pods: index,
+    services: serviceIndex,
+  });
 }
 
 const told = ({ desired, synced, unlimitedPods }: LimiterTally): unknown[] => [desired, synced, unlimitedPods];
@@ -168,7 +176,10 @@ describe('a limiter that does not run', () => {
   });
 
   test('what is kept of a pod is little, and of an annotation of the same name nothing', () => {
-    const big = { ...pod('x', state('ImagePullBackOff')), spec: { containers: Array(100).fill({ image: 'x' }) } };
+    const big = {
+      ...pod('x', state('ImagePullBackOff')),
+      spec: { containers: Array(100).fill({ image: 'x' }) },
+    } as Pod;
     expect(JSON.stringify(trimPod(big)).length).toBeLessThan(300);
     const forged = pod('y');
     const annotations = { ...forged.metadata.annotations, 'weir.dev/limiter-trouble': 'forged' };
@@ -227,5 +238,59 @@ describe('what limiters report', () => {
     stream.reported(unreachable());
     stream.end('goodbye');
     expect(tally().troubles).toEqual([]);
+  });
+});
+
+describe('a Service of injected pods', () => {
+  /** As the webhook makes it. */
+  const injectedPod = (name: string, annotations: Record<string, string> = {}): Pod => {
+    const { metadata } = pod(name, { injected: false });
+    const plain = {
+      metadata: { ...metadata, annotations },
+      spec: { containers: [{ name: 'main', ports: [{ name: 'http', containerPort: 8000 }] }] },
+    };
+    const outcome = inject(plain, LABELLED, settingsWith(), 'token');
+    if (outcome.kind !== 'injected') throw new Error(outcome.kind);
+    return { ...patchedBy(outcome.patch, plain), status: { phase: 'Running' } } as unknown as Pod;
+  };
+  const put = (name: string, port: object, spec: Partial<Service['spec']> = {}): void => {
+    const whole = { selector: { app: 'web' }, clusterIP: '10.0.0.9', ports: [port], ...spec } as Service['spec'];
+    services.set(`a/${name}`, trimService({ metadata: { namespace: 'a', name }, spec: whole! }));
+  };
+  const seen = (): string[] =>
+    tally().bypasses.map(({ service, port, target, pods: count }) => `${service}:${port} > ${target} of ${count}`);
+
+  test('that targets the number of their port goes past the limiters, by name or another port it does not', () => {
+    pods.put(injectedPod('x'));
+    pods.put(injectedPod('y'));
+    put('named', { port: 80, targetPort: 'http' });
+    put('limiter', { port: 80, targetPort: 18080 });
+    put('metrics', { port: 9000 });
+    put('udp', { port: 8000, protocol: 'UDP' });
+    put('manual', { port: 8000 }, { selector: undefined } as never);
+    put('other', { port: 8000 }, { selector: { app: 'db' } });
+    put('narrower', { port: 8000 }, { selector: { app: 'web', tier: 'x' } });
+    expect(seen()).toEqual([]);
+    put('numbered', { port: 80, targetPort: 8000 });
+    put('same', { port: 8000 });
+    expect(seen()).toEqual(['numbered:80 > 8000 of 2', 'same:8000 > 8000 of 2']);
+    put('numbered', { port: 80, targetPort: 'http' });
+    services.set('a/same', undefined);
+    expect(seen()).toEqual([]);
+  });
+
+  test('that is headless translates no port: what its callers dial counts', () => {
+    pods.put(injectedPod('x'));
+    put('same', { port: 8000, targetPort: 'http' }, { clusterIP: 'None' });
+    put('other', { port: 80, targetPort: 8000 }, { clusterIP: 'None' });
+    expect(tally().bypasses).toEqual([{ service: 'same', port: 8000, target: 8000, pods: 1, isHeadless: true }]);
+  });
+
+  test('passes no limiter of pods that redirect, and a forged annotation says nothing', () => {
+    pods.put(injectedPod('x', { 'weir.dev/redirect': 'true' }));
+    const plain = pod('y');
+    pods.put({ ...plain, metadata: { ...plain.metadata, annotations: { 'weir.dev/unguarded-port': '8000' } } });
+    put('numbered', { port: 80, targetPort: 8000 });
+    expect(seen()).toEqual([]);
   });
 });

@@ -23,6 +23,7 @@ export interface Fleet {
     readonly notRunning?: LimiterTally['notRunning'];
   };
   readonly troubles?: LimiterTally['troubles'];
+  readonly bypasses?: LimiterTally['bypasses'];
   /** Limiters that are connected; absent: all. */
   readonly connected?: number;
 }
@@ -80,6 +81,7 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     unlimitedPods: matchingPods > 0 ? (fleet.pods?.unlimited ?? []) : [],
     notRunning: fleet.pods?.notRunning ?? [],
     troubles: fleet.troubles ?? [],
+    bypasses: fleet.bypasses ?? [],
     connected: fleet.connected ?? limiters.length,
   };
 }

@@ -1,6 +1,7 @@
 // Injection: the injector. Input: a pod, its namespace, settings. Output: the patch that gives it a limiter, or why it gets none.
 // Pure; what it did once it does not do again, and what later webhooks added is brought in line.
 import { isDeepStrictEqual } from 'node:util';
+import { strangeAnnotations, wantedImage } from './annotations.ts';
 import { choosePort, isRefusal, type Placement, type RefusalReason } from './choose-port.ts';
 import { INJECT_LABEL, INJECTED_ANNOTATION, LIMITER_CONTAINER, REDIRECT_CONTAINER, VOLUMES } from './names.ts';
 import { runningContainers, type Container, type InjectablePod, type PodSpec } from './pod.ts';
@@ -78,11 +79,14 @@ export function inject(
   if (skip !== undefined) return skipped(pod, skip);
   const present = placementOf(pod.spec);
   if (present !== undefined) return patched(pod, { ...present, settings }, []);
+  const { image = settings.image, complaint } = wantedImage(pod);
+  if (complaint !== undefined) return skipped(pod, { reason: 'WrongAnnotation', message: complaint });
   const placement = choosePort(pod);
   if (isRefusal(placement)) return skipped(pod, placement);
   const obstacle = obstacleIn(pod.spec, placement, settings);
   if (obstacle !== undefined) return skipped(pod, obstacle);
-  return patched(pod, { placement, drainToken, settings }, warningsOf(placement));
+  const plan = { placement, drainToken, settings: { ...settings, image } };
+  return patched(pod, plan, [...warningsOf(placement), ...strangeAnnotations(pod)]);
 }
 
 function patched(pod: InjectablePod, plan: Plan, warnings: readonly string[]): Injection {
@@ -146,8 +150,10 @@ function obstacleIn(spec: PodSpec, placement: Placement, settings: SidecarSettin
   };
 }
 
-function skipped({ metadata, spec }: InjectablePod, { reason, message }: Skip): Injection {
-  const warnings = message === undefined ? [] : [`weir: the pod gets no limiter: ${message}`];
+function skipped(pod: InjectablePod, { reason, message }: Skip): Injection {
+  const { metadata, spec } = pod;
+  const warnings =
+    message === undefined ? [] : [`weir: the pod gets no limiter: ${message}`, ...strangeAnnotations(pod)];
   const isForeign = reason === 'MirrorPod' || placementOf(spec) !== undefined;
   const isClaimed = metadata?.annotations?.[INJECTED_ANNOTATION] !== undefined && !isForeign;
   const path = `/metadata/annotations/${INJECTED_ANNOTATION.replace('/', '~1')}`;

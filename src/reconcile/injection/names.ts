@@ -8,6 +8,8 @@ export const INJECTED_ANNOTATION = 'weir.dev/injected';
 export const PORT_ANNOTATION = 'weir.dev/port';
 /** Annotation: "true" redirects what comes in for the port, for Services that target it by number. */
 export const REDIRECT_ANNOTATION = 'weir.dev/redirect';
+/** Annotation: image of this pod's limiter, instead of that of the injection config. */
+export const IMAGE_ANNOTATION = 'weir.dev/image';
 
 export const LIMITER_CONTAINER = 'weir-limiter';
 export const REDIRECT_CONTAINER = 'weir-init';

@@ -88,7 +88,7 @@ function trafficPorts({ names }: Placement): ContainerPort[] {
 /** Where the limiter that is in the pod already stands; undefined when it is none of ours. */
 export function placementOf({
   initContainers = [],
-}: PodSpec): { placement: Placement; drainToken: string } | undefined {
+}: Pick<PodSpec, 'initContainers'>): { placement: Placement; drainToken: string } | undefined {
   const limiter = initContainers.find(({ name }) => name === LIMITER_CONTAINER);
   const { args = [], ports = [] } = limiter ?? {};
   const drainToken = valueOf(args, DRAIN_TOKEN_FLAG);
