@@ -92,7 +92,8 @@ export function grantsFor(wanted: Wanted, account: string): string {
       ];
     }),
   );
-  return documents.map((document) => `---\n${stringify(document, { lineWidth: 120 })}`).join('');
+  // kubectl reads YAML 1.1, where a bare y or on is a boolean.
+  return documents.map((document) => `---\n${stringify(document, { lineWidth: 120, version: '1.1' })}`).join('');
 }
 
 function roleName(secret: string): string {

@@ -1,16 +1,12 @@
 // Controller: which pods a selector means. Input: the Pod feed. Output: the pods of a namespace that carry given labels,
 // found by their rarest label, and the pairs by which a pod's change concerns an object.
-import { INJECTED_ANNOTATION } from '../reconcile/injection/names.ts';
+import { INJECTED_ANNOTATION, LIMITER_CONTAINER } from '../reconcile/injection/names.ts';
 import { placementOf } from '../reconcile/injection/sidecar.ts';
 import type { Change, Feed } from './object-feed.ts';
 import { pickMeta, type ContainerStatus, type Pod } from './kube-types.ts';
 import { ReverseIndex } from './reverse-index.ts';
 import type { PodView } from './visibility.ts';
 
-export { INJECTED_ANNOTATION };
-
-/** The container that the injector adds. */
-export const LIMITER_CONTAINER = 'weir-limiter';
 /** Where the operator keeps why a pod's limiter does not run: a pod has nothing of this name, whatever it says is trimmed off. */
 const LIMITER_TROUBLE = 'weir.dev/limiter-trouble';
 /** Where the operator keeps the number that leads past a pod's limiter; taken from its containers, never from its annotations. */

@@ -18,7 +18,12 @@ const folder = mkdtempSync(join(tmpdir(), 'weir-grant-'));
 
 function run(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [PROGRAM, 'grant', ...args], { encoding: 'utf8' });
-  return { status, stderr, grants: parseAllDocuments(stdout).map((document) => document.toJS() as Grant) };
+  // As kubectl reads them.
+  return {
+    status,
+    stderr,
+    grants: parseAllDocuments(stdout, { version: '1.1' }).map((document) => document.toJS() as Grant),
+  };
 }
 
 function file(name: string, text: string): string {
@@ -70,6 +75,14 @@ describe('weir grant', () => {
       'n2/weir-read-z',
     ]);
     expect(grants.filter(({ subjects }) => subjects?.[0]?.namespace === 'ops')).toHaveLength(4);
+  });
+
+  test('a name that kubectl would read as something else is in quotes', () => {
+    const names = ['y', 'on', 'no', '1e3', '0x1', '010'];
+    const { grants } = run('-n', 'y', '-s', names.join());
+    const roles = grants.filter(({ kind }) => kind === 'Role');
+    expect(roles.flatMap(({ rules }) => rules?.[0]?.resourceNames).sort()).toEqual([...names].sort());
+    expect(new Set(roles.map(({ metadata }) => metadata.namespace))).toEqual(new Set(['y']));
   });
 
   test('a name that is too long for a Role gets one of its own', () => {

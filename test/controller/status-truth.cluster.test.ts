@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { storeIdOf, toReportRequest, type LimiterReport } from '../../src/contract/limiter-report.ts';
 import { connectKube, type Kube } from '../../src/controller/kube.ts';
 import { RESOURCES, type Pod } from '../../src/controller/kube-types.ts';
-import { INJECTED_ANNOTATION, LIMITER_CONTAINER } from '../../src/controller/pod-index.ts';
+import { INJECTED_ANNOTATION, LIMITER_CONTAINER } from '../../src/reconcile/injection/names.ts';
 import { describeOnControlPlane } from '../cluster/describe-cluster.ts';
 import { RawLimiter } from '../contract/raw-limiter.ts';
 import { condition, OperatorRig, prepareCluster, route, verdict, type Status } from './operator-rig.ts';
