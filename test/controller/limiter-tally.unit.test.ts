@@ -6,14 +6,8 @@ import type { Pod, Service } from '../../src/controller/kube-types.ts';
 import { tallyLimiters } from '../../src/controller/limiter-tally.ts';
 import { ObjectFeed, type Change, type Feed } from '../../src/controller/object-feed.ts';
 import { trimService } from '../../src/controller/object-references.ts';
-import {
-  INJECTED_ANNOTATION,
-  isRelevant,
-  LIMITER_CONTAINER,
-  PodIndex,
-  podView,
-  trimPod,
-} from '../../src/controller/pod-index.ts';
+import { isRelevant, PodIndex, podView, trimPod } from '../../src/controller/pod-index.ts';
+import { INJECTED_ANNOTATION, LIMITER_CONTAINER } from '../../src/reconcile/injection/names.ts';
 import { ServiceIndex } from '../../src/controller/service-index.ts';
 import { silentLogger } from '../../src/lib/log.ts';
 import { inject } from '../../src/reconcile/injection/inject.ts';
