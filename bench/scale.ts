@@ -173,7 +173,8 @@ class ScaleBench {
     );
     this.#fleets = shares.map((share) => new Fleet(this.#weir.ports.push, ca, share));
     const beginMs = nowMs();
-    const pid = (await this.#weir.startOperator({ defaultRedis: false })).pid() ?? NaN;
+    const operator = await this.#weir.startOperator({ defaultRedis: false, readyWithinMs: SYNC_DEADLINE_MS });
+    const pid = operator.pid() ?? NaN;
     const startToReadyMs = Math.round(nowMs() - beginMs);
     const wanted = total * this.#options.limiters + total;
     await waitFor('every limiter with every object', () => this.#sum('held') === wanted || undefined, {

@@ -13,6 +13,8 @@ export interface ProcessRecord {
   readonly args: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
   readonly ready: ReadyProbe;
+  /** For it to become ready; default 30 s. */
+  readonly readyWithinMs?: number;
 }
 
 /** http: ready when the URL answers 2xx; port: when it accepts connections; redis: when it answers PING. */
@@ -30,7 +32,7 @@ export function serverOf(folder: string, run: string, record: ProcessRecord): Se
     run,
     logFile: join(folder, `${record.name}.log`),
     ready: () => probe(record.ready),
-    deadlineMs: READY_DEADLINE_MS,
+    deadlineMs: record.readyWithinMs ?? READY_DEADLINE_MS,
   });
 }
 

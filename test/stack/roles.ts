@@ -66,6 +66,8 @@ export interface OperatorRole {
   readonly flags?: readonly string[];
   /** The executable `weir` of another release; default: this project's. */
   readonly program?: string;
+  /** As in {@link ProcessRecord}. */
+  readonly readyWithinMs?: number | undefined;
 }
 
 export function operatorRecord(role: OperatorRole): ProcessRecord {
@@ -84,6 +86,7 @@ export function operatorRecord(role: OperatorRole): ProcessRecord {
       ...flags,
     ],
     ready: { kind: 'http', url: `http://${loopback}:${adminPort}/readyz` },
+    ...(role.readyWithinMs === undefined ? {} : { readyWithinMs: role.readyWithinMs }),
   };
 }
 

@@ -55,6 +55,8 @@ export interface OperatorOptions {
   readonly flags?: readonly string[];
   /** The executable of another release. */
   readonly program?: string;
+  /** For it to become ready; default 30 s. */
+  readonly readyWithinMs?: number;
 }
 
 /** Starts the parts of Weir in one stack. Parts started twice are replaced, on the same ports and data. */
@@ -106,7 +108,7 @@ export class WeirStack {
   }
 
   async startOperator(options: OperatorOptions = {}): Promise<Server> {
-    const { defaultRedis = true, flags = [], program, name } = options;
+    const { defaultRedis = true, flags = [], program, name, readyWithinMs } = options;
     const { push, operatorAdmin, redis } = this.ports;
     return await this.stack.start(
       operatorRecord({
@@ -117,6 +119,7 @@ export class WeirStack {
         folder: await this.#folder('operator-data'),
         ...(defaultRedis ? { defaultRedis: `${loopback}:${redis}` } : {}),
         ...(program === undefined ? {} : { program }),
+        readyWithinMs,
         flags,
       }),
     );
