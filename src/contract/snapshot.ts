@@ -13,11 +13,29 @@ export interface VersionedResource {
 
 /** JSON with sorted keys and no undefined members: equal values have equal bytes whatever order they were built in. */
 export function canonicalJson(value: unknown): string {
-  return JSON.stringify(value, (_key, member: unknown) => {
-    if (member === null || typeof member !== 'object' || Array.isArray(member)) return member;
-    const entries = Object.entries(member).filter(([, inner]) => inner !== undefined);
-    return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
-  });
+  // Like JSON.stringify, whose type does not say so either: undefined stays undefined.
+  return write(value) as string;
+}
+
+/** Written by hand, in place of a replacer of JSON.stringify: every object is written and compared this way, again and again. */
+function write(value: unknown): string | undefined {
+  if (value === null || typeof value !== 'object') return JSON.stringify(value);
+  if ('toJSON' in value && typeof value.toJSON === 'function') return write((value.toJSON as () => unknown)());
+  if (Array.isArray(value)) return `[${value.map((element) => write(element) ?? 'null').join(',')}]`;
+  let text = '';
+  for (const name of namesIn(value)) {
+    const member = write((value as Record<string, unknown>)[name]);
+    if (member === undefined) continue;
+    text += `${text === '' ? '' : ','}${JSON.stringify(name)}:${member}`;
+  }
+  return `{${text}}`;
+}
+
+/** Sorted; those that look like an index come first, by number, as in every JavaScript object. */
+function namesIn(value: object): string[] {
+  const names = Object.keys(value).sort();
+  if (!names.some((name) => /^\d/.test(name))) return names;
+  return Object.keys(Object.fromEntries(names.map((name) => [name, true])));
 }
 
 /** The version of some canonical bytes: the first 16 hex digits of their SHA-256. */

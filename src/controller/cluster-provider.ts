@@ -153,6 +153,7 @@ export class ClusterProvider implements Provider, StatusSink {
       type,
       namespaces,
       trim,
+      share: shareSpec,
       log,
       ...(labelSelector === undefined ? {} : { labelSelector }),
     });
@@ -184,6 +185,17 @@ function trimObject(kind: StoredObject['kind'], { metadata, ...rest }: StoredObj
     'labels',
   );
   return { ...rest, metadata: { ...read, namespace }, kind };
+}
+
+/**
+ * A spec is the same as long as its generation: kept once, and what was made of it stays known by it. A status is written far
+ * more often than a spec.
+ */
+function shareSpec<T extends KubeObject>(object: T, held: T): T {
+  if (!('spec' in object) || !('spec' in held)) return object;
+  const [now, before] = [object.metadata, held.metadata];
+  const isSame = now.uid === before.uid && now.generation !== undefined && now.generation === before.generation;
+  return isSame ? { ...object, spec: held.spec } : object;
 }
 
 function trimRevision({ metadata, ...rest }: ControllerRevision): ControllerRevision {

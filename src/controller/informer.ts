@@ -16,6 +16,8 @@ export interface InformerSettings<T extends KubeObject> {
   readonly fieldSelector?: string;
   /** Keeps what the operator reads: memory is proportional to what this returns. */
   readonly trim: (object: T) => T;
+  /** What to keep of an object in place of `held`: of parts that are the same, those that are there already. */
+  readonly share?: (object: T, held: T) => T;
   readonly log: Logger;
   readonly timing?: Partial<InformerTiming>;
   /** Called after each complete list, when the handlers have heard of it. */
@@ -100,7 +102,7 @@ export class Informer<T extends KubeObject> implements Feed<T> {
 
   /** Takes over what was read meanwhile, as if the watch had brought it. */
   accept(object: T): void {
-    if (!this.#isOutdated(object)) this.#feed.set(objectKey(object), this.#settings.trim(object));
+    if (!this.#isOutdated(object)) this.#feed.set(objectKey(object), this.#keep(object));
   }
 
   /**
@@ -109,7 +111,7 @@ export class Informer<T extends KubeObject> implements Feed<T> {
    */
   observe(object: T): void {
     const held = this.#feed.get(objectKey(object));
-    if (held !== undefined && !isOlder(object, held)) this.#feed.replaceSilently(this.#settings.trim(object));
+    if (held !== undefined && !isOlder(object, held)) this.#feed.replaceSilently(this.#keep(object));
   }
 
   /** To be called before `start`. A handler that throws is called again, with back-off, with the then current state. */
@@ -219,7 +221,7 @@ export class Informer<T extends KubeObject> implements Feed<T> {
 
   /** Reads every page, then makes the store equal to it. @returns the version to watch from. */
   async #list(scope: string): Promise<string> {
-    const { kube, type, labelSelector, fieldSelector, trim } = this.#settings;
+    const { kube, type, labelSelector, fieldSelector } = this.#settings;
     const selectors = { labelSelector, fieldSelector };
     const namespace = scope === '' ? undefined : scope;
     const found = new Map<string, T>();
@@ -227,7 +229,7 @@ export class Informer<T extends KubeObject> implements Feed<T> {
     for (;;) {
       const options = { namespace, ...selectors, limit: this.#timing.pageSize, next, signal: this.#stopping.signal };
       const page = await kube.list<T>(type, options);
-      for (const item of page.items) found.set(objectKey(item), trim(item));
+      for (const item of page.items) found.set(objectKey(item), this.#keep(item));
       next = page.next;
       if (next !== '') continue;
       this.stats.lists++;
@@ -252,7 +254,7 @@ export class Informer<T extends KubeObject> implements Feed<T> {
   }
 
   async #watch(scope: string, cursor: WatchCursor, signal: AbortSignal): Promise<void> {
-    const { kube, type, labelSelector, fieldSelector, trim } = this.#settings;
+    const { kube, type, labelSelector, fieldSelector } = this.#settings;
     const [shortest, longest] = this.#timing.watchSeconds;
     const events = kube.watch<T>(type, {
       namespace: scope === '' ? undefined : scope,
@@ -265,9 +267,15 @@ export class Informer<T extends KubeObject> implements Feed<T> {
     });
     for await (const { type: kind, object } of events) {
       if (kind === 'DELETED') this.#feed.set(objectKey(object), undefined);
-      else if (kind !== 'BOOKMARK' && !this.#isOutdated(object)) this.#feed.set(objectKey(object), trim(object));
+      else if (kind !== 'BOOKMARK' && !this.#isOutdated(object)) this.#feed.set(objectKey(object), this.#keep(object));
       cursor.advance(object.metadata.resourceVersion);
     }
+  }
+
+  #keep(object: T): T {
+    const { trim, share } = this.#settings;
+    const held = this.#feed.get(objectKey(object));
+    return held === undefined || share === undefined ? trim(object) : share(trim(object), held);
   }
 
   /** An event that is behind what a write of our own returned. */

@@ -20,6 +20,9 @@ export interface LastGoodSettings {
   readonly log: Logger;
 }
 
+/** The API server writes many at once hardly slower than one: a first start with many objects is as long as these are few. */
+const WORKERS = 16;
+
 interface Kept {
   /** Absent after a start, until the object was seen. */
   readonly object?: StoredObject;
@@ -38,13 +41,14 @@ export class ClusterLastGood implements LastGoodStore {
   /** UID of the owner -> keys of the ControllerRevisions in the cluster. */
   readonly #stored = new ReverseIndex();
   readonly #queue: WorkQueue;
+  readonly #listeners = new Set<(object: StoredObject) => void>();
 
   /** To be made before the feed is started. */
   constructor(settings: LastGoodSettings) {
     this.#settings = settings;
     this.#queue = new WorkQueue({
       name: 'last good forms',
-      workers: 4,
+      workers: WORKERS,
       log: settings.log,
       work: (uid) => this.#work(uid),
     });
@@ -93,6 +97,10 @@ export class ClusterLastGood implements LastGoodStore {
     return !this.#unsaved.has(object.metadata.uid ?? '');
   }
 
+  onKept(listener: (object: StoredObject) => void): void {
+    this.#listeners.add(listener);
+  }
+
   forget(object: StoredObject): void {
     const uid = object.metadata.uid ?? '';
     this.#kept.delete(uid);
@@ -112,12 +120,17 @@ export class ClusterLastGood implements LastGoodStore {
     const wanted = kept?.object === undefined ? undefined : revisionOf(kept.object, kept.lastGood);
     const present = [...this.#stored.namesOf(uid)].flatMap((key) => revisions.get(key) ?? []);
     if (wanted !== undefined) await this.#create(wanted, present);
-    if (this.#kept.get(uid) === kept) this.#unsaved.delete(uid);
+    if (this.#kept.get(uid) === kept) this.#noteKept(uid, kept);
     for (const { metadata } of present) {
       if (metadata.name === wanted?.metadata.name) continue;
       await kube.remove(RESOURCES.controllerRevisions, metadata.namespace ?? '', metadata.name);
     }
     return DONE;
+  }
+
+  #noteKept(uid: string, kept: Kept | undefined): void {
+    if (!this.#unsaved.delete(uid) || kept?.object === undefined) return;
+    for (const listener of this.#listeners) listener(kept.object);
   }
 
   /** One of that name is one of that content; a namespace that is going takes everything with it. */
@@ -150,6 +163,11 @@ export class MemoryLastGood implements LastGoodStore {
 
   isKept(): boolean {
     return true;
+  }
+
+  /** Nothing is ever waited for. */
+  onKept(): void {
+    return;
   }
 
   forget(object: StoredObject): void {

@@ -6,7 +6,7 @@ import { canonicalJson } from '../contract/snapshot.ts';
 import type { Logger } from '../lib/log.ts';
 import { reconcile } from '../reconcile/reconcile.ts';
 import { RivalIndex } from '../reconcile/rival-index.ts';
-import type { ReconcileOutcome, ReconcileSettings, World } from '../reconcile/types.ts';
+import type { LastGood, ReconcileOutcome, ReconcileSettings, World } from '../reconcile/types.ts';
 import type { AckTable, ReportChange } from './ack-table.ts';
 import type { Change, Feed } from './object-feed.ts';
 import type { Service, StoredObject } from './kube-types.ts';
@@ -41,6 +41,8 @@ export interface OperatorParts {
 const ANSWERS_MS = 50;
 /** An object whose limiters answer one after the other is looked at again at most this often, ms. */
 const ANSWERS_INTERVAL_MS = 1000;
+/** While many objects wait for their time, as when a thousand limiters connect, less often: a thousand objects a second. */
+const ANSWERS_PER_WAITING_MS = 1;
 
 export class Operator {
   readonly #parts: OperatorParts;
@@ -151,6 +153,9 @@ export class Operator {
         this.#troubleChanged(change);
       }),
     );
+    provider.lastGood.onKept((object) => {
+      this.#writer.recheck(nameOf(object));
+    });
     leadership.onChange((isLeader) => {
       if (isLeader) this.#enqueueAll();
     });
@@ -189,9 +194,10 @@ export class Operator {
 
   #answersChanged(names: Iterable<string>): void {
     const nowMs = performance.now();
+    const intervalMs = Math.max(ANSWERS_INTERVAL_MS, this.#queue.delayed * ANSWERS_PER_WAITING_MS);
     for (const name of names) {
       if (parseResourceName(name) === undefined) continue;
-      const allowedMs = (this.#answeredAt.get(name) ?? -Infinity) + ANSWERS_INTERVAL_MS;
+      const allowedMs = (this.#answeredAt.get(name) ?? -Infinity) + intervalMs;
       this.#queue.addAfter(name, Math.max(ANSWERS_MS, allowedMs - nowMs));
       if (allowedMs <= nowMs) this.#answeredAt.set(name, nowMs + ANSWERS_MS);
     }
@@ -261,7 +267,7 @@ export class Operator {
 
   #keepLastGood(object: StoredObject, { lastGood }: ReconcileOutcome): void {
     const kept = this.#parts.provider.lastGood.get(object.metadata.uid ?? '');
-    if (lastGood === undefined || canonicalJson(kept) === canonicalJson(lastGood)) return;
+    if (lastGood === undefined || lastGood === kept || isSameForm(kept, lastGood)) return;
     this.#parts.provider.lastGood.save(object, lastGood);
     this.#learn(object);
   }
@@ -310,6 +316,11 @@ function isSameWish(before: StoredObject, after: StoredObject): boolean {
     metadata.labels,
   ];
   return canonicalJson(wish(before)) === canonicalJson(wish(after));
+}
+
+function isSameForm(kept: LastGood | undefined, lastGood: LastGood): boolean {
+  if (kept?.generation !== lastGood.generation) return false;
+  return kept.spec === lastGood.spec || canonicalJson(kept.spec) === canonicalJson(lastGood.spec);
 }
 
 function isOtherStatus(before: StoredObject, after: StoredObject): boolean {

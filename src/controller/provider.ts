@@ -23,6 +23,8 @@ export interface LastGoodStore {
   save(object: StoredObject, lastGood: LastGood): void;
   /** Whether what was saved of the object is where a restart finds it, or can never be (it was refused, which is logged). */
   isKept(object: StoredObject): boolean;
+  /** Calls `listener` with each object that was not kept and now is. */
+  onKept(listener: (object: StoredObject) => void): void;
   /** The object is gone. */
   forget(object: StoredObject): void;
 }

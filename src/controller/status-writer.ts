@@ -22,7 +22,7 @@ export interface StatusWriterSettings {
   readonly log: Logger;
   /** The object has changed since it was read: compute its status again. */
   readonly onOutdated: (name: string) => void;
-  /** false: not yet, ask again soon. A status must not promise what a crash would take back. Default: always true. */
+  /** false: not before `recheck`. A status must not promise what a crash would take back. Default: always true. */
   readonly mayWrite?: (object: StoredObject) => boolean;
   readonly onWrite?: (result: WriteResult | 'failed') => void;
   readonly workers?: number;
@@ -42,8 +42,6 @@ interface Pending extends StatusSubmission {
   readonly dueMs: number;
 }
 
-const ASK_AGAIN_MS = 50;
-
 /** Keeps the newest submission of each object until it is written or no longer true. */
 export class StatusWriter {
   readonly #settings: StatusWriterSettings;
@@ -61,7 +59,7 @@ export class StatusWriter {
     this.#settleMs = settings.settleMs ?? 250;
     this.#queue = new WorkQueue({
       name: 'status',
-      workers: settings.workers ?? 8,
+      workers: settings.workers ?? 16,
       log: settings.log,
       baseBackoffMs: 200,
       maxBackoffMs: 10_000,
@@ -97,6 +95,11 @@ export class StatusWriter {
     this.#queue.addAfter(name, this.#waitMs(pending));
   }
 
+  /** What kept the status from being written may be over. */
+  recheck(name: string): void {
+    if (this.#pending.has(name)) this.#queue.add(name);
+  }
+
   /** The object says the right thing already. */
   cancel(name: string): void {
     this.#pending.delete(name);
@@ -119,14 +122,10 @@ export class StatusWriter {
     return Math.min(1000, Math.max(dueMs, quietUntilMs) - performance.now());
   }
 
-  #askAgainMs({ object }: Pending): number {
-    return this.#settings.mayWrite?.(object) === false ? ASK_AGAIN_MS : 0;
-  }
-
   async #work(name: string): Promise<WorkOutcome> {
     const pending = this.#pending.get(name);
-    if (pending === undefined || !this.#settings.leadership.isLeader()) return DONE;
-    const waitMs = Math.max(this.#waitMs(pending), this.#askAgainMs(pending));
+    if (pending === undefined || !this.#mayWrite(pending)) return DONE;
+    const waitMs = this.#waitMs(pending);
     if (waitMs > 0) return { kind: 'again', afterMs: waitMs };
     const result = await this.#write(name, pending);
     if (result === 'written') this.#tell(pending);
@@ -136,6 +135,11 @@ export class StatusWriter {
     // A submission that came meanwhile was computed from the version before this write, so it would be refused.
     else if (!isLatest && this.#pending.has(name)) this.#settings.onOutdated(name);
     return DONE;
+  }
+
+  #mayWrite({ object }: Pending): boolean {
+    const { leadership, mayWrite } = this.#settings;
+    return leadership.isLeader() && mayWrite?.(object) !== false;
   }
 
   async #write(name: string, { object, status }: Pending): Promise<WriteResult> {

@@ -40,6 +40,8 @@ export class WorkQueue {
   readonly #settings: WorkQueueSettings;
   /** In order of arrival. */
   readonly #waiting = new Set<string>();
+  /** Where the next key is: from the beginning a set is looked through past all that was taken from it. */
+  #next: IterableIterator<string> = this.#waiting.values();
   readonly #working = new Set<string>();
   /** Keys to be worked on again as soon as their present work ends. */
   readonly #repeat = new Set<string>();
@@ -113,12 +115,22 @@ export class WorkQueue {
 
   #dispatch(): void {
     if (!this.#started || this.#stopped) return;
-    for (const key of this.#waiting) {
-      if (this.#working.size >= this.#settings.workers) return;
-      this.#waiting.delete(key);
+    while (this.#waiting.size > 0 && this.#working.size < this.#settings.workers) {
+      const key = this.#take();
       this.#working.add(key);
       void this.#run(key);
     }
+  }
+
+  /** The key that waits longest, of those there are. */
+  #take(): string {
+    const next = this.#next.next();
+    if (next.done === true) {
+      this.#next = this.#waiting.values();
+      return this.#take();
+    }
+    this.#waiting.delete(next.value);
+    return next.value;
   }
 
   async #run(key: string): Promise<void> {

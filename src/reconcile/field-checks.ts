@@ -37,12 +37,18 @@ function isPrefix(text: string, bits: number): boolean {
   return /^[0-9]{1,3}$/.test(text) && Number(text) <= bits;
 }
 
+/** Zones that were found good: to find out takes longer than all else about an object. There are some hundred, in any case of letters. */
+const knownZones = new Set<string>();
+const MOST_KNOWN_ZONES = 1_000;
+
 /** A name of the IANA data base; an offset like +02:00 is none, for it knows no daylight saving. */
 export const checkTimeZone: FieldCheck = (text) => {
   const problem = `${quote(text)} is not a known time zone: use an IANA name like Europe/Berlin`;
   if (!/^[A-Za-z]/.test(text)) return problem;
+  if (knownZones.has(text)) return undefined;
   try {
     new Intl.DateTimeFormat('en', { timeZone: text });
+    if (knownZones.size < MOST_KNOWN_ZONES) knownZones.add(text);
     return undefined;
   } catch {
     return problem;

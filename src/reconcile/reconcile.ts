@@ -3,9 +3,9 @@
 // throw.
 //
 //   forms (parse, validate, compile) -> precedence -> in force -> references, limiters -> verdicts -> status
-import { resourceName } from '../contract/limiter-config.ts';
+import { resourceName, type LimiterConfig } from '../contract/limiter-config.ts';
 import { storeIdOf } from '../contract/limiter-report.ts';
-import { toVersioned } from '../contract/snapshot.ts';
+import { toVersioned, type VersionedResource } from '../contract/snapshot.ts';
 import { notesOn } from './notes.ts';
 import { degradedVerdict } from './degraded.ts';
 import { type Form, presentForm, refOf } from './form.ts';
@@ -56,12 +56,23 @@ export function reconcile(input: ReconcileInput): ReconcileOutcome {
   };
 }
 
+/** Without secrets, as long as somebody holds the config: most looks at an object are for its limiters' answers. */
+const plainResources = new WeakMap<LimiterConfig, VersionedResource>();
+
+function plainResource(config: LimiterConfig): VersionedResource {
+  const known = plainResources.get(config);
+  if (known !== undefined) return known;
+  const resource = toVersioned(resourceName(config), config);
+  plainResources.set(config, resource);
+  return resource;
+}
+
 function toInForce(form: Form | undefined, present: Form, world: World): InForce | undefined {
   if (form?.config === undefined) return undefined;
   const { config, secrets } = withSecrets(form.config, world);
   return {
     config,
-    resource: toVersioned(resourceName(config), config, secrets),
+    resource: secrets.size === 0 ? plainResource(config) : toVersioned(resourceName(config), config, secrets),
     generation: form.generation,
     ...given('workloadSelector', form.workloadSelector),
     isLastGood: form.generation !== present.generation,

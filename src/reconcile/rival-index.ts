@@ -80,7 +80,7 @@ export class RivalIndex {
 
 /** Whether two claims are the same requests at the same places. */
 function isSame(a: InForce | undefined, b: InForce | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b;
+  if (a === undefined || b === undefined || a === b) return a === b;
   return (
     a.resource.version === b.resource.version &&
     canonicalJson(a.workloadSelector ?? {}) === canonicalJson(b.workloadSelector ?? {})

@@ -72,6 +72,20 @@ describe('a last good form', () => {
     await untilKept();
   });
 
+  test('who waits is told once, of what is kept: not of a form that a newer one has replaced', async () => {
+    const told: (string | undefined)[] = [];
+    kept.onKept(({ metadata }) => told.push(metadata.uid));
+    kept.save(CHAT, { generation: 1, spec: {} });
+    const first = await request(0);
+    kept.save(CHAT, { generation: 2, spec: {} });
+    first.resolve(undefined);
+    const second = await request(1);
+    expect(told).toEqual([]);
+    second.resolve(undefined);
+    await untilKept();
+    expect(told).toEqual([CHAT.metadata.uid]);
+  });
+
   test('nothing is waited for once the object is gone', async () => {
     kept.save(CHAT, { generation: 1, spec: {} });
     await request(0);
