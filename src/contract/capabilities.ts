@@ -133,12 +133,25 @@ export interface PlacedValue {
   readonly value: unknown;
 }
 
-const STEPS = new Map<string, readonly string[]>();
+interface Step {
+  readonly name: string;
+  /** true: to any element of the list of that name. */
+  readonly isList: boolean;
+}
+
+const STEPS = new Map<string, readonly Step[]>();
+
+function stepsOf(path: string): readonly Step[] {
+  return path.split('.').map((step) => {
+    const isList = step.endsWith('[]');
+    return { name: isList ? step.slice(0, -2) : step, isList };
+  });
+}
 
 /** What is at `path` in an object, with `[]` for "any element"; absent members give nothing. */
-export function valuesAt(object: unknown, path: string): PlacedValue[] {
-  const steps = STEPS.get(path) ?? path.split('.');
-  STEPS.set(path, steps);
+export function valuesAt(object: unknown, path: string): readonly PlacedValue[] {
+  let steps = STEPS.get(path);
+  if (steps === undefined) STEPS.set(path, (steps = stepsOf(path)));
   return expand(object, steps, 0, '');
 }
 
@@ -147,16 +160,17 @@ function asksFor(capability: Capability, value: unknown): boolean {
   return capability.values === undefined || capability.values.some((candidate) => candidate === value);
 }
 
-function expand(value: unknown, steps: readonly string[], at: number, path: string): PlacedValue[] {
+function expand(value: unknown, steps: readonly Step[], at: number, path: string): readonly PlacedValue[] {
   const step = steps[at];
   if (step === undefined) return [{ path, value }];
-  if (typeof value !== 'object' || value === null) return [];
-  const isList = step.endsWith('[]');
-  const name = isList ? step.slice(0, -2) : step;
-  const member = (value as Record<string, unknown>)[name];
-  if (member === undefined) return [];
-  const here = path === '' ? name : `${path}.${name}`;
-  if (!isList) return expand(member, steps, at + 1, here);
-  if (!Array.isArray(member)) return [];
+  if (typeof value !== 'object' || value === null) return NOTHING;
+  const member = (value as Record<string, unknown>)[step.name];
+  if (member === undefined) return NOTHING;
+  const here = path === '' ? step.name : `${path}.${step.name}`;
+  if (!step.isList) return expand(member, steps, at + 1, here);
+  if (!Array.isArray(member)) return NOTHING;
   return member.flatMap((element: unknown, index) => expand(element, steps, at + 1, `${here}[${index}]`));
 }
+
+/** Most of the places that are looked at are not there: no list is made for each. */
+const NOTHING: readonly PlacedValue[] = [];
