@@ -41,6 +41,12 @@ describeEndToEnd('who may listen', { limiters: 1 }, (e2e) => {
     raws.push(raw);
     return raw.subscribe(self);
   };
+  const listenFor = async (token: string, name: string): Promise<RawLimiter> => {
+    const ca = await readFile(join(folder(), 'operator-data', 'ca.crt'), 'utf8');
+    const raw = new RawLimiter({ port: e2e().weir.ports.push, ca, token });
+    raws.push(raw);
+    return raw.subscribe({}, { resource_names_subscribe: [name] });
+  };
   /** How the operator ends the stream, after not one response. */
   const refusalOf = async (token: string | undefined, self?: Partial<LimiterSelf>): Promise<string | undefined> => {
     const raw = await listen(token, self);
@@ -149,6 +155,39 @@ describeEndToEnd('who may listen', { limiters: 1 }, (e2e) => {
       await e2e().cluster.mustKubectl(['create', ...binding, '--namespace', 'theirs']);
       expect(await namesFor(bare, { namespaces: ['theirs'] })).toEqual([FLEET, 'ModelRoute/theirs/web']);
       expect(await refusalOf(bare, { namespaces: ['theirs', 'mine'] })).toBe('PERMISSION_DENIED');
+    });
+
+    test('for a name that is somebody else’s: the token alone says who one is, and the true one keeps its stream', async () => {
+      const uidOf = async (pod: string, namespace: string): Promise<string> =>
+        e2e().cluster.mustKubectl(['get', 'pod', pod, '--namespace', namespace, '-o', 'jsonpath={.metadata.uid}']);
+      const [idle, shared] = [await makeToken('mine', { pod: 'idle' }), e2e().limiters[0]!.id];
+      await pod('mine', 'victim', { app: 'batch' });
+      const victim = await listen(await makeToken('mine', { pod: 'victim' }), { nodeId: 'victim' });
+      expect((await victim.next(20_000)).resources.map(({ name }) => name).sort()).toEqual([
+        FLEET,
+        'ModelRoute/mine/batch',
+      ]);
+      const uid = await uidOf('victim', 'mine');
+      const stranger = await makeToken('theirs', { pod: 'web-0' });
+      for (const nodeId of ['victim', 'mine/victim', uid, `pod/${uid}`, shared, `shared/${shared}`]) {
+        expect(await namesFor(stranger, { nodeId })).toEqual([FLEET, 'ModelRoute/theirs/web']);
+        expect(await namesFor(idle, { nodeId })).toEqual([FLEET]);
+        for (const namespaces of [['mine'], ['*']])
+          expect(await refusalOf(stranger, { nodeId, namespaces })).toBe('PERMISSION_DENIED');
+      }
+      expect(victim.ended).toBeUndefined();
+      await e2e().untilReady(refOf(route('mine/shared', '')));
+      await deletePod('mine', 'victim');
+      expect(status[(await victim.end(20_000)).code]).toBe('UNAUTHENTICATED');
+    });
+
+    test('to one who asks for an object by its name', async () => {
+      const token = await makeToken('theirs', { pod: 'web-0' });
+      for (const name of ['ModelRoute/mine/web', 'ModelRoute/mine/*', 'ModelRoute/theirs/web']) {
+        const raw = await listenFor(token, name);
+        expect(status[(await raw.end(20_000)).code]).toBe('INVALID_ARGUMENT');
+        expect(raw.responses).toEqual([]);
+      }
     });
 
     test('to the product itself: such a limiter has no config, says so, and is not counted', async () => {

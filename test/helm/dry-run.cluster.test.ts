@@ -1,0 +1,71 @@
+// The chart against a real API server, which validates and admits everything of it and keeps nothing (server-side dry run), for each set
+// of values: also kinds whose controllers cannot run here.
+import { beforeAll, expect, test } from '@jest/globals';
+import { globSync } from 'node:fs';
+import { basename } from 'node:path';
+import { describeOnControlPlane } from '../cluster/describe-cluster.ts';
+import { untilEstablished } from '../cluster/established.ts';
+import { leaveOut } from '../leave-out.ts';
+import { FOREIGN_KINDS } from './foreign-kinds.ts';
+import { CHART, findHelm, mustHelm, NO_HELM, objectsIn } from './helm.ts';
+
+const OWN = 'weir-system';
+const SETS = globSync(`${import.meta.dirname}/values/*.yaml`).sort();
+/** Of these at least one of the sets makes some. */
+const NOT_RUN = [
+  'HorizontalPodAutoscaler',
+  'NetworkPolicy',
+  'PodDisruptionBudget',
+  'ValidatingAdmissionPolicy',
+  ...FOREIGN_KINDS.map(({ spec }) => spec.names.kind),
+];
+
+function suite(): void {
+  describeOnControlPlane('the chart, as an API server takes it', {}, (cluster) => {
+    const seen = new Set<string>();
+    const dryRun = (manifest: string): Promise<{ code: number; stdout: string; stderr: string }> =>
+      cluster().kubectl(['apply', '--server-side', '--dry-run=server', '--validate=strict', '-f', '-'], {
+        input: manifest,
+      });
+
+    beforeAll(async () => {
+      for (const name of [OWN, 'serving', 'tools']) await cluster().mustKubectl(['create', 'namespace', name]);
+      // Whatever is not as Pod Security "restricted" wants it is a warning, which a test finds.
+      await cluster().mustKubectl(['label', 'namespace', OWN, 'pod-security.kubernetes.io/warn=restricted']);
+      // Made by a controller otherwise, and none runs here.
+      await cluster().mustKubectl(['create', 'serviceaccount', 'default', '-n', OWN]);
+      await cluster().mustKubectl(['apply', '--server-side', '-f', '-'], {
+        input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items: FOREIGN_KINDS }),
+      });
+      await untilEstablished((args) => cluster().mustKubectl(args), ['crd', '--all']);
+    }, 60_000);
+
+    test.each(SETS.map((path) => [basename(path, '.yaml'), path]))('with the values %s', async (_name, path) => {
+      const text = await mustHelm(['template', 'weir', CHART, '--namespace', OWN, '--values', path]);
+      for (const { kind } of objectsIn(text)) seen.add(kind);
+      const { code, stdout, stderr } = await dryRun(text);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(stdout.trim().split('\n')).toHaveLength(objectsIn(text).length);
+    });
+
+    test('all that cannot run here was among it, and nothing was kept', async () => {
+      expect(NOT_RUN.filter((kind) => !seen.has(kind))).toEqual([]);
+      expect(await cluster().mustKubectl(['get', 'deployments,secrets,services', '-n', OWN, '-o', 'name'])).toBe('');
+    });
+
+    test('a field that is misspelt would be refused, in each kind', async () => {
+      const everything = SETS.find((path) => path.endsWith('/everything.yaml'))!;
+      const objects = objectsIn(await mustHelm(['template', 'weir', CHART, '-n', OWN, '--values', everything]));
+      for (const kind of NOT_RUN) {
+        const one = objects.find((object) => object.kind === kind)!;
+        const { code, stderr } = await dryRun(
+          JSON.stringify({ ...one, spec: { ...(one['spec'] as object), selecter: {} } }),
+        );
+        expect([kind, code === 0, stderr]).toEqual([kind, false, expect.stringMatching(/selecter/)]);
+      }
+    });
+  });
+}
+
+if (findHelm() === undefined) leaveOut('the chart, as an API server takes it', NO_HELM, suite);
+else suite();
