@@ -12,6 +12,8 @@ export interface WebhookServerParts {
   /** The text of a review -> the text of the answer. */
   readonly answer: (text: string) => Promise<string>;
   readonly log: Logger;
+  /** How long one answer may take, ms; default less than the API server waits (timeoutSeconds 5), so that it hears why. */
+  readonly answerMs?: number;
 }
 
 /** The path of the injector in the MutatingWebhookConfiguration. */
@@ -19,7 +21,6 @@ export const INJECT_PATH = '/inject';
 
 /** A pod of 1.5 MiB (etcd's most), twice in a review, with room. */
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
-/** Less than the API server waits (timeoutSeconds 5), so that it hears why. */
 const ANSWER_MS = 4_500;
 const MAX_CONNECTIONS = 1_000;
 const GRACE_MS = 5_000;
@@ -98,7 +99,10 @@ export class WebhookServer {
     if (path !== INJECT_PATH) return [404, `not found: try POST ${INJECT_PATH}\n`];
     if (request.method !== 'POST') return [405, 'only POST\n'];
     try {
-      return [200, await beforeDeadline(readBody(request).then((text) => this.#parts.answer(text)))];
+      return [200, await beforeDeadline(
+          readBody(request).then((text) => this.#parts.answer(text)),
+          this.#parts.answerMs ?? ANSWER_MS,
+        )];
     } catch (error) {
       if (error instanceof TooLargeError) return [413, `${error.message}\n`];
       if (error instanceof ReviewError) return [400, `${error.message}\n`];
@@ -119,12 +123,12 @@ async function readBody(request: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-async function beforeDeadline<T>(work: Promise<T>): Promise<T> {
+async function beforeDeadline<T>(work: Promise<T>, answerMs: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {
-      reject(new TooLateError(`no answer within ${ANSWER_MS} ms`));
-    }, ANSWER_MS);
+      reject(new TooLateError(`no answer within ${answerMs} ms`));
+    }, answerMs);
   });
   try {
     return await Promise.race([work, late]);

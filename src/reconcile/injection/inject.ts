@@ -3,7 +3,14 @@
 import { isDeepStrictEqual } from 'node:util';
 import { strangeAnnotations, wantedImage } from './annotations.ts';
 import { choosePort, isRefusal, type Placement, type RefusalReason } from './choose-port.ts';
-import { INJECT_LABEL, INJECTED_ANNOTATION, LIMITER_CONTAINER, REDIRECT_CONTAINER, VOLUMES } from './names.ts';
+import {
+  INJECT_LABEL,
+  INJECTED_ANNOTATION,
+  LIMITER_CONTAINER,
+  REDIRECT_ANNOTATION,
+  REDIRECT_CONTAINER,
+  VOLUMES,
+} from './names.ts';
 import { runningContainers, type Container, type InjectablePod, type PodSpec } from './pod.ts';
 import {
   drainHook,
@@ -66,6 +73,7 @@ interface Skip {
 }
 
 const SYSTEM_NAMESPACES = ['kube-system', 'kube-node-lease'];
+const POD_SECURITY_LABEL = 'pod-security.kubernetes.io/enforce';
 const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
 
 /** Gives the pod its limiter. `drainToken`: only who knows it can drain the limiter; used for a limiter that is made now. */
@@ -86,7 +94,7 @@ export function inject(
   const obstacle = obstacleIn(pod.spec, placement, settings);
   if (obstacle !== undefined) return skipped(pod, obstacle);
   const plan = { placement, drainToken, settings: { ...settings, image } };
-  return patched(pod, plan, [...warningsOf(placement), ...strangeAnnotations(pod)]);
+  return patched(pod, plan, [...warningsOf(placement, namespace), ...strangeAnnotations(pod)]);
 }
 
 function patched(pod: InjectablePod, plan: Plan, warnings: readonly string[]): Injection {
@@ -201,10 +209,13 @@ function withVolumes({ volumes = [] }: PodSpec, settings: SidecarSettings): read
   return [...volumes, ...limiterVolumes(settings).filter(({ name }) => !present.has(name))];
 }
 
-function warningsOf({ port }: Placement): string[] {
-  return port === undefined
-    ? ['weir: the pod has no port: its limiter only answers the decision API on 127.0.0.1:18081']
-    : [];
+function warningsOf({ port, redirect }: Placement, { name, labels }: NamespaceFacts): string[] {
+  if (port === undefined)
+    return ['weir: the pod has no port: its limiter only answers the decision API on 127.0.0.1:18081'];
+  const level = labels[POD_SECURITY_LABEL] ?? 'privileged';
+  if (!redirect || level === 'privileged') return [];
+  const refused = `namespace ${name} enforces Pod Security ${level}, which refuses the NET_ADMIN of ${REDIRECT_CONTAINER}`;
+  return [`weir: ${refused}: leave out ${REDIRECT_ANNOTATION}, name the port, and let the Service target the name`];
 }
 
 function change(path: string, before: unknown, after: unknown): PatchOperation[] {
