@@ -99,10 +99,13 @@ export class WebhookServer {
     if (path !== INJECT_PATH) return [404, `not found: try POST ${INJECT_PATH}\n`];
     if (request.method !== 'POST') return [405, 'only POST\n'];
     try {
-      return [200, await beforeDeadline(
+      return [
+        200,
+        await beforeDeadline(
           readBody(request).then((text) => this.#parts.answer(text)),
           this.#parts.answerMs ?? ANSWER_MS,
-        )];
+        ),
+      ];
     } catch (error) {
       if (error instanceof TooLargeError) return [413, `${error.message}\n`];
       if (error instanceof ReviewError) return [400, `${error.message}\n`];
