@@ -29,7 +29,9 @@ export interface FleetNews {
   readonly acks: readonly { readonly name: string; readonly atMs: number }[];
 }
 
+/** As limiters do it: doubled each time until one was served, or a thousand of them would leave no CPU to a starting operator. */
 const RETRY_MS = 200;
+const MAX_RETRY_MS = 5_000;
 /** A response with no more than this may be of an edit; each ACK of it is told. */
 const FEW = 4;
 const SETTLED_MS = 100;
@@ -52,7 +54,8 @@ function tell(afterMs: number): void {
   }, afterMs);
 }
 
-function open(order: FleetOrder, { nodeId, token, namespaces }: LightLimiter): void {
+function open(order: FleetOrder, limiter: LightLimiter, retryMs = RETRY_MS): void {
+  const { nodeId, token, namespaces } = limiter;
   const names = new Set<string>();
   const { path, requestSerialize, responseDeserialize } = loadPushProtocol().method;
   const client = new Client(`dns:localhost:${order.port}`, credentials.createSsl(Buffer.from(order.ca)), {
@@ -82,7 +85,8 @@ function open(order: FleetOrder, { nodeId, token, namespaces }: LightLimiter): v
     held -= names.size;
     if (isOpen) connected -= 1;
     tell(SETTLED_MS);
-    setTimeout(open, RETRY_MS * (0.5 + Math.random()), order, { nodeId, token, ...(namespaces && { namespaces }) });
+    const nextMs = isOpen ? RETRY_MS : Math.min(retryMs * 2, MAX_RETRY_MS);
+    setTimeout(open, nextMs * (0.5 + Math.random() / 2), order, limiter, nextMs);
   });
   const self = { nodeId, version: 'bench', ...(namespaces === undefined ? {} : { namespaces }) };
   stream.write({ node: toNode(self), type_url: LIMITER_CONFIG_TYPE_URL, resource_names_subscribe: [WILDCARD] });
