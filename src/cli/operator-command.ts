@@ -26,6 +26,7 @@ import {
 } from './default-redis-flags.ts';
 import { flag, listOf, LOG_LEVELS, parseEgress, parseHost, parseListen, parseNamespace } from './flags.ts';
 import { parseDurationMs } from './limiter-flags.ts';
+import { freeStartMemory } from './start-memory.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
 import { complaintAboutWebhook, webhookSettingsOf, withWebhookFlags, type WebhookFlags } from './webhook-flags.ts';
 
@@ -169,6 +170,7 @@ async function run(command: Command, flags: OperatorFlags): Promise<void> {
   const election = electionOf(command, flags);
   try {
     const operator = await runOperator({ ...settingsOf(flags), election }, told);
+    freeStartMemory();
     await whenAborted(told);
     await operator.stop();
   } catch (error) {

@@ -1,7 +1,7 @@
 // Operator, push: the push port. In: gRPC streams of limiters, changes of the snapshot store, of pods and of the lease; out:
 // admitted streams with a session each, and what they say in the ack table.
 import { Server, status, type ConnectionInjector } from '@grpc/grpc-js';
-import { createServer, type AddressInfo, type Server as NetServer } from 'node:net';
+import { createServer, type AddressInfo, type Server as NetServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   isGoodbye,
@@ -73,6 +73,8 @@ export class PushServer {
   readonly #streams = new StreamIndex<LiveStream>();
   readonly #unsubscribe: () => void;
   #listener: NetServer | undefined;
+  /** Also those in the middle of a handshake, which gRPC does not know yet. */
+  readonly #sockets = new Set<Socket>();
   #injector: ConnectionInjector | undefined;
   readonly #gonePods = new Set<string>();
   #isClosing = false;
@@ -112,6 +114,8 @@ export class PushServer {
     const { host, port, maxConnections } = this.#settings;
     const injector = this.#grpc.createConnectionInjector(this.#credentials);
     const listener = createServer({ noDelay: true }, (socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
       injector.injectConnection(socket);
     });
     listener.maxConnections = maxConnections;
@@ -173,6 +177,7 @@ export class PushServer {
     });
     await Promise.race([shutDown, delay(graceMs, undefined, { ref: false })]);
     this.#grpc.forceShutdown();
+    for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
 

@@ -1,6 +1,8 @@
 // The push port over real TLS on loopback: who gets in, what goes over the wire, what ends a stream.
 import { status } from '@grpc/grpc-js';
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { formatRejections } from '../../src/contract/push-protocol.ts';
 import { AckTable, type AckTableSettings } from '../../src/controller/ack-table.ts';
 import { createStaticAuthenticator, type Admission, type Authenticator } from '../../src/controller/authenticator.ts';
@@ -290,6 +292,19 @@ describe('a stream ends', () => {
     expect(await late.end()).toMatchObject({ code: status.UNAVAILABLE });
   });
 });
+
+test('a shutdown does not wait for who never ends the handshake', async () => {
+  const { server, port } = await start();
+  const socket = connect({ port, host: '127.0.0.1' });
+  undo.push(() => void socket.destroy());
+  const ended = once(socket, 'close');
+  socket.on('error', () => undefined);
+  await once(socket, 'connect');
+  await new Promise((resolve) => setImmediate(resolve));
+  await server.close(100);
+  socket.resume();
+  await ended;
+}, 5_000);
 
 test('a change of the labels of a pod is followed', async () => {
   const { store, limiter, server } = await start({ authenticate: podAuthenticator() });
