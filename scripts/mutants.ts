@@ -1,13 +1,16 @@
 // Tests of the tests: seeds the faults of test/mutants/faults.ts one by one into a copy of the project and runs the tests
 // that must notice. Exits 1 when a fault survives, when a fault no longer fits the source, or when the copy is not green.
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { FAULTS, type Fault } from '../test/mutants/faults.ts';
 
 /** A fault may leave a caller without an answer: then the test is red by its time. */
 const TEST_TIMEOUT_MS = '30000';
+/** Faults at a time, each in a copy of its own. */
+const AT_ONCE = 2;
 
 interface JestReport {
   readonly success: boolean;
@@ -29,15 +32,15 @@ function copyProject(): string {
 }
 
 /** Runs the named tests of some files; the others are left out, so that a fault costs seconds. */
-function runJest(copy: string, files: readonly string[], names: readonly string[]): JestReport {
+async function runJest(copy: string, files: readonly string[], names: readonly string[]): Promise<JestReport> {
   const report = join(copy, 'report.json');
   rmSync(report, { force: true });
-  const run = spawnSync(
+  const run = await promisify(execFile)(
     process.execPath,
     ['--experimental-vm-modules', 'node_modules/jest/bin/jest.js', '--selectProjects', 'unit', 'redis', '--runInBand', '--forceExit',
       '--json', '--outputFile', report, '--testTimeout', TEST_TIMEOUT_MS, '-t', names.map(escapeRegExp).join('|'), '--runTestsByPath', ...files],
-    { cwd: copy, encoding: 'utf8', timeout: 240_000, env: { ...process.env, FORCE_COLOR: '0' } },
-  ); // prettier-ignore
+    { cwd: copy, encoding: 'utf8', timeout: 240_000, maxBuffer: 256 * 1024 * 1024, env: { ...process.env, FORCE_COLOR: '0' } },
+  ).catch((error: unknown) => error as { stderr: string }); // prettier-ignore
   try {
     return JSON.parse(readFileSync(report, 'utf8')) as JestReport;
   } catch {
@@ -56,7 +59,7 @@ function failedNames(report: JestReport): string[] {
 }
 
 /** Seeds one fault; answers undefined when the named test turned red, otherwise what went wrong. */
-function seed(copy: string, fault: Fault): string | undefined {
+async function seed(copy: string, fault: Fault): Promise<string | undefined> {
   const path = join(copy, fault.file);
   const source = readFileSync(path, 'utf8');
   const places = source.split(fault.find).length - 1;
@@ -66,7 +69,7 @@ function seed(copy: string, fault: Fault): string | undefined {
     source.replace(fault.find, () => fault.replace),
   );
   try {
-    const failed = failedNames(runJest(copy, fault.tests, [fault.caughtBy]));
+    const failed = failedNames(await runJest(copy, fault.tests, [fault.caughtBy]));
     if (failed.length === 0) return `survived: no test of ${fault.tests.join(', ')} turned red`;
     return failed.some((name) => name.includes(fault.caughtBy))
       ? undefined
@@ -80,19 +83,11 @@ const [only] = process.argv.slice(2);
 const faults = FAULTS.filter((fault) => only === undefined || fault.name.includes(only));
 if (faults.length === 0) throw new Error(`no fault is named like "${only ?? ''}"`);
 
-const copy = copyProject();
-let survived = 0;
-try {
-  const files = [...new Set(faults.flatMap((fault) => fault.tests))];
-  const baseline = runJest(
-    copy,
-    files,
-    faults.map((fault) => fault.caughtBy),
-  );
-  const broken = failedNames(baseline);
-  if (broken.length > 0) throw new Error(`without any fault these are red: ${broken.join(' | ')}`);
-  for (const fault of faults) {
-    const complaint = seed(copy, fault);
+/** Takes faults from the queue until it is empty. @returns how many survived. */
+async function work(copy: string, queue: Fault[]): Promise<number> {
+  let survived = 0;
+  for (let fault = queue.shift(); fault !== undefined; fault = queue.shift()) {
+    const complaint = await seed(copy, fault);
     if (complaint !== undefined) survived += 1;
     console.log(
       complaint === undefined
@@ -100,8 +95,26 @@ try {
         : `SURVIVED  ${fault.name}: ${complaint}`,
     );
   }
+  return survived;
+}
+
+const first = copyProject();
+const copies = [first, ...Array.from({ length: Math.min(AT_ONCE, faults.length) - 1 }, copyProject)];
+let survived: number;
+try {
+  const files = [...new Set(faults.flatMap((fault) => fault.tests))];
+  const baseline = await runJest(
+    first,
+    files,
+    faults.map((fault) => fault.caughtBy),
+  );
+  const broken = failedNames(baseline);
+  if (broken.length > 0) throw new Error(`without any fault these are red: ${broken.join(' | ')}`);
+  const queue = [...faults];
+  const counts = await Promise.all(copies.map((copy) => work(copy, queue)));
+  survived = counts.reduce((total, count) => total + count, 0);
 } finally {
-  rmSync(copy, { recursive: true, force: true });
+  for (const copy of copies) rmSync(copy, { recursive: true, force: true });
 }
 console.log(`mutants: ${faults.length - survived} passed, ${survived} failed`);
 process.exitCode = survived === 0 ? 0 : 1;

@@ -23,11 +23,14 @@ jest() {
 }
 
 stage lint npm run --silent lint
-stage unit jest unit
-stage limiter-alone scripts/test-limiter.sh
+# Each test once: those of the data plane run in the copy without a control plane.
+stage limiter-alone scripts/test-limiter.sh "$results"
+others=(--testPathIgnorePatterns /node_modules/ "$PWD/test/(lib|contract|limiter|store)/")
+stage unit jest unit "${others[@]}"
 # --forceExit: a red test that left a server connected must not keep the others from being told.
-stage redis jest redis --runInBand --forceExit
-stage cluster jest cluster --runInBand --forceExit
+stage redis jest redis "${others[@]}" --runInBand --forceExit
+# Two files at a time: each has a control plane of its own, and most of their time is waiting.
+stage cluster jest cluster --forceExit
 stage node jest node --runInBand --forceExit --passWithNoTests
 stage e2e jest e2e --runInBand --forceExit
 

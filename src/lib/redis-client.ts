@@ -67,6 +67,7 @@ export function createRedisClient(
       name: at.sentinel.masterName,
       sentinels: at.sentinel.addresses.map(splitAddress),
       sentinelRetryStrategy: () => RECONNECT_MS,
+      sentinelCommandTimeout: CONNECT_TIMEOUT_MS, // one that says nothing is passed over
       failoverDetector: true,
       // A master that became a replica refuses writes: ask the sentinels again. The command is not sent again.
       reconnectOnError: (error) => error.message.startsWith('READONLY'),

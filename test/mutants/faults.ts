@@ -137,8 +137,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'one-of-two-is-enough',
     file: 'src/reconcile/programmed.ts',
-    find: 'if (synced < desired) return',
-    replace: 'if (synced === 0) return',
+    find: 'if (synced < desired) {',
+    replace: 'if (synced === 0) {',
     tests: ['test/reconcile/golden.unit.test.ts'],
     caughtBy: 'programmed-partially-programmed',
   },

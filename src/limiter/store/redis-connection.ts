@@ -257,6 +257,12 @@ export class RedisConnection {
       this.#breaker.probeNow();
       this.#prove();
     });
+    // The client gives up on its own account only by mistake.
+    this.#client.on('end', () => {
+      setTimeout(() => {
+        if (!this.#closed && this.#client.status === 'end') this.#client.connect().catch(() => undefined);
+      }, PROBE_EVERY_MS).unref();
+    });
     this.#client.on('close', () => {
       this.#opening.reject(new StoreUnavailable('connection', `${this.label}: not connected`));
       this.#opening = Promise.withResolvers<undefined>();
@@ -310,9 +316,14 @@ export class RedisConnection {
       this.#unansweredProbes = 0;
     } catch (error) {
       this.#unansweredProbes++;
-      if (!this.#closed && this.#unansweredProbes % PROBES_PER_CONNECTION === 0) this.#client.disconnect(true);
+      if (this.#unansweredProbes % PROBES_PER_CONNECTION === 0) this.#replaceConnection();
       throw error;
     }
+  }
+
+  /** Never in the middle of an attempt, which has its own deadline: told to disconnect while it asks sentinels, the client ends for good. */
+  #replaceConnection(): void {
+    if (!this.#closed && this.#client.status !== 'connecting') this.#client.disconnect(true);
   }
 
   async #askTime(deadlineMs = this.#options.deadlineMs): Promise<void> {
