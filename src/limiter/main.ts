@@ -231,7 +231,8 @@ class Limiter implements RunningLimiter {
       upstreams: this.#upstreamHealth,
       nowMs: () => this.#clock.monotonicMs(),
       onReport: (report) => {
-        this.#log.info('trouble changed', { stores: report.stores.length, upstreams: report.upstreams.length });
+        // The operator writes it into the status; a store tells its outage by a line of its own.
+        this.#log.debug('trouble changed', { stores: report.stores.length, upstreams: report.upstreams.length });
         this.#settings.source.report?.(report);
       },
     });
