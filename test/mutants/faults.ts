@@ -153,8 +153,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'store-trouble-kept-quiet',
     file: 'src/reconcile/degraded.ts',
-    find: 'if (gravest === undefined) return tally.connected === 0 ? undefined : HEALTHY;',
-    replace: "if (gravest === undefined || gravest === 'unreachable') return HEALTHY;",
+    find: 'const [gravest] = present;',
+    replace: "const [gravest] = present.filter((kind) => kind !== 'unreachable');",
     tests: ['test/reconcile/golden.unit.test.ts'],
     caughtBy: 'degraded-store-unreachable',
   },
