@@ -21,7 +21,7 @@ const WARM_UP_MS = 300;
 /** Decides on caller `index` and the hot bucket: true = admitted. */
 interface Subject {
   readonly name: string;
-  decide(index: number): Promise<boolean>;
+  readonly decide: (index: number) => Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -99,6 +99,12 @@ function peer(port: number, setting: Setting): Subject {
   };
 }
 
+/** Uses up what the exhausted have, so that they are refused from the first decision that counts. */
+async function exhaust({ decide }: Subject): Promise<void> {
+  for (let first = 0; first < EXHAUSTED; first += LOADS[0])
+    await Promise.all(Array.from({ length: LOADS[0] }, (_, index) => decide(Math.min(first + index, EXHAUSTED - 1))));
+}
+
 /** Runs `inFlight` callers, each asking again as soon as it is answered. */
 async function measure(subject: Subject, inFlight: number, ms: number, redis: RedisServer): Promise<Slice> {
   const latencies: number[] = [];
@@ -165,6 +171,7 @@ async function run(seconds: number): Promise<unknown> {
   ];
   const loads = [];
   try {
+    for (const subject of subjects) await exhaust(subject);
     for (const inFlight of LOADS) {
       const runs = new Map<string, Slice[]>(subjects.map(({ name }) => [name, []]));
       for (let turn = 0; turn < ROUNDS; turn++)
