@@ -12,11 +12,12 @@ WORKDIR /src
 COPY package.json package-lock.json .npmrc ./
 RUN --mount=type=secret,id=npmrc,target=/root/.npmrc --mount=type=secret,id=ca \
     if [ -f /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca NPM_CONFIG_CAFILE=/run/secrets/ca; fi; \
-    npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund \
+    npm ci --include=dev --omit=optional --ignore-scripts --no-audit --no-fund \
  && mkdir -p /out/opt/weir /out/usr/local/bin \
  && npm sbom --package-lock-only --omit=dev --omit=optional --sbom-format=cyclonedx > /out/opt/weir/sbom.cdx.json \
- && cp -R node_modules /out/opt/weir/node_modules \
- && npm ci --include=dev --omit=optional --ignore-scripts --no-audit --no-fund
+ && mkdir /prod && cp -R package.json package-lock.json node_modules /prod/ && cd /prod \
+ && npm prune --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund \
+ && mv node_modules /out/opt/weir/node_modules
 COPY . .
 RUN node_modules/.bin/tsc -p tsconfig.build.json --sourceMap false && node scripts/copy-assets.ts \
  && scripts/prune-modules.sh /out/opt/weir/node_modules \

@@ -51,7 +51,8 @@ test-cluster: deps ## Tests against a real API server (needs Go, or a cluster: t
 	$(JEST) --selectProjects cluster --runInBand $(ARGS)
 
 test-node: deps ## Tests with pods on a real node (root, Linux, Go; or a cluster: test/cluster/README.md)
-	$(JEST) --selectProjects node --runInBand --forceExit --passWithNoTests $(ARGS)
+	@node test/cluster/cli.ts build-images
+	$(JEST) --selectProjects node --runInBand --forceExit $(ARGS)
 
 cluster-up: deps ## A Kubernetes that runs pods on this machine, or yours (WEIR_TEST_KUBECONFIG); writes .run/cluster.env
 	@node test/cluster/cli.ts up --node

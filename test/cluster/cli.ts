@@ -17,6 +17,7 @@ const usage = `Usage: node test/cluster/cli.ts <command> [--node] [--folder DIR]
   down [--node]      end it; with --node nothing of it is left on the machine
   kubeconfig [--node]  print the path of the administrator's kubeconfig
   image              build the project's images and the test images, and load them into the cluster of up --node
+  build-images       build them only: tests load them into the cluster that they bring up
   load-image IMAGE   load an archive (docker save), or an image of this name that was built here, into that cluster
 
   --folder DIR   where the cluster keeps everything (default .run/cluster, with --node .run/node-cluster)
@@ -71,6 +72,9 @@ const commands: Record<string, (given: Arguments) => Promise<void>> = {
       await loadIntoPersons(folder, image.name);
       print(`in the cluster: ${image.name}`);
     }
+  },
+  'build-images': async () => {
+    for (const image of await buildProjectImages(print)) print(`built: ${image.name}`);
   },
   'load-image': async ({ folder, rest }) => {
     if (rest.length === 0) throw new Error('load-image needs the path of an archive, or the name of an image');

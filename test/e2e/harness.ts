@@ -307,7 +307,8 @@ function resourceArgs({ kind, namespace, name }: ObjectRef): string[] {
   return [`${plural}.weir.dev`, name, '--namespace', namespace];
 }
 
-function isAsExpected(object: WeirObject, type: string, expected: Expected): boolean {
+/** Whether a condition is as expected and speaks of the object's present generation. */
+export function isAsExpected(object: WeirObject, type: string, expected: Expected): boolean {
   const { metadata, status } = object;
   const condition = conditionOf(object, type);
   const seen: Readonly<Record<string, unknown>> = { ...condition, summary: status?.limiters?.summary };

@@ -3,7 +3,7 @@
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { leaveOut } from '../leave-out.ts';
 import { previousRelease } from '../upgrade/previous-release.ts';
-import { describeEndToEnd, type EndToEnd } from './harness.ts';
+import { conditionOf, describeEndToEnd, type EndToEnd } from './harness.ts';
 import { refOf, requestLimit, type Manifest } from './manifests.ts';
 
 const found = await previousRelease();
@@ -36,6 +36,19 @@ else {
       test('an edit made by the new operator is in force on them', async () => {
         await e2e().enforce(route('edited', 8));
         expect(await e2e().send('roll/edited', 20)).toEqual({ 200: 8, 429: 12 });
+      });
+
+      test('what they cannot do they refuse in words, and what they have stays in force', async () => {
+        const asking = e2e().route('roll/edited', {
+          limits: [requestLimit('all', 8)],
+          redis: { address: e2e().redisAddress, username: 'somebody' },
+        });
+        await e2e().apply(asking);
+        const object = await e2e().untilCondition(refOf(asking), 'Programmed', { status: 'False' });
+        const { reason, message } = conditionOf(object, 'Programmed') ?? { reason: '', message: '' };
+        expect(reason).toBe('Rejected');
+        expect(message).toContain('store.redis-auth');
+        expect(await e2e().send('roll/edited', 4)).toEqual({ 429: 4 });
       });
 
       test('then limiter by limiter: old and new share the buckets, and no call fails', async () => {

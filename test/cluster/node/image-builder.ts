@@ -84,18 +84,31 @@ export async function inStore({ name, archive }: BuiltImage): Promise<void> {
 
 const takesPolicy = ['bud', 'push', 'pull'];
 
+/** Layers lie over one another where the kernel can do that, which is ten times faster; a whole copy each where it cannot. */
+type Driver = 'overlay' | 'vfs';
+let driver: Promise<Driver> | undefined;
+
+async function findDriver(): Promise<Driver> {
+  return await command('buildah', [...placesOf('overlay'), 'info'], { timeoutMs: 60_000 }).then(
+    () => 'overlay',
+    () => 'vfs',
+  );
+}
+
+function placesOf(which: Driver): string[] {
+  const [store, run] = [join(imagesFolder(), `store-${which}`), join(imagesFolder(), `run-${which}`)];
+  return ['--root', store, '--runroot', run, '--storage-driver', which];
+}
+
 async function buildah(args: readonly string[]): Promise<string> {
-  const store = join(imagesFolder(), 'store');
   const policy = join(imagesFolder(), 'policy.json');
   if (!existsSync(policy)) await writeFile(policy, JSON.stringify({ default: [{ type: 'insecureAcceptAnything' }] }));
   const [verb = '', ...rest] = args;
-  const places = ['--root', store, '--runroot', join(imagesFolder(), 'run'), '--storage-driver', 'vfs'];
+  driver ??= findDriver();
+  const places = placesOf(await driver);
   return await command(
     'buildah',
     [...places, verb, ...(takesPolicy.includes(verb) ? ['--signature-policy', policy] : []), ...rest],
-    {
-      environment: { BUILDAH_ISOLATION: 'chroot', STORAGE_DRIVER: 'vfs' },
-      timeoutMs: buildDeadlineMs,
-    },
+    { environment: { BUILDAH_ISOLATION: 'chroot' }, timeoutMs: buildDeadlineMs },
   );
 }
