@@ -1,0 +1,200 @@
+// On a real node 1 and 5: docs/install.md, command by command as it is written there: from nothing to 3/3, exactly the limit over
+// three sidecars that share one Redis; then upgrade, rollback and uninstall under traffic, what is left of it, and a new install.
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { describeOnNode, type NodeTestCluster } from '../cluster/describe-node.ts';
+import { waitFor } from '../cluster/wait.ts';
+import { chat, tally, type Answer } from '../e2e/traffic.ts';
+import { projectFolder } from '../stack/cluster-access.ts';
+import { Installed, SYSTEM } from './installed.ts';
+import { namespace, sidecarRoute, workload, WORKLOAD_PORT } from './workloads.ts';
+
+jest.setTimeout(600_000);
+
+const run = promisify(execFile);
+const PAGE = readFileSync(join(projectFolder, 'docs', 'install.md'), 'utf8');
+/** The limit of examples/chat.yaml on all callers together. */
+const LIMIT = 20;
+/** A workload of another namespace, which stays when the example goes. */
+const OTHER = 'install-other';
+const PLENTY = 1_000_000;
+const PLENTY_PERIOD_H = 8000;
+const PLENTY_BUCKET = { maxTokens: PLENTY, refillPeriod: `${PLENTY_PERIOD_H}h` };
+
+describeOnNode('docs/install.md', {}, (cluster) => {
+  const weir = (): Installed => new Installed(cluster());
+
+  beforeAll(async () => {
+    await cluster().kubectl(['delete', 'namespace', 'demo', OTHER, '--ignore-not-found', '--timeout=120s']);
+    await cluster().helm(['uninstall', 'weir', '-n', SYSTEM, '--ignore-not-found', '--wait']);
+    await cluster().kubectl(['delete', 'namespace', SYSTEM, '--ignore-not-found', '--timeout=120s']);
+  });
+
+  afterAll(async () => {
+    await cluster().kubectl(['delete', 'namespace', 'demo', OTHER, '--wait=false', '--ignore-not-found']);
+  });
+
+  describe.each(sections('0.', '1.', '2.', '3.', '4.'))('%s', (_title, blocks) => {
+    test.each(blocks)('%s', async (block) => {
+      await shell(cluster(), block);
+    });
+  });
+
+  test('ends with a route that is Ready on three limiters', async () => {
+    const seen = await weir().kubectl('get', 'modelroutes.weir.dev', '-n', 'demo');
+    expect(seen).toMatch(/chat\s.*\s3\/3\s.*Ready/);
+  });
+
+  test('and exactly its limit passed, over all three of them', async () => {
+    expect(await weir().kubectl('logs', 'caller', '-n', 'demo')).toContain(`{"200":${LIMIT},"429":${30 - LIMIT}}`);
+    const pods = await weir().pods('demo', 'app=chat');
+    expect(pods).toHaveLength(3);
+    const counts = await Promise.all(pods.map(({ status }) => upstreamCount(status.podIP ?? '')));
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBe(LIMIT);
+    expect(Math.min(...counts)).toBeGreaterThan(0);
+  });
+
+  describe('afterwards, under traffic', () => {
+    let asked = 0;
+    let beganMs = 0;
+
+    beforeAll(async () => {
+      await weir().apply(namespace(OTHER, { 'weir.dev/inject': 'true' }));
+      await weir().apply(
+        ...workload({ namespace: OTHER, name: 'chat', image: weir().image, replicas: 2 }),
+        sidecarRoute(`${OTHER}/chat`, [{ name: 'all', bucket: PLENTY_BUCKET }]),
+      );
+      await weir().rolledOut(OTHER, 'chat');
+      await weir().untilCondition(['modelroutes', OTHER, 'chat'], 'Ready', { status: 'True', summary: '2/2' });
+      beganMs = Date.now();
+    });
+
+    test.each(
+      sections('Upgrade')
+        .flatMap(([, blocks]) => blocks)
+        .slice(0, 1),
+    )('%s', async (block) => {
+      const [upgrade, rollback] = block.split('\n');
+      await underTraffic(() => shell(cluster(), upgrade ?? ''));
+      expect(await operatorArguments()).toContain('debug');
+      await expectAllCharged();
+      await underTraffic(() => shell(cluster(), rollback ?? ''));
+      expect(await operatorArguments()).not.toContain('debug');
+      await expectAllCharged();
+      await weir().untilCondition(['modelroutes', OTHER, 'chat'], 'Ready', { status: 'True', summary: '2/2' });
+      await weir().helm(['test', 'weir', '-n', SYSTEM]);
+    });
+
+    test.each(
+      sections('Upgrade')
+        .flatMap(([, blocks]) => blocks)
+        .slice(1),
+    )('%s', async (block) => {
+      // The trial Redis goes with the release: limiters go on by their share of what was left.
+      await underTraffic(() => shell(cluster(), block));
+      const left = await waitFor(
+        'nothing of Weir but the kinds',
+        async () => {
+          const found = await labelled();
+          if (found.every((name) => name.startsWith('customresourcedefinition'))) return found;
+          throw new Error(`left: ${found.join(', ')}`);
+        },
+        { deadlineMs: 60_000, everyMs: 1000 },
+      );
+      expect(left.sort()).toEqual([
+        'customresourcedefinition.apiextensions.k8s.io/mcpservers.weir.dev',
+        'customresourcedefinition.apiextensions.k8s.io/modelroutes.weir.dev',
+      ]);
+    });
+
+    test('a new install takes over the objects and the limiters that went on', async () => {
+      await weir().install();
+      const edited = [{ name: 'all', bucket: { ...PLENTY_BUCKET, maxTokens: PLENTY - 1 } }];
+      await weir().apply(sidecarRoute(`${OTHER}/chat`, edited));
+      await weir().restart(OTHER, 'chat');
+      await weir().untilCondition(['modelroutes', OTHER, 'chat'], 'Ready', { status: 'True', summary: '2/2' }, 120_000);
+      expect(tally(await weir().ask(OTHER, 'chat', 4))).toEqual({ 200: 4 });
+    });
+
+    /** Calls through the Service while `step` runs: every one passes. */
+    async function underTraffic(step: () => Promise<unknown>): Promise<void> {
+      const url = await weir().serviceUrl(OTHER, 'chat');
+      const answers: Answer[] = [];
+      let isOver = false;
+      const caller = async (): Promise<void> => {
+        while (!isOver) answers.push(await chat(url, 'llama'));
+      };
+      const callers = [caller(), caller()];
+      try {
+        await step();
+      } finally {
+        isOver = true;
+      }
+      await Promise.all(callers);
+      expect(tally(answers)).toEqual({ 200: answers.length });
+      asked += answers.length;
+    }
+
+    /** None of the calls so far was free, none was charged twice. */
+    async function expectAllCharged(): Promise<void> {
+      const [last] = await weir().ask(OTHER, 'chat', 1);
+      asked += 1;
+      const remaining = Number(last?.headers['x-ratelimit-remaining-requests']);
+      const refilled = Math.ceil(((Date.now() - beganMs) * PLENTY) / (PLENTY_PERIOD_H * 3_600_000));
+      expect(remaining).toBeGreaterThanOrEqual(PLENTY - asked);
+      expect(remaining).toBeLessThanOrEqual(PLENTY - asked + refilled);
+    }
+  });
+
+  async function operatorArguments(): Promise<string> {
+    return await weir().kubectl(
+      'get',
+      'deployment',
+      'weir-operator',
+      '-n',
+      SYSTEM,
+      '-o',
+      'jsonpath={.spec.template.spec}',
+    );
+  }
+
+  /** Everything with the label, of every kind that can be listed. */
+  async function labelled(): Promise<string[]> {
+    const kinds = (await weir().kubectl('api-resources', '--verbs=list', '-o', 'name')).trim().split('\n');
+    const listed = kinds.filter((kind) => !kind.startsWith('events')).join(',');
+    const label = 'app.kubernetes.io/part-of=weir';
+    const text = await weir().kubectl('get', listed, '-A', '-l', label, '-o', 'name', '--ignore-not-found');
+    return text.trim().split('\n').filter(Boolean);
+  }
+});
+
+/** Runs the commands as a person at a terminal in the root of the repository would. */
+async function shell(cluster: NodeTestCluster, text: string): Promise<void> {
+  const { kubeconfig, helmProgram, kubectlProgram } = cluster;
+  const path = [dirname(helmProgram), dirname(kubectlProgram), process.env['PATH'] ?? ''].join(':');
+  await run('bash', ['-euo', 'pipefail', '-c', text], {
+    cwd: projectFolder,
+    env: { ...process.env, PATH: path, KUBECONFIG: kubeconfig, HELM: helmProgram },
+    timeout: 590_000,
+    maxBuffer: 64 * 1024 * 1024,
+  });
+}
+
+/** The sections of the page whose headings begin so, with their blocks of commands (those marked `sh`), in their order. */
+function sections(...beginnings: readonly string[]): [title: string, blocks: string[]][] {
+  return beginnings.map((beginning) => {
+    const section = PAGE.split(/^## /m).find((each) => each.startsWith(beginning));
+    const blocks = [...(section ?? '').matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, text = '']) => text.trim());
+    if (blocks.length === 0) throw new Error(`docs/install.md has no commands under "${beginning}"`);
+    return [(section ?? '').split('\n')[0] ?? beginning, blocks];
+  });
+}
+
+/** Requests that the model of a pod has seen, asked past its limiter. */
+async function upstreamCount(podIP: string): Promise<number> {
+  const answer = await fetch(`http://${podIP}:${WORKLOAD_PORT}/count`, { signal: AbortSignal.timeout(5000) });
+  return Number(await answer.text());
+}
