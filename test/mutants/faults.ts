@@ -16,17 +16,17 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'refusal-writes',
     file: 'src/limiter/store/lua/decide.lua',
-    find: 'if is_taking and not is_refused then',
-    replace: 'if is_taking then',
+    find: 'if refused + code == 0 then',
+    replace: 'if code == 0 then',
     tests: ['test/store/redis-store.redis.test.ts'],
     caughtBy: 'trap 3: a refusal by one bucket takes nothing from another',
   },
   {
     name: 'ttl-renewed-on-refusal',
     file: 'src/limiter/store/lua/decide.lua',
-    find: '  reply[size + 1] = is_refused and 1 or 0',
+    find: '      reply[size] = refused\n',
     replace:
-      "  if is_refused then\n    redis.call('PEXPIRE', KEYS[program[first] / 10 + 1], 3600000)\n  end\n  reply[size + 1] = is_refused and 1 or 0",
+      "      reply[size] = refused\n      if refused == 1 then\n        redis.call('PEXPIRE', KEYS[program[cursor + 1]], 3600000)\n      end\n",
     tests: ['test/store/redis-behaviour.redis.test.ts'],
     caughtBy: 'trap 5: a refusal writes nothing',
   },
@@ -41,8 +41,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'one-bucket-of-two-taken',
     file: 'src/limiter/store/lua/decide.lua',
-    find: 'if amount > 0 then',
-    replace: 'if amount > 0 and i == first then',
+    find: 'used[k] = used[k] + program[i + 1]',
+    replace: 'used[k] = used[k] + (i == cursor + 1 and program[i + 1] or 0)',
     tests: ['test/store/redis-store.redis.test.ts'],
     caughtBy: 'contract: Redis',
   },

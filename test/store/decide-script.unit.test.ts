@@ -11,6 +11,7 @@ import {
   type Operation,
 } from '../../src/limiter/store/decide-script.ts';
 import { loadScript } from '../../src/limiter/store/lua-script.ts';
+import type { BucketRef, StoreDecision } from '../../src/limiter/store/store.ts';
 import { START } from './contract.ts';
 import { bucket, HOUR, newKey, take, tokens, window } from './fixtures.ts';
 
@@ -35,7 +36,7 @@ const doubles = (bytes: Buffer): number[] =>
 
 describe('decide.lua', () => {
   test('is the text that was reviewed: a change of the script changes this line too', () => {
-    expect(sha).toBe('48e8aa34ddf7b8323b29c0db4481a16ec1c579c2');
+    expect(sha).toBe('d207b0c3550e45d2c5d1f14b658c1cc41077d184');
   });
 
   test('has all its includes, and numbers codes and states as the typed side does', () => {
@@ -65,17 +66,47 @@ describe('decide.lua', () => {
       ...[123, 2, 2, 2],
       ...[0, 7, 1, HOUR / 120],
       ...[1, 5, edges.length, ...edges],
-      ...[CODE.reserve + 8 * 2, 0, 5, 2, 10, -9, 3],
-      ...[CODE.settle + 8 * 2, 3, START, 0, 5, -1, 10, -9, 4],
+      ...[5, -9],
+      ...[CODE.reserve + 8 * 2, 1, 2, 2, 3],
+      ...[CODE.settle + 8 * 2, 3, START, 1, -1, 5, 2, 4, -9],
     ]);
+  });
+
+  test('asks to be told where it cannot count on: another rule, twice in one reservation, after an adjustment', () => {
+    const one = bucket(tokens(9, HOUR), 'weir:{team}:one');
+    const edited = bucket(tokens(8, HOUR), one.key);
+    const other = bucket(one.rule, 'weir:{team}:other');
+    const reserve = (...claims: (readonly [BucketRef, number])[]): Operation => ({
+      kind: 'reserve',
+      reservation: take(...claims),
+    });
+    const report: Operation = { kind: 'report', reservation: take([one, 1], [other, 0]) };
+    const heads = (...operations: Operation[]): boolean[] => {
+      const { body } = encodeCall('weir:{team}', operations, 0, START, new WindowCalendar());
+      const told: boolean[] = [];
+      for (let at = 0; at < body.length;) {
+        const [code, claims] = [body[at]! % 8, Math.floor(body[at]! / 8)];
+        if (code < 2) told.push(false);
+        if (code >= 4) told.push(true);
+        at += code < 2 ? 1 + 2 * claims : (code >= 4 ? 1 : 3) + 3 * claims;
+      }
+      return told;
+    };
+    expect(heads(reserve([one, 1]), reserve([one, 1], [other, 1]))).toEqual([false, false]);
+    expect(heads(reserve([one, 1]), reserve([edited, 1]), reserve([edited, 1]))).toEqual([false, true, false]);
+    expect(heads(reserve([one, 1], [one, 1]), reserve([one, 1]))).toEqual([true, false]);
+    expect(heads(report, reserve([one, 1]), reserve([one, 1]))).toEqual([true, false]);
+    // What a report leaves out was not adjusted.
+    expect(heads(report, reserve([other, 1]))).toEqual([false]);
   });
 
   test('reads replies as the header says; a reply that is cut short is an error, not a decision', () => {
     const one = bucket(tokens(5, HOUR));
     const operations: Operation[] = [{ kind: 'peek', reservation: take([one, 9]) }];
     const packed = (...values: number[]): Buffer => Buffer.from(Float64Array.from(values).buffer);
-    const read = (reply: Buffer): unknown => decodeReply(reply, operations, [one.key], new WindowCalendar());
-    const reply = packed(STATUS.done, START, 1, 0, 0, 1, 1);
+    const call = encodeCall('weir:{team}', operations, 0, START, new WindowCalendar());
+    const read = (reply: Buffer): unknown => decodeReply(reply, call, new WindowCalendar());
+    const reply = packed(STATUS.done, START, 0, 0, 0, 1, 1, 1);
     expect(read(reply)).toEqual({
       status: 'done',
       nowMicros: START,
@@ -88,8 +119,9 @@ describe('decide.lua', () => {
       ],
       broken: [one.key],
     });
-    expect(() => read(reply.subarray(0, 24))).toThrow('out of range');
-    expect(() => read(packed(STATUS.done, START, 0, 0, 0, 0))).toThrow('decided against the states');
+    for (let length = 0; length < reply.length; length += 4)
+      expect(() => read(reply.subarray(0, length))).toThrow('too short');
+    expect(() => read(packed(STATUS.done, START, 0, 0, 0, 0, 0))).toThrow('decided against the states');
     expect(read(packed(STATUS.late, START))).toEqual({ status: 'late', nowMicros: START });
   });
 
@@ -97,9 +129,10 @@ describe('decide.lua', () => {
     const one = bucket(tokens(5, HOUR));
     const shadow = bucket(one.rule, one.key, true);
     const operations: Operation[] = [{ kind: 'reserve', reservation: take([one, 2], [shadow, 3]) }];
-    const { program } = encodeCall('weir:{team}', operations, 0, START, new WindowCalendar());
-    expect(doubles(program)[8]).toBe(CODE.reserve + 4 + 8 * 2);
-    const reply = Buffer.from(Float64Array.from([STATUS.done, START, 2, 1, 7, 500, 1, 7, 500, 0]).buffer);
+    const call = encodeCall('weir:{team}', operations, 0, START, new WindowCalendar());
+    expect(call.body).toEqual([CODE.reserve + 4 + 8 * 2, 1, 2, 5, 1, 3, -5]);
+    const seenFirst = [1, 7, 1, 1, 500];
+    const reply = Buffer.from(Float64Array.from([STATUS.done, START, ...seenFirst, 0, 1, 7, 500, 1, 7, 500, 0]).buffer);
     const decision = {
       outcome: 'admitted',
       states: [
@@ -113,7 +146,17 @@ describe('decide.lua', () => {
         },
       ],
     };
-    expect(decodeReply(reply, operations, [one.key], new WindowCalendar())).toMatchObject({ results: [decision] });
+    expect(decodeReply(reply, call, new WindowCalendar())).toMatchObject({ results: [decision] });
+  });
+
+  test('counts on from what was used when a bucket was seen first', () => {
+    const one = bucket(tokens(5, HOUR));
+    const operations = [1, 2, 3, 2].map((amount): Operation => ({ kind: 'reserve', reservation: take([one, amount]) }));
+    const call = encodeCall('weir:{team}', operations, 0, START, new WindowCalendar());
+    // Used 0, carry 0, none ahead; the third does not fit; none broken.
+    const reply = Buffer.from(Float64Array.from([STATUS.done, START, 0, 0, 0, 0, 0, 1, 0, 0]).buffer);
+    const { results } = decodeReply(reply, call, new WindowCalendar()) as { results: readonly StoreDecision[] };
+    expect(results.map(({ states }) => states[0]?.remaining)).toEqual([4, 2, 2, 0]);
   });
 
   test('the marker of an unsafe id is a hash, and no two ids share one', () => {

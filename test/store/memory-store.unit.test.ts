@@ -22,6 +22,8 @@ describe('memory store', () => {
     const small = new MemoryStore(own);
     for (let index = 0; index < 100; index++) await small.reserve(take([bucket(tokens(1, SECOND)), 1]));
     expect(small.size).toBe(100);
+    own.advance(2 * SECOND);
+    expect(small.size).toBe(100);
     own.advance(SECOND);
     const survivor = bucket(tokens(1, SECOND));
     for (let index = 0; index < 60; index++) await small.reserve(take([survivor, 1]));

@@ -12,6 +12,9 @@ export const MAX_AMOUNT = 1e12;
  * state from further in the future is moved to the present, or a fail-over to a slow clock would block its bucket.
  */
 export const MAX_SKEW_MICROS = 1_000_000;
+/** A bucket that is full again is remembered for a moment: a caller who comes back soon finds its key, to make it anew costs more. */
+export const LINGER_MICROS = 1_000_000;
+const SECOND_MICROS = 1_000_000;
 
 /** What is stored of a bucket. Absent = unused. */
 export interface StoredBucket {
@@ -136,6 +139,13 @@ function timeUntil(view: BucketView, rule: CompiledRule, units: number): number 
   // ceil((units * period - carry) / rate)
   const { whole } = multiplyDivide(units - 1, rule.period, rule.period - view.carry + rule.units - 1, rule.units);
   return Math.min(whole + view.skew, MAX_WHOLE);
+}
+
+/** When a bucket that is full at `fullAt` (a window: over) may be forgotten. Redis expires keys then, and every store forgets alike. */
+export function forgottenAt(rule: CompiledRule, fullAt: number): number {
+  if (rule.kind === 'window') return fullAt;
+  const lingered = Math.min(fullAt, MAX_WHOLE) + LINGER_MICROS;
+  return lingered - (lingered % SECOND_MICROS) + SECOND_MICROS;
 }
 
 /** The state after `delta` more units (negative: a refund) were used; undefined = unused again. */

@@ -2,21 +2,19 @@
 // hash tag; output: keys and the packed program of one call, and its packed reply read back.
 import { createHash } from 'node:crypto';
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
-import { compileRule } from './bucket-state.ts';
+import { compileRule, MAX_USED, type BucketView, type CompiledRule } from './bucket-state.ts';
 import type { WindowCalendar } from './calendar-window.ts';
 import { decisionOf, type Look } from './decision.ts';
-import type { Claim, Reservation, StoreDecision } from './store.ts';
+import type { BucketRef, Claim, Reservation, StoreDecision } from './store.ts';
 
 export const STATUS = { done: 0, late: 1, stale: 2 } as const;
 export const CODE = { reserve: 0, peek: 1, settle: 2, report: 3 } as const;
 const KIND = { bucket: 0, window: 1 } as const;
-/** In the head of an operation: several claims on one bucket; each claim. */
-const TOGETHER = 4;
+/** In the head of an operation: the reply says what each claim saw; each claim. */
+const TOLD = 4;
 const CLAIM = 8;
-/** In the head of a decision: each claim says how far its bucket is ahead of the clock. */
-const AHEAD = 2;
-/** Of a bucket, in the script. */
-const SLOTS = 10;
+/** Where rules begin in the program, counted from 1. */
+const FIRST_RULE = 5;
 
 /** What is asked of the buckets of one hash tag. `deltas` per claim: what was really used less what was reserved. */
 export type Operation =
@@ -29,10 +27,15 @@ export type Operation =
       readonly reservedAt: number;
     };
 
-/** KEYS and ARGV[1] of one call. */
+/** KEYS and ARGV[1] of one call, and what its reply is read with. */
 export interface DecideCall {
   readonly keys: readonly string[];
   readonly program: Buffer;
+  readonly operations: readonly Operation[];
+  /** By place in KEYS, counted from 0: the rule by which each bucket is seen first. */
+  readonly rules: readonly CompiledRule[];
+  /** The operations of the program. */
+  readonly body: readonly number[];
 }
 
 /** `late`, `stale`: nothing was done. `results` in the order of the operations; `broken`: keys without a readable state. */
@@ -54,6 +57,114 @@ export function markerKey(tag: string, kind: 'settle' | 'report', id: string): s
   return `${tag}:${kind === 'settle' ? 'settled' : 'reported'}:${name}`;
 }
 
+/** A bucket of a call that is being packed. */
+interface Place {
+  /** Counted from 1. */
+  readonly place: number;
+  /** Where the rule by which it is seen begins in the program; negative: by a shadow claim. */
+  rule: number;
+  /** Whether its use can be counted on from what was told before. */
+  isKnown: boolean;
+}
+
+/** Packs one call. */
+class Packer {
+  readonly keys: string[] = [];
+  readonly firstRules: CompiledRule[] = [];
+  readonly rules: number[] = [];
+  /** The rule by which each bucket is seen first. */
+  readonly seen: number[] = [];
+  readonly body: number[] = [];
+  readonly #markers: string[] = [];
+  readonly #markerAt: number[] = [];
+  readonly #places = new Map<string, Place>();
+  readonly #ruleAt = new Map<BucketRule | WindowRule, number>();
+  readonly #nowMicros: number;
+  readonly #calendar: WindowCalendar;
+
+  constructor(nowMicros: number, calendar: WindowCalendar) {
+    this.#nowMicros = nowMicros;
+    this.#calendar = calendar;
+  }
+
+  get ruleCount(): number {
+    return this.#ruleAt.size;
+  }
+
+  decision(code: number, claims: readonly Claim[]): void {
+    const { body } = this;
+    const head = body.push(0) - 1;
+    let isTold = sharesBucket(claims);
+    for (const { bucket, amount } of claims) {
+      const place = this.#placeOf(bucket);
+      isTold ||= !place.isKnown || place.rule !== this.#ruleOf(bucket);
+      body.push(place.place, amount);
+    }
+    if (isTold) {
+      body.length = head + 1;
+      for (const { bucket, amount } of claims) {
+        const place = this.#placeOf(bucket);
+        place.rule = this.#ruleOf(bucket);
+        place.isKnown = true;
+        body.push(place.place, amount, place.rule);
+      }
+    }
+    body[head] = code + CLAIM * claims.length + (isTold ? TOLD : 0);
+  }
+
+  adjustment(code: number, marker: string, reservedAt: number, claims: readonly Claim[]): void {
+    const { body } = this;
+    this.#markers.push(marker);
+    const head = body.push(0, 0, reservedAt) - 3;
+    this.#markerAt.push(head + 1);
+    let count = 0;
+    for (const { bucket, amount } of claims) {
+      if (amount === 0) continue;
+      count++;
+      const place = this.#placeOf(bucket);
+      place.rule = this.#ruleOf(bucket);
+      place.isKnown = false;
+      body.push(place.place, amount, place.rule);
+    }
+    body[head] = code + CLAIM * count;
+  }
+
+  /** Markers have their places behind those of the buckets. */
+  end(): void {
+    this.#markerAt.forEach((at, index) => (this.body[at] = this.seen.length + 1 + index));
+    this.keys.push(...this.#markers);
+  }
+
+  #placeOf(bucket: BucketRef): Place {
+    const known = this.#places.get(bucket.key);
+    if (known !== undefined) return known;
+    const rule = this.#ruleOf(bucket);
+    const fresh = { place: this.keys.push(bucket.key), rule, isKnown: true };
+    this.seen.push(rule);
+    this.firstRules.push(compileRule(bucket.rule));
+    this.#places.set(bucket.key, fresh);
+    return fresh;
+  }
+
+  #ruleOf({ rule, shadow }: BucketRef): number {
+    const at = this.#ruleAt.get(rule) ?? this.#addRule(rule);
+    return shadow ? -at : at;
+  }
+
+  #addRule(source: BucketRule | WindowRule): number {
+    const at = FIRST_RULE + this.rules.length;
+    this.#ruleAt.set(source, at);
+    const rule = compileRule(source);
+    this.rules.push(KIND[rule.kind], rule.capacity);
+    if (rule.kind === 'bucket') this.rules.push(rule.units, rule.period);
+    else {
+      const edges = this.#calendar.edges(rule.rule, this.#nowMicros);
+      this.rules.push(edges.length, ...edges);
+    }
+    return at;
+  }
+}
+
 /** Packs operations whose keys all share `tag`. Times in µs of store time; `nowMicros` is an estimate. */
 export function encodeCall(
   tag: string,
@@ -62,125 +173,129 @@ export function encodeCall(
   nowMicros: number,
   calendar: WindowCalendar,
 ): DecideCall {
-  const places: Places = { buckets: new Map(), rules: new Map() };
-  const program = [deadlineMicros, 0, 0, operations.length];
-  for (const { reservation } of operations)
-    for (const { bucket } of reservation.claims) {
-      if (!places.buckets.has(bucket.key)) places.buckets.set(bucket.key, SLOTS * places.buckets.size);
-      if (places.rules.has(bucket.rule)) continue;
-      places.rules.set(bucket.rule, program.length + 1);
-      pushRule(program, bucket.rule, nowMicros, calendar);
-    }
-  program[1] = places.buckets.size;
-  program[2] = places.rules.size;
-  const keys = [...places.buckets.keys()];
+  const packer = new Packer(nowMicros, calendar);
   for (const operation of operations) {
-    let marker = 0;
-    if (operation.kind === 'settle' || operation.kind === 'report')
-      marker = keys.push(markerKey(tag, operation.kind, operation.reservation.id));
-    pushOperation(program, operation, marker, places);
+    const { kind, reservation } = operation;
+    if (kind === 'reserve' || kind === 'peek') {
+      packer.decision(CODE[kind], reservation.claims);
+      continue;
+    }
+    const [claims, reservedAt] =
+      kind === 'settle' ? [deltasOf(operation), operation.reservedAt] : [reservation.claims, 0];
+    packer.adjustment(CODE[kind], markerKey(tag, kind, reservation.id), reservedAt, claims);
   }
-  return { keys, program: Buffer.from(Float64Array.from(program).buffer) };
+  packer.end();
+  const { rules, seen, body } = packer;
+  const program = new Float64Array(FIRST_RULE - 1 + rules.length + seen.length + body.length);
+  program.set([deadlineMicros, seen.length, packer.ruleCount, operations.length]);
+  program.set(rules, FIRST_RULE - 1);
+  program.set(seen, FIRST_RULE - 1 + rules.length);
+  program.set(body, FIRST_RULE - 1 + rules.length + seen.length);
+  return { keys: packer.keys, program: Buffer.from(program.buffer), operations, rules: packer.firstRules, body };
 }
 
-/** Where buckets and rules are, as claims name them. */
-interface Places {
-  readonly buckets: Map<string, number>;
-  readonly rules: Map<BucketRule | WindowRule, number>;
-}
-
-function pushRule(
-  program: number[],
-  source: BucketRule | WindowRule,
-  nowMicros: number,
-  calendar: WindowCalendar,
-): void {
-  const rule = compileRule(source);
-  program.push(KIND[rule.kind], rule.capacity);
-  if (rule.kind === 'bucket') {
-    program.push(rule.units, rule.period);
-    return;
-  }
-  const edges = calendar.edges(rule.rule, nowMicros);
-  program.push(edges.length, ...edges);
-}
-
-function pushOperation(program: number[], operation: Operation, marker: number, places: Places): void {
-  const { kind, reservation } = operation;
-  const { claims } = reservation;
-  program.push(CODE[kind] + CLAIM * claims.length + (marker === 0 && sharesBucket(claims) ? TOGETHER : 0));
-  if (marker > 0) program.push(marker, kind === 'settle' ? operation.reservedAt : 0);
-  claims.forEach(({ bucket, amount }, index) => {
-    const rule = places.rules.get(bucket.rule) ?? 0;
-    const units = kind === 'settle' ? (operation.deltas[index] ?? 0) : amount;
-    program.push(places.buckets.get(bucket.key) ?? 0, bucket.shadow ? -rule : rule, units);
-  });
+function deltasOf({ reservation, deltas }: Extract<Operation, { kind: 'settle' }>): Claim[] {
+  return reservation.claims.map(({ bucket }, index) => ({ bucket, amount: deltas[index] ?? 0 }));
 }
 
 function sharesBucket(claims: readonly Claim[]): boolean {
-  if (claims.length === 2) return claims[0]?.bucket.key === claims[1]?.bucket.key;
-  return claims.length > 2 && new Set(claims.map(({ bucket }) => bucket.key)).size < claims.length;
+  if (claims.length <= 2) return claims.length === 2 && claims[0]?.bucket.key === claims[1]?.bucket.key;
+  return new Set(claims.map(({ bucket }) => bucket.key)).size < claims.length;
 }
 
 /**
- * Reads the reply to a call of `operations`.
+ * Reads the reply to a call.
  * @throws RangeError when it is not as long as its operations make it, or contradicts itself.
  */
-export function decodeReply(
-  reply: Buffer,
-  operations: readonly Operation[],
-  keys: readonly string[],
-  calendar: WindowCalendar,
-): DecideReply {
-  const reader = new Reader(reply);
-  const status = reader.next();
-  const nowMicros = reader.next();
+export function decodeReply(reply: Buffer, call: DecideCall, calendar: WindowCalendar): DecideReply {
+  if (reply.length < 16 || reply.length % 8 !== 0) throw new RangeError('the reply of the script is too short');
+  const values = new Float64Array(reply.length / 8);
+  reply.copy(Buffer.from(values.buffer));
+  const [status, nowMicros = NaN] = values;
   if (status !== STATUS.done) return { status: status === STATUS.late ? 'late' : 'stale', nowMicros };
-  const results = operations.map((operation) =>
-    operation.kind === 'settle' || operation.kind === 'report'
-      ? reader.next() === 1
-      : readDecision(reader, operation.reservation.claims, nowMicros, calendar),
-  );
-  const broken = Array.from({ length: reader.next() }, () => keys[reader.next() - 1] ?? '');
+  const counter = new Counter(values, call.rules, calendar);
+  const results = readResults(counter, call);
+  const broken = Array.from({ length: counter.next() }, () => call.keys[counter.next() - 1] ?? '');
   return { status: 'done', nowMicros, results, broken };
 }
 
-/** The script says what was used and whether all of it fitted; what follows from that is counted here, as the memory store does. */
-function readDecision(
-  reader: Reader,
-  claims: readonly Claim[],
-  nowMicros: number,
-  calendar: WindowCalendar,
-): StoreDecision {
-  const head = reader.next();
-  const isAhead = head >= AHEAD;
-  const looks = claims.map((claim): Look => {
-    const rule = compileRule(claim.bucket.rule);
-    const used = reader.next();
-    const carry = reader.next();
-    const skew = isAhead ? reader.next() : 0;
-    const at = nowMicros + skew;
-    if (rule.kind === 'bucket')
-      return { claim, rule, view: { used, carry, period: rule.period, at, skew, window: undefined } };
-    return { claim, rule, view: { used, carry, period: 1, at, skew, window: calendar.find(rule.rule, at) } };
+function readResults(counter: Counter, { operations, body }: DecideCall): (StoreDecision | boolean)[] {
+  let at = 0;
+  return operations.map((operation) => {
+    const head = body[at] ?? 0;
+    const code = head % CLAIM;
+    const claims = (head - code) / CLAIM;
+    if (code === CODE.settle || code === CODE.report) {
+      at += 3 + 3 * claims;
+      return counter.next() === 1;
+    }
+    const from = at + 1;
+    at = from + (code >= TOLD ? 3 : 2) * claims;
+    return counter.decision(operation, body, from, code >= TOLD);
   });
-  const decision = decisionOf(looks);
-  if ((decision.outcome === 'refused') !== (head % AHEAD === 1))
-    throw new RangeError('the script decided against the states that it told');
-  return decision;
 }
 
-class Reader {
-  readonly #bytes: Buffer;
-  #offset = 0;
+/** A bucket as the claims see it, one after the other. */
+type Seen = { -readonly [Field in keyof BucketView]: BucketView[Field] };
 
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes;
+/** Counts on from what the script says was used when each bucket was seen first: waits and resets too are counted here. */
+class Counter {
+  readonly #values: Float64Array;
+  readonly #nowMicros: number;
+  readonly #calendar: WindowCalendar;
+  readonly #seen: Seen[] = [];
+  #at: number;
+
+  constructor(values: Float64Array, rules: readonly CompiledRule[], calendar: WindowCalendar) {
+    this.#values = values;
+    this.#nowMicros = values[1] ?? NaN;
+    this.#calendar = calendar;
+    this.#at = 2 + 2 * rules.length;
+    const skews = new Map<number, number>();
+    for (let left = this.next(); left > 0; left--) skews.set(this.next() - 1, this.next());
+    rules.forEach((rule, place) => {
+      const [used, carry] = [values[2 + place] ?? NaN, values[2 + rules.length + place] ?? NaN];
+      this.#seen.push(this.#see(rule, used, carry, skews.get(place) ?? 0));
+    });
   }
 
+  /** @throws RangeError when the reply ends before. */
   next(): number {
-    const value = this.#bytes.readDoubleLE(this.#offset);
-    this.#offset += 8;
+    const value = this.#values[this.#at++];
+    if (value === undefined) throw new RangeError('the reply of the script is too short');
     return value;
+  }
+
+  #see(rule: CompiledRule, used: number, carry: number, skew: number): Seen {
+    const at = this.#nowMicros + skew;
+    if (rule.kind === 'bucket') return { used, carry, period: rule.period, at, skew, window: undefined };
+    return { used, carry, period: 1, at, skew, window: this.#calendar.find(rule.rule, at) };
+  }
+
+  /** The values of its claims in the program begin at `from`. */
+  decision(operation: Operation, body: readonly number[], from: number, isTold: boolean): StoreDecision {
+    const { claims } = operation.reservation;
+    const isRefused = this.next() === 1;
+    const step = isTold ? 3 : 2;
+    const looks: Look[] = [];
+    for (let index = 0; index < claims.length; index++) {
+      const claim = claims[index] as Claim;
+      const place = (body[from + step * index] ?? 0) - 1;
+      const rule = compileRule(claim.bucket.rule);
+      if (isTold) this.#seen[place] = this.#see(rule, this.next(), this.next(), this.next());
+      looks.push({ claim, rule, view: this.#seen[place] as Seen });
+    }
+    const decision = decisionOf(looks);
+    if ((decision.outcome === 'refused') !== isRefused)
+      throw new RangeError('the script decided against the states that it told');
+    if (operation.kind === 'reserve' && !isRefused) this.#take(claims, body, from, step);
+    return decision;
+  }
+
+  #take(claims: readonly Claim[], body: readonly number[], from: number, step: number): void {
+    for (let index = 0; index < claims.length; index++) {
+      const seen = this.#seen[(body[from + step * index] ?? 0) - 1] as Seen;
+      seen.used = Math.min(seen.used + (claims[index]?.amount ?? 0), MAX_USED);
+    }
   }
 }

@@ -4,6 +4,7 @@ import type { Clock } from '../../lib/clock.ts';
 import {
   applyCharge,
   compileRule,
+  forgottenAt,
   MAX_SKEW_MICROS,
   resetAfter,
   viewBucket,
@@ -99,7 +100,7 @@ export class MemoryStore implements Store {
     const stored = this.#load(key, now);
     if (stored !== undefined && stored.at > now + MAX_SKEW_MICROS) {
       const view = viewBucket(stored, rule, true, now, this.#calendar.find);
-      this.#put(key, { ...stored, at: now }, now + resetAfter(view, rule, stored.used));
+      this.#put(key, rule, { ...stored, at: now }, now + resetAfter(view, rule, stored.used));
     }
     return viewBucket(stored, rule, shadow, now, this.#calendar.find);
   }
@@ -124,12 +125,11 @@ export class MemoryStore implements Store {
   #write(claim: Claim, rule: CompiledRule, view: BucketView, delta: number, shadow: boolean, now: number): void {
     const next = applyCharge(view, delta, shadow);
     if (next === undefined) this.#buckets.delete(claim.bucket.key);
-    else this.#put(claim.bucket.key, next, now + resetAfter(view, rule, next.used));
+    else this.#put(claim.bucket.key, rule, next, now + resetAfter(view, rule, next.used));
   }
 
-  /** Redis expires keys by the millisecond; the same here, so that both stores forget alike. */
-  #put(key: string, state: StoredBucket, fullAt: number): void {
-    this.#buckets.set(key, { ...state, expiresAt: Math.ceil(fullAt / 1000) * 1000 });
+  #put(key: string, rule: CompiledRule, state: StoredBucket, fullAt: number): void {
+    this.#buckets.set(key, { ...state, expiresAt: forgottenAt(rule, fullAt) });
   }
 
   #load(key: string, now: number): StoredBucket | undefined {

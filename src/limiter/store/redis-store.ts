@@ -5,7 +5,7 @@ import { messageOf } from '../../lib/log.ts';
 import type { RedisLogin } from '../../lib/redis-client.ts';
 import { WindowCalendar } from './calendar-window.ts';
 import { checkReservation, checkSettlement, ReservationTimes } from './claims.ts';
-import { decodeReply, encodeCall, type DecideReply, type Operation } from './decide-script.ts';
+import { decodeReply, encodeCall, type DecideCall, type DecideReply, type Operation } from './decide-script.ts';
 import { loadScript, type LuaScript } from './lua-script.ts';
 import { NoConnection } from './no-connection.ts';
 import { RedisConnection, type ConnectionOptions } from './redis-connection.ts';
@@ -216,21 +216,20 @@ export class RedisStore implements Store {
   async #attempt(tag: string, operations: readonly Operation[], deadlineAtMs: number): Promise<DecideReply> {
     const connection = this.#connection; // another may take its place meanwhile
     const clock = connection.clockOf(tag);
-    let keys: readonly string[] = [];
+    let call: DecideCall | undefined;
     const { bytes, sentMs, heardMs } = await connection.run(this.#script, deadlineAtMs, () => {
       const nowMicros = clock.at(this.#options.clock.monotonicMs());
-      const call = encodeCall(tag, operations, clock.at(deadlineAtMs), nowMicros, this.#calendar);
-      keys = call.keys;
-      return call;
+      return (call = encodeCall(tag, operations, clock.at(deadlineAtMs), nowMicros, this.#calendar));
     });
-    const reply = this.#decode(bytes, operations, keys);
+    const reply = this.#decode(bytes, call);
     clock.learn(reply.nowMicros, sentMs, heardMs);
     return reply;
   }
 
-  #decode(bytes: Buffer, operations: readonly Operation[], keys: readonly string[]): DecideReply {
+  #decode(bytes: Buffer, call: DecideCall | undefined): DecideReply {
     try {
-      return decodeReply(bytes, operations, keys, this.#calendar);
+      if (call === undefined) throw new RangeError('nothing was asked');
+      return decodeReply(bytes, call, this.#calendar);
     } catch (error) {
       throw new StoreUnavailable('reply', `${this.#connection.label}: ${messageOf(error)}`);
     }

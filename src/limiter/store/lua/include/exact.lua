@@ -1,5 +1,6 @@
 -- Exact whole-number arithmetic on doubles; the twin of exact.ts.
-local ceil, huge = math.ceil, math.huge -- floor(x) is written x - x % 1: an instruction, not a call
+local huge = math.huge
+-- floor(x) is written x - x % 1: an instruction, not a call
 local FAST = 4503599627370496 -- 2^52: products below it are exact, and so are their quotients
 local MAX_WHOLE = 9007199254740991 -- 2^53 - 1: results are cut to it
 
