@@ -12,6 +12,7 @@ import { parseArgs } from 'node:util';
 const ROWS: Readonly<Record<string, string>> = {
   apply: 'apply.ts',
   memory: 'memory.ts',
+  pod: 'pod.ts',
   push: 'push.ts',
   scale: 'scale.ts',
   store: 'store.ts',

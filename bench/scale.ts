@@ -1,8 +1,6 @@
 // Benchmark of scale: namespaces x objects x limiters, each limiter with the objects of its namespace, and one shared limiter with all.
 // In: sizes, seconds; out: JSON. Real etcd and kube-apiserver, the built operator with TLS and token review, tokens bound to pods;
 // the limiters are light (bench/scale-limiters.ts) and share two processes. Measured twice: with a tenth of the objects, and with all.
-import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,7 +17,9 @@ import { Stack } from '../test/stack/stack.ts';
 import { WeirStack } from '../test/stack/weir-stack.ts';
 import { drawer, SEED, timesOf, type Times } from './figures.ts';
 import { cpuMsOf, memoryOf } from './process-figures.ts';
-import type { FleetNews, LightLimiter } from './scale-limiters.ts';
+import { Fleet } from './scale-fleet.ts';
+import type { LightLimiter } from './scale-limiters.ts';
+import { namespaceList, namespaceOf, podOf, routeOf } from './scale-objects.ts';
 
 export interface ScaleBenchOptions {
   readonly namespaces: number;
@@ -30,64 +30,58 @@ export interface ScaleBenchOptions {
   readonly seconds: number;
 }
 
-export interface ScaleFigures {
+export interface StartFigures {
   readonly objects: number;
   readonly connections: number;
-  /** From the operator's start to the last object acknowledged by the last limiter; its caches were empty. */
+  /** From the operator's start to the last object acknowledged by the last limiter; its caches and those of the limiters were empty. */
   readonly startToReadyMs: number;
   readonly startToLastAckMs: number;
-  /** Until nothing was reconciled or written any more: statuses and last good forms included. */
+  /** CPU of the operator until then: it says more than the time where other work shares the machine. */
+  readonly cpuToLastAckMs: number;
+  /** Until nothing was reconciled or written any more: statuses, last good forms and Events included. */
   readonly startToSilenceMs: number;
   /** Right after the last ACK, at rest after everything, and the most there ever was. */
   readonly memoryMiB: { readonly afterSync: number; readonly atRest: number; readonly peak: number };
-  /** Of one core, with nothing to do. */
-  readonly cpuAtRestPercent: number;
+}
+
+export interface ScaleFigures extends StartFigures {
+  /** Of one core, with nothing to do: before and after the edits. */
+  readonly cpuAtRestPercent: readonly [number, number];
   /** One edit of one object, to the last ACK of the limiters that have it: from sending, and from the API server's answer. */
   readonly fromSending: Times;
   readonly fromAnswer: Times;
-  /** CPU of the operator per edit, what it does at rest subtracted. */
+  /** CPU of the operator per edit, status, last good form and Events included; what it does at rest, before and after, subtracted. */
   readonly cpuPerEditMs: number;
 }
 
 export interface ScaleBenchResult extends ScaleBenchOptions {
   readonly seed: number;
   readonly tenth: ScaleFigures;
+  /** Nine tenths of the objects are new to the operator: it writes a status, a last good form and an Event or two for each. */
   readonly whole: ScaleFigures;
+  /** The same once more, with nothing new: as after an update of the operator. */
+  readonly restart: StartFigures;
 }
 
 const AT_ONCE = 24;
 const CLIENT_PROCESSES = 2;
-const REST_MS = 250;
-const AT_REST_MS = 10_000;
+/** Edits begin this far apart. */
+const EDIT_EVERY_MS = 250;
+/** The first edits are not counted: their code is still being compiled. */
+const WARM_UP_SHARE = 0.2;
+const AT_REST_MS = 15_000;
+const SILENT_MS = 3_000;
 const SYNC_DEADLINE_MS = 600_000;
 const EDIT_DEADLINE_MS = 60_000;
+const COUNTERS = [
+  'weir_reconciles_total',
+  'weir_status_writes_total',
+  'weir_events_total',
+  'weir_push_latency_seconds_count',
+];
 const TOKENS = { group: '', version: 'v1' };
 
 const log = (line: string): void => void process.stderr.write(`${line}\n`);
-
-/** The limiters of one client process, as it told last. */
-class Fleet {
-  held = 0;
-  connected = 0;
-  onAck: (name: string, atMs: number) => void = () => undefined;
-  readonly #child: ChildProcess;
-
-  constructor(port: number, ca: string, limiters: readonly LightLimiter[]) {
-    this.#child = fork(new URL('scale-limiters.ts', import.meta.url));
-    this.#child.on('message', ({ held, connected, acks }: FleetNews) => {
-      this.held = held;
-      this.connected = connected;
-      for (const { name, atMs } of acks) this.onAck(name, atMs);
-    });
-    this.#child.send({ port, ca, limiters });
-  }
-
-  async end(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    this.#child.kill();
-    await once(this.#child, 'exit');
-  }
-}
 
 class ScaleBench {
   readonly #options: ScaleBenchOptions;
@@ -121,7 +115,9 @@ class ScaleBench {
     await this.#makeObjects(0, few);
     const tenth = await this.#measure(few, fleet);
     await this.#makeObjects(few, objects);
-    return { ...this.#options, seed: SEED, tenth, whole: await this.#measure(objects, fleet) };
+    const whole = await this.#measure(objects, fleet);
+    const { figures: restart } = await this.#start(objects, fleet);
+    return { ...this.#options, seed: SEED, tenth, whole, restart };
   }
 
   async #makeLimiters(): Promise<LightLimiter[]> {
@@ -162,10 +158,23 @@ class ScaleBench {
     });
   }
 
-  /** Starts a new operator with `objects` per namespace, and the limiters before it: they look for it. */
   async #measure(objects: number, limiters: readonly LightLimiter[]): Promise<ScaleFigures> {
-    const { namespaces } = this.#options;
-    const total = objects * namespaces;
+    const { pid, figures } = await this.#start(objects, limiters);
+    const edits = await this.#edits(objects, pid);
+    return {
+      ...figures,
+      memoryMiB: { ...(await restAndPeakOf(pid)), afterSync: figures.memoryMiB.afterSync },
+      ...edits,
+    };
+  }
+
+  /** Starts a new operator with `objects` per namespace, and new limiters before it: they look for it. Resolves when all is silent. */
+  async #start(
+    objects: number,
+    limiters: readonly LightLimiter[],
+  ): Promise<{ readonly pid: number; readonly figures: StartFigures }> {
+    const total = objects * this.#options.namespaces;
+    await Promise.all(this.#fleets.map((fleet) => fleet.end()));
     await this.#weir.stack.server('operator').stop();
     const ca = await readFile(join(this.#weir.stack.folder, 'operator-data', 'ca.crt'), 'utf8');
     const shares = Array.from({ length: CLIENT_PROCESSES }, (_, share) =>
@@ -173,49 +182,40 @@ class ScaleBench {
     );
     this.#fleets = shares.map((share) => new Fleet(this.#weir.ports.push, ca, share));
     const beginMs = nowMs();
+    const sinceBegin = (): number => Math.round(nowMs() - beginMs);
     const operator = await this.#weir.startOperator({ defaultRedis: false, readyWithinMs: SYNC_DEADLINE_MS });
     const pid = operator.pid() ?? NaN;
-    const startToReadyMs = Math.round(nowMs() - beginMs);
+    const startToReadyMs = sinceBegin();
     const wanted = total * this.#options.limiters + total;
     await waitFor('every limiter with every object', () => this.#sum('held') === wanted || undefined, {
       deadlineMs: SYNC_DEADLINE_MS,
       everyMs: 20,
     });
-    const startToLastAckMs = Math.round(nowMs() - beginMs);
+    const [startToLastAckMs, cpuToLastAckMs] = [sinceBegin(), await cpuMsOf(pid)];
     const afterSync = (await memoryOf(pid)).rssMiB;
     log(`${total} objects: ready after ${startToReadyMs} ms, last ACK after ${startToLastAckMs} ms, ${afterSync} MiB`);
     await this.#silence();
-    const startToSilenceMs = Math.round(nowMs() - beginMs);
-    const cpuAtRest = await this.#cpuAtRest(pid);
-    const edits = await this.#edits(objects, pid, cpuAtRest);
-    const { rssMiB: atRest, peakMiB: peak } = await memoryOf(pid);
+    const memoryMiB = { afterSync, ...(await restAndPeakOf(pid)) };
     const connections = this.#sum('connected');
-    await Promise.all(this.#fleets.map((fleet) => fleet.end()));
-    return {
-      objects: total,
-      connections,
-      startToReadyMs,
-      startToLastAckMs,
-      startToSilenceMs,
-      memoryMiB: { afterSync, atRest, peak },
-      cpuAtRestPercent: Math.round(cpuAtRest * 1_000) / 10,
-      ...edits,
-    };
+    const startToSilenceMs = sinceBegin();
+    log(`silent after ${startToSilenceMs} ms, ${JSON.stringify(memoryMiB)}`);
+    const times = { startToReadyMs, startToLastAckMs, cpuToLastAckMs, startToSilenceMs };
+    return { pid, figures: { objects: total, connections, ...times, memoryMiB } };
   }
 
-  /** Resolves when nothing was reconciled or written for three seconds. */
+  /** Resolves when nothing waits, and nothing was reconciled or written for three seconds. */
   async #silence(): Promise<void> {
     let last = '';
     let sinceMs = nowMs();
-    const counters = ['weir_reconciles_total', 'weir_status_writes_total', 'weir_push_latency_seconds_count'];
     await waitFor(
       'silence of the operator',
       async () => {
         const answer = await fetch(`${this.#weir.operatorAdminUrl}/metrics`);
         const lines = (await answer.text()).split('\n');
-        const counts = lines.filter((line) => counters.some((name) => line.startsWith(name))).join();
-        if (counts !== last) [last, sinceMs] = [counts, nowMs()];
-        return nowMs() - sinceMs > 3_000 || undefined;
+        const counts = lines.filter((line) => COUNTERS.some((name) => line.startsWith(name))).join();
+        const isWaiting = lines.some((line) => line.startsWith('weir_queue_depth{') && !line.endsWith(' 0'));
+        if (counts !== last || isWaiting) [last, sinceMs] = [counts, nowMs()];
+        return nowMs() - sinceMs > SILENT_MS || undefined;
       },
       { deadlineMs: SYNC_DEADLINE_MS, everyMs: 500 },
     );
@@ -228,24 +228,37 @@ class ScaleBench {
     return ((await cpuMsOf(pid)) - cpuMs) / (nowMs() - beginMs);
   }
 
+  /** At a fixed rate; what is written after the last ACK of an edit belongs to it, so the CPU is read when all is silent again. */
   async #edits(
     objects: number,
     pid: number,
-    cpuAtRest: number,
-  ): Promise<Pick<ScaleFigures, 'fromSending' | 'fromAnswer' | 'cpuPerEditMs'>> {
+  ): Promise<Pick<ScaleFigures, 'cpuAtRestPercent' | 'fromSending' | 'fromAnswer' | 'cpuPerEditMs'>> {
     const draw = drawer(objects * this.#options.namespaces);
-    const edits: { sent: number; answered: number; acked: number }[] = [];
+    await this.#editFor(this.#options.seconds * 1_000 * WARM_UP_SHARE, draw);
+    await this.#silence();
+    const before = await this.#cpuAtRest(pid);
     const [cpuMs, beginMs] = [await cpuMsOf(pid), nowMs()];
-    while (nowMs() - beginMs < this.#options.seconds * 1_000) {
-      edits.push(await this.#edit(draw()));
-      await pause(REST_MS);
-    }
-    const usedMs = (await cpuMsOf(pid)) - cpuMs - cpuAtRest * (nowMs() - beginMs);
+    const edits = await this.#editFor(this.#options.seconds * 1_000, draw);
+    await this.#silence();
+    const [usedMs, tookMs] = [(await cpuMsOf(pid)) - cpuMs, nowMs() - beginMs];
+    const after = await this.#cpuAtRest(pid);
+    const perEditMs = (usedMs - ((before + after) / 2) * tookMs) / edits.length;
     return {
+      cpuAtRestPercent: [Math.round(before * 1_000) / 10, Math.round(after * 1_000) / 10],
       fromSending: timesOf(edits.map(({ sent, acked }) => acked - sent)),
       fromAnswer: timesOf(edits.map(({ answered, acked }) => acked - answered)),
-      cpuPerEditMs: Math.round((usedMs / edits.length) * 10) / 10,
+      cpuPerEditMs: Math.round(perEditMs * 10) / 10,
     };
+  }
+
+  async #editFor(forMs: number, draw: () => number): Promise<{ sent: number; answered: number; acked: number }[]> {
+    const edits: { sent: number; answered: number; acked: number }[] = [];
+    const beginMs = nowMs();
+    while (nowMs() - beginMs < forMs) {
+      edits.push(await this.#edit(draw()));
+      await pause(Math.max(0, beginMs + edits.length * EDIT_EVERY_MS - nowMs()));
+    }
+    return edits;
   }
 
   async #edit(index: number): Promise<{ sent: number; answered: number; acked: number }> {
@@ -286,47 +299,9 @@ class ScaleBench {
   }
 }
 
-function namespaceOf(index: number): string {
-  return `scale-${index}`;
-}
-
-function namespaceList(count: number): string {
-  const items = Array.from({ length: count }, (_, index) => ({
-    apiVersion: 'v1',
-    kind: 'Namespace',
-    metadata: { name: namespaceOf(index) },
-  }));
-  return JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
-}
-
-function podOf(name: string): KubeObject {
-  const spec = { serviceAccountName: 'limiter', containers: [{ name: 'main', image: 'none' }] };
-  const metadata = { name, labels: { app: 'model' }, annotations: { 'weir.dev/injected': 'bench' } };
-  return { apiVersion: 'v1', kind: 'Pod', metadata, spec } as KubeObject;
-}
-
-function routeOf(namespace: number, object: number, maxTokens: number): StoredObject {
-  return {
-    apiVersion: 'weir.dev/v1alpha1',
-    kind: 'ModelRoute',
-    metadata: { name: `route-${object}`, namespace: namespaceOf(namespace) },
-    spec: {
-      modelName: `model-${object}`,
-      workloadSelector: { matchLabels: { app: 'model' } },
-      rateLimiting: {
-        scope: 'Local',
-        limits: [
-          {
-            name: 'minute',
-            measure: 'Requests',
-            bucket: { maxTokens, refillPeriod: '1m' },
-            per: [{ header: 'x-team' }],
-          },
-          { name: 'day', measure: 'Requests', window: { limit: 100_000, period: 'Day' } },
-        ],
-      },
-    },
-  };
+async function restAndPeakOf(pid: number): Promise<{ readonly atRest: number; readonly peak: number }> {
+  const { rssMiB: atRest, peakMiB: peak } = await memoryOf(pid);
+  return { atRest, peak };
 }
 
 /** On the clock that all processes of a machine share. */

@@ -18,22 +18,21 @@ export interface LimiterState {
   readonly report?: LimiterReport;
 }
 
-/** What one limiter says of one resource. Times are monotonic ms. */
+/** What one limiter says of one resource. */
 export interface AckState {
   readonly limiter: LimiterState;
   /** The version in force there: it was acknowledged, or the limiter brought it along when it connected. */
   readonly ackedVersion?: string;
-  readonly ackedAtMs?: number;
   /** Its last refusal; it counts only while `version` is still the one wanted. */
   readonly rejected?: { readonly version: string; readonly message: string };
   readonly sentVersion?: string;
-  readonly sentAtMs?: number;
 }
 
+/** There is one for each resource of each limiter: versions alone, which are the strings of the snapshot store. */
 interface Entry {
-  acked?: { readonly version: string; readonly atMs: number };
-  rejected?: { readonly version: string; readonly message: string };
-  sent?: { readonly version: string; readonly atMs: number };
+  acked: string | undefined;
+  sent: string | undefined;
+  rejected: { readonly version: string; readonly message: string } | undefined;
 }
 
 interface Row {
@@ -113,8 +112,7 @@ export class AckTable {
     this.#rows.set(id, row);
     this.#inherit(row, before?.report);
     if (view.kind === 'shared') this.#shared.add(row);
-    const atMs = this.#settings.clock.monotonicMs();
-    for (const [name, version] of held) this.#entry(row, name).acked = { version, atMs };
+    for (const [name, version] of held) this.#entry(row, name).acked = version;
     this.#changes.announce(before?.connected === true ? changedNames(before, row) : this.#affectedBy(row));
     this.#tellFleet();
     return this.#stream(row);
@@ -181,9 +179,9 @@ export class AckTable {
 
   #stream(row: Row): AckStream {
     const isCurrent = (): boolean => this.#rows.get(row.id) === row && row.lostAtMs === undefined;
-    const change = (name: string, edit: (entry: Entry, atMs: number) => void): void => {
+    const change = (name: string, edit: (entry: Entry) => void): void => {
       if (!isCurrent()) return;
-      edit(this.#entry(row, name), this.#settings.clock.monotonicMs());
+      edit(this.#entry(row, name));
       this.#changes.announce([name]);
     };
     return {
@@ -191,12 +189,12 @@ export class AckTable {
         row.view = view;
       },
       sent: (name, version) => {
-        change(name, (entry, atMs) => (entry.sent = { version, atMs }));
+        change(name, (entry) => (entry.sent = version));
       },
       acked: (name, version) => {
-        change(name, (entry, atMs) => {
-          entry.acked = { version, atMs };
-          delete entry.rejected;
+        change(name, (entry) => {
+          entry.acked = version;
+          entry.rejected = undefined;
         });
       },
       rejected: (name, version, message) => {
@@ -252,7 +250,7 @@ export class AckTable {
   #entry(row: Row, name: string): Entry {
     let entry = row.entries.get(name);
     if (entry === undefined) {
-      entry = {};
+      entry = { acked: undefined, sent: undefined, rejected: undefined };
       row.entries.set(name, entry);
       if (row.view.kind === 'pod') {
         this.#podsByName.set(name, (this.#podsByName.get(name) ?? new Set<Row>()).add(row));
@@ -296,7 +294,7 @@ function changedNames(before: Row, now: Row): Set<string> {
   const names = new Set([...before.entries.keys(), ...now.entries.keys()]);
   for (const name of names) {
     const [then, since] = [before.entries.get(name), now.entries.get(name)];
-    if (then?.rejected === undefined && then?.acked?.version === since?.acked?.version) names.delete(name);
+    if (then?.rejected === undefined && then?.acked === since?.acked) names.delete(name);
   }
   return names;
 }
@@ -312,12 +310,11 @@ function toLimiterState(row: Row): LimiterState {
   };
 }
 
-function toState(row: Row, entry: Entry = {}): AckState {
-  const { acked, rejected, sent } = entry;
+function toState(row: Row, { acked, rejected, sent }: Partial<Entry> = {}): AckState {
   return {
     limiter: toLimiterState(row),
-    ...(acked === undefined ? {} : { ackedVersion: acked.version, ackedAtMs: acked.atMs }),
+    ...(acked === undefined ? {} : { ackedVersion: acked }),
     ...(rejected === undefined ? {} : { rejected }),
-    ...(sent === undefined ? {} : { sentVersion: sent.version, sentAtMs: sent.atMs }),
+    ...(sent === undefined ? {} : { sentVersion: sent }),
   };
 }

@@ -3,7 +3,7 @@
 import type { Logger } from '../lib/log.ts';
 import type { ObjectStatus } from '../reconcile/types.ts';
 import { createTokenAuthenticator, type Authenticator, type ReviewApi } from './authenticator.ts';
-import { EventRecorder, type Occurrence } from './event-recorder.ts';
+import { EventRecorder, type EventResult, type Occurrence } from './event-recorder.ts';
 import { Informer } from './informer.ts';
 import { hasStatus, type Kube } from './kube.ts';
 import {
@@ -32,6 +32,8 @@ export interface ClusterSettings {
   readonly namespaces: readonly string[];
   readonly leadership: Leadership;
   readonly log: Logger;
+  /** Called with how the telling of each Event ended, for metrics. */
+  readonly onEvent?: (result: EventResult) => void;
 }
 
 export class ClusterProvider implements Provider, StatusSink {
@@ -58,7 +60,7 @@ export class ClusterProvider implements Provider, StatusSink {
     this.secrets = new SecretWatcher({ kube, log });
     this.#revisions = this.#inform(RESOURCES.controllerRevisions, trimRevision, LAST_GOOD_LABEL);
     this.lastGood = new ClusterLastGood({ ...settings, kube: writes, revisions: this.#revisions });
-    this.#events = new EventRecorder(writes, log);
+    this.#events = new EventRecorder(writes, log, settings.onEvent);
     const reviews: ReviewApi = {
       reviewToken: (token, audiences) => kube.reviewToken(token, audiences),
       reviewAccess: (question) => kube.reviewAccess(question),
@@ -94,6 +96,10 @@ export class ClusterProvider implements Provider, StatusSink {
       { failures: stats.failures, handlerErrors, size },
     ]);
     return { ...(Object.fromEntries(feeds) as ReturnType<Provider['stats']>), secrets: this.secrets.stats() };
+  }
+
+  depths(): Record<string, number> {
+    return { events: this.#events.depth, 'last-good': this.lastGood.depth };
   }
 
   async stop(): Promise<void> {

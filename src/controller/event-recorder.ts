@@ -1,5 +1,5 @@
 // Controller: what people see in `kubectl describe`. Input: conditions whose reason changed. Output: Events
-// (events.k8s.io/v1), a bounded number at a time; an Event that cannot be written is counted, not retried.
+// (events.k8s.io/v1), one after the other; how each ended is counted, none is retried.
 import { hostname } from 'node:os';
 import { messageOf, type Logger } from '../lib/log.ts';
 import type { Kube } from './kube.ts';
@@ -13,6 +13,9 @@ export interface Occurrence {
   readonly message: string;
 }
 
+/** How the telling of an Event ended. dropped: too many waited. */
+export type EventResult = 'written' | 'failed' | 'dropped';
+
 /** Longest note that the API server takes, in characters. */
 const MAX_NOTE = 1024;
 /** Events that may wait; further ones are dropped: the status tells the same. */
@@ -22,13 +25,20 @@ const CONTROLLER = 'weir.dev/operator';
 export class EventRecorder {
   readonly #kube: Pick<Kube, 'create'>;
   readonly #log: Logger;
+  readonly #onEvent: (result: EventResult) => void;
   readonly #waiting: KubeEvent[] = [];
   #isWriting = false;
   #sequence = 0;
 
-  constructor(kube: Pick<Kube, 'create'>, log: Logger) {
+  constructor(kube: Pick<Kube, 'create'>, log: Logger, onEvent: (result: EventResult) => void = () => undefined) {
     this.#kube = kube;
     this.#log = log;
+    this.#onEvent = onEvent;
+  }
+
+  /** Events that wait, or are being written. */
+  get depth(): number {
+    return this.#waiting.length + (this.#isWriting ? 1 : 0);
   }
 
   /** `Ready` repeats what the other conditions say, so it gets none. */
@@ -36,6 +46,7 @@ export class EventRecorder {
     if (occurrence.type === 'Ready') return;
     if (this.#waiting.length >= MAX_WAITING) {
       this.#log.debug('event dropped', { reason: occurrence.reason });
+      this.#onEvent('dropped');
       return;
     }
     this.#sequence += 1;
@@ -48,7 +59,9 @@ export class EventRecorder {
     for (let event = this.#waiting.shift(); event !== undefined; event = this.#waiting.shift()) {
       try {
         await this.#kube.create(RESOURCES.events, event.metadata.namespace ?? '', event);
+        this.#onEvent('written');
       } catch (error) {
+        this.#onEvent('failed');
         this.#log.debug('event not written', { reason: event.reason, error: messageOf(error) });
       }
     }

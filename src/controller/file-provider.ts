@@ -86,6 +86,10 @@ export class FileProvider implements Provider, StatusSink {
     return this.modelRoutes.hasSynced;
   }
 
+  depths(): Record<string, number> {
+    return {};
+  }
+
   stats(): Record<string, { failures: number; handlerErrors: number; size: number }> {
     const { modelRoutes: modelroutes, mcpServers: mcpservers } = this;
     return Object.fromEntries(

@@ -108,6 +108,11 @@ export class ClusterLastGood implements LastGoodStore {
     this.#queue.add(uid);
   }
 
+  /** Objects whose forms wait to be written or cleaned up. */
+  get depth(): number {
+    return this.#queue.depth;
+  }
+
   async stop(): Promise<void> {
     await this.#queue.stop();
   }

@@ -248,7 +248,10 @@ class OperatorProcess implements RunningOperator {
     if (this.#kube === undefined) throw new Error('a cluster needs a connection');
     const writes = this.#candidacy?.writes ?? this.#kube;
     const { namespaces } = source;
-    return new ClusterProvider({ kube: this.#kube, writes, namespaces, leadership: this.#leadership, log });
+    const onEvent = (result: string): void => {
+      this.#metrics.eventTold(result);
+    };
+    return new ClusterProvider({ kube: this.#kube, writes, namespaces, leadership: this.#leadership, log, onEvent });
   }
 
   #makeCandidacy(): Candidacy | undefined {
@@ -322,7 +325,7 @@ class OperatorProcess implements RunningOperator {
     });
     this.#certificates.registerMetrics(this.#metrics.registry);
     this.#metrics.watch({
-      queueDepth: () => this.#operator.depths(),
+      queueDepth: () => ({ ...this.#operator.depths(), ...this.#provider.depths() }),
       connectedLimiters: () => this.#acks.count().connected,
       feeds: () => ({ ...this.#provider.stats(), ...this.#tenancy.stats() }),
       isLeader: () => this.#leadership.isLeader(),

@@ -32,6 +32,11 @@ export class OperatorMetrics implements PushObserver, AdmissionObserver, Electio
   readonly #sent = this.#counter('weir_push_resources_total', 'Resources and removals sent to limiters.', 'kind');
   readonly #reports = this.#counter('weir_limiter_reports_total', 'Reports of limiters on stores and upstreams.');
   readonly #statusWrites = this.#counter('weir_status_writes_total', 'Writes of statuses.', 'result');
+  readonly #events = this.#counter(
+    'weir_events_total',
+    'Kubernetes Events of objects: dropped = too many waited.',
+    'result',
+  );
   readonly #admissions = this.#counter('weir_admissions_total', 'Pods that the webhook was asked about.', 'result');
   readonly #admissionSeconds = this.#histogram('weir_admission_seconds', 'Time of one answer of the webhook.');
   readonly #leaseWrites = this.#counter('weir_lease_writes_total', 'Attempts to take or renew the lease.', 'result');
@@ -68,6 +73,10 @@ export class OperatorMetrics implements PushObserver, AdmissionObserver, Electio
 
   statusWritten(result: string): void {
     this.#statusWrites.inc({ result });
+  }
+
+  eventTold(result: string): void {
+    this.#events.inc({ result });
   }
 
   leaseWritten(ok: boolean, seconds: number): void {

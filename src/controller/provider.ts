@@ -64,6 +64,8 @@ export interface Provider {
   stats(): Readonly<
     Record<string, { readonly failures: number; readonly handlerErrors: number; readonly size: number }>
   >;
+  /** Work that waits, by queue; for metrics. */
+  depths(): Readonly<Record<string, number>>;
   /** Only while this holds may anything be written outside the process. */
   stop(): Promise<void>;
 }
