@@ -191,6 +191,13 @@ describeOnRedis('Redis store on one server', () => {
     await guarded.close();
   });
 
+  test('a key whose text is longer in bytes than in characters is one key, beside others', async () => {
+    const refs = ['plain', 'grün', '名前', '🙂'].map((name) => bucket(tokens(10, HOUR), newKey(name)));
+    expect((await store.reserve(take(...refs.map((ref) => [ref, 3] as const)))).outcome).toBe('admitted');
+    expect(await client.exists(...refs.map(({ key }) => key))).toBe(refs.length);
+    for (const ref of refs) expect((await store.peek(take([ref, 0]))).states[0]?.remaining).toBe(7);
+  });
+
   test('two limiters at once admit exactly the limit', async () => {
     const limiters = [redisStore({ address: server.address }), redisStore({ address: server.address })];
     const one = bucket(tokens(50, HOUR));

@@ -51,14 +51,14 @@ export function longestWait(claims: readonly Claim[], states: readonly Pick<Buck
 }
 
 /**
- * When reservations were taken, by store time: a window's refund needs it. Kept with the reservation object and gone with
+ * When reservations with windows were taken, by store time: a window's refund needs it. Kept with the reservation object and gone with
  * it; a settlement of a copy says it in `reservedAtMicros`.
  */
 export class ReservationTimes {
   readonly #at = new WeakMap<Reservation, number>();
 
   note(reservation: Reservation, atMicros: number): void {
-    this.#at.set(reservation, atMicros);
+    if (reservation.claims.some(({ bucket }) => bucket.rule.kind === 'window')) this.#at.set(reservation, atMicros);
   }
 
   /** µs of store time; -1 = unknown, which counts as a window that is over. */

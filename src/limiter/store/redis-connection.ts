@@ -6,7 +6,7 @@ import { storeLabelOf } from '../../contract/limiter-report.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorCode } from '../../lib/error-code.ts';
 import { messageOf, type Logger } from '../../lib/log.ts';
-import { createRedisClient, Cluster, type Redis, type RedisLogin } from '../../lib/redis-client.ts';
+import { callScript, createRedisClient, Cluster, type Redis, type RedisLogin } from '../../lib/redis-client.ts';
 import { CircuitBreaker, type CircuitState } from './circuit-breaker.ts';
 import type { LuaScript } from './lua-script.ts';
 import { StoreClock } from './store-clock.ts';
@@ -196,13 +196,12 @@ export class RedisConnection {
 
   /** By its hash; a server that does not know the script (restart, fail-over, SCRIPT FLUSH) is sent its text. */
   async #evaluate(script: LuaScript, keys: readonly string[], program: Buffer): Promise<Buffer> {
-    const rest = [keys.length, ...keys, program];
     let reply: unknown;
     try {
-      reply = await this.#client.callBuffer('EVALSHA', [script.sha, ...rest]);
+      reply = await callScript(this.#client, 'EVALSHA', script.sha, keys, program);
     } catch (error) {
       if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
-      reply = await this.#client.callBuffer('EVAL', [script.source, ...rest]);
+      reply = await callScript(this.#client, 'EVAL', script.source, keys, program);
     }
     if (!Buffer.isBuffer(reply)) throw new StoreUnavailable('reply', `${this.label}: ${script.name} answered no bytes`);
     return reply;
