@@ -192,7 +192,7 @@ describeOnRedis('Redis store on one server', () => {
   });
 
   test('a key whose text is longer in bytes than in characters is one key, beside others', async () => {
-    const refs = ['plain', 'grün', '名前', '🙂'].map((name) => bucket(tokens(10, HOUR), newKey(name)));
+    const refs = ['plain', 'grün', '名前', '🙂'].map((name) => bucket(tokens(10, HOUR), `${newKey()}:${name}`));
     expect((await store.reserve(take(...refs.map((ref) => [ref, 3] as const)))).outcome).toBe('admitted');
     expect(await client.exists(...refs.map(({ key }) => key))).toBe(refs.length);
     for (const ref of refs) expect((await store.peek(take([ref, 0]))).states[0]?.remaining).toBe(7);
