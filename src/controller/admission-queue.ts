@@ -6,7 +6,10 @@ export interface AdmissionQueueSettings {
   readonly concurrency?: number;
   /** Admissions that may wait for their turn; more are turned away. */
   readonly waiting?: number;
-  /** For one admission, its wait included, ms. */
+  /**
+   * For one admission, its wait included, ms; less than a limiter waits for its first answer. To wait costs nothing, but who is
+   * sent away comes back with another handshake: a thousand limiters after a restart would never be done.
+   */
   readonly deadlineMs?: number;
 }
 
@@ -19,7 +22,7 @@ export class AdmissionQueue {
   #running = 0;
 
   constructor(settings: AdmissionQueueSettings = {}) {
-    this.#settings = { concurrency: 16, waiting: 2_000, deadlineMs: 10_000, ...settings };
+    this.#settings = { concurrency: 16, waiting: 2_000, deadlineMs: 25_000, ...settings };
   }
 
   /**

@@ -10,6 +10,8 @@ import type { LimiterView, PodView } from './visibility.ts';
 export interface Credentials {
   readonly token: string;
   readonly self: LimiterSelf;
+  /** Whether it has left while it waited for its turn: nothing is asked for it then. */
+  readonly isGone?: () => boolean;
 }
 
 /** Who a limiter is. */
@@ -41,6 +43,7 @@ export interface ReviewApi extends Pick<Kube, 'reviewToken' | 'reviewAccess'> {
   findPod(namespace: string, name: string): PodView | undefined | Promise<PodView | undefined>;
 }
 
+const GONE: Refused = { admitted: false, reason: 'unavailable', message: 'the limiter has left' };
 const POD_NAME = 'authentication.kubernetes.io/pod-name';
 const POD_UID = 'authentication.kubernetes.io/pod-uid';
 const SERVICE_ACCOUNT = /^system:serviceaccount:([^:]+):([^:]+)$/;
@@ -58,7 +61,7 @@ export function createTokenAuthenticator(
   const queue = new AdmissionQueue(settings);
   return async (credentials) => {
     try {
-      return await queue.run(() => admit(api, credentials));
+      return await queue.run(() => (credentials.isGone?.() === true ? Promise.resolve(GONE) : admit(api, credentials)));
     } catch (error) {
       const reason = messageOf(error).replaceAll(credentials.token, '<token>');
       log.error('limiter could not be authenticated', { reason });

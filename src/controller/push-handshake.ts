@@ -43,7 +43,7 @@ export async function greet(call: PushCall, authenticate: Authenticator, firstRe
   const complaint = complaintOf(first);
   if (complaint !== undefined) return refuse(status.INVALID_ARGUMENT, complaint);
   const self = fromNode(first.node);
-  const admission = await authenticate({ token, self });
+  const admission = await authenticate({ token, self, isGone: () => call.cancelled });
   if (!admission.admitted) return refuse(REFUSAL_CODES[admission.reason], admission.message);
   const held = new Map(Object.entries(first.initial_resource_versions ?? {}));
   return { kind: 'admitted', who: admission, held, version: self.version.slice(0, 64) };

@@ -59,7 +59,7 @@ export interface ConfigClientSettings {
   readonly maxBackoffMs?: number;
   /** For a connection: an operator that is stopped or cut off takes it and says nothing. */
   readonly connectMs?: number;
-  /** For the operator's first answer on a connection. */
+  /** For the operator's first answer on a connection: with a thousand others after a restart it is a matter of waiting. */
   readonly firstAnswerMs?: number;
   /** The operator is asked for a sign of life this often, and has as long again to give one. */
   readonly keepaliveMs?: number;
@@ -69,7 +69,7 @@ const DEFAULTS = {
   minBackoffMs: 200,
   maxBackoffMs: 5_000,
   connectMs: 3_000,
-  firstAnswerMs: 15_000,
+  firstAnswerMs: 30_000,
   keepaliveMs: 5_000,
 };
 const UNNAMED_OPERATOR = 'weir-operator';

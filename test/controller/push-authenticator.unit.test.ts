@@ -126,6 +126,26 @@ describe('when the API server does not answer', () => {
     expect(await admissions[1]).toMatchObject({ reason: 'unavailable', message: expect.stringContaining('too long') });
     expect(await admissions[0]).toMatchObject({ reason: 'unavailable' });
   });
+
+  test('nothing is asked for a limiter that left while it waited for its turn', async () => {
+    const first = Promise.withResolvers<TokenVerdict>();
+    const asked: string[] = [];
+    const reviewToken = (token: string): Promise<TokenVerdict> => {
+      asked.push(token);
+      return token === 'first' ? first.promise : Promise.resolve(SHARED);
+    };
+    const api: ReviewApi = { reviewToken, reviewAccess: () => Promise.resolve(true), findPod: () => POD };
+    const authenticate = createTokenAuthenticator(api, silentLogger(), { concurrency: 1 });
+    const self = { nodeId: 'n', version: '1' };
+    const admissions = [
+      authenticate({ token: 'first', self, isGone: () => false }),
+      authenticate({ token: 'left', self, isGone: () => true }),
+      authenticate({ token: 'waits', self, isGone: () => false }),
+    ];
+    first.resolve(SHARED);
+    expect((await Promise.all(admissions)).map(({ admitted }) => admitted)).toEqual([true, false, true]);
+    expect(asked).toEqual(['first', 'waits']);
+  });
 });
 
 test('without a cluster the one token makes a shared limiter of all namespaces', async () => {
