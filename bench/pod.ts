@@ -116,33 +116,35 @@ class PodBench {
   /** @returns ms. */
   async #startPod(kind: keyof typeof NAMESPACES, name: string): Promise<number> {
     const namespace = NAMESPACES[kind];
-    const { resourceVersion } = await this.#kube.list(RESOURCES.pods, { namespace });
-    const stop = AbortSignal.timeout(READY_MS);
-    const events = this.#kube.watch<PodSeen>(RESOURCES.pods, {
-      namespace,
-      resourceVersion,
-      timeoutSeconds: READY_MS / 1_000,
-      silenceMs: READY_MS,
-      signal: stop,
-    });
-    // The watch is open before the pod is asked for.
-    const first = events.next();
-    await pause(50);
-    const beginMs = performance.now();
-    const made = await this.#kube.create<PodSeen>(RESOURCES.pods, namespace, podOf(name, this.#image));
-    const isInjected = JSON.stringify(made.spec).includes(LIMITER);
-    if (isInjected !== (kind === 'injected')) {
-      throw new CannotStart(
-        `a pod of ${namespace} ${isInjected ? 'has a' : 'has no'} limiter: is Weir installed there?`,
-      );
-    }
-    for (let event = await first; event.done !== true; event = await events.next()) {
-      const { object, type } = event.value;
-      if (type === 'BOOKMARK' || object.metadata.name !== name || !isReady(object)) continue;
-      const ms = performance.now() - beginMs;
-      await events.return();
+    const stopping = new AbortController();
+    const ready = this.#whenReady(namespace, name, AbortSignal.any([stopping.signal, AbortSignal.timeout(READY_MS)]));
+    // Heard of below, or no longer of interest.
+    ready.catch(() => undefined);
+    try {
+      // The watch is open before the pod is asked for.
+      await pause(200);
+      const beginMs = performance.now();
+      const made = await this.#kube.create<PodSeen>(RESOURCES.pods, namespace, podOf(name, this.#image));
+      const isInjected = JSON.stringify(made.spec).includes(LIMITER);
+      if (isInjected !== (kind === 'injected')) {
+        const what = isInjected ? 'has a' : 'has no';
+        throw new CannotStart(`a pod of namespace ${namespace} ${what} limiter: is Weir installed with its injector?`);
+      }
+      const ms = (await ready) - beginMs;
       log(`${kind} ${name}: ready after ${Math.round(ms)} ms`);
       return ms;
+    } finally {
+      stopping.abort();
+    }
+  }
+
+  /** @returns when the pod was ready, on the clock of `performance`. */
+  async #whenReady(namespace: string, name: string, signal: AbortSignal): Promise<number> {
+    const { resourceVersion } = await this.#kube.list(RESOURCES.pods, { namespace });
+    const life = { timeoutSeconds: READY_MS / 1_000, silenceMs: READY_MS };
+    const events = this.#kube.watch<PodSeen>(RESOURCES.pods, { namespace, resourceVersion, ...life, signal });
+    for await (const { type, object } of events) {
+      if (type !== 'BOOKMARK' && object.metadata.name === name && isReady(object)) return performance.now();
     }
     throw new Error(`pod ${namespace}/${name} is not ready within ${READY_MS / 1_000} s`);
   }
@@ -218,13 +220,13 @@ async function kubeconfigOf(): Promise<string> {
 }
 
 /** Runs the benchmark once, on a cluster that stays as it was. */
-export async function benchPod(options: PodBenchOptions): Promise<PodBenchResult> {
+export async function benchPod(options: PodBenchOptions, given?: string): Promise<PodBenchResult> {
   const { version } = JSON.parse(await readFile(join(projectFolder, 'package.json'), 'utf8')) as { version: string };
   const name = process.env['WEIR_BENCH_IMAGE'] ?? `weir:${version}`;
   const image = await imageSize(name);
   const found = await obtainProgram('kubectl', { log });
   if (found.kind === 'unavailable') throw new CannotStart(`${found.reason}; ${found.remedy}`);
-  const kubeconfig = await kubeconfigOf();
+  const kubeconfig = given ?? (await kubeconfigOf());
   const kubectl: Kubectl = (args, more) => mustKubectl(args, { kubeconfig, program: found.path, ...more });
   const bench = new PodBench(kubeconfig, kubectl, name);
   try {

@@ -102,7 +102,7 @@ class Rig {
       this.#connect(`pod/${index}`, { kind: 'pod', pod });
     }
     this.#connect('shared', { kind: 'shared', namespaces: 'all' });
-    // All of a large fleet's answers are looked at, a thousand objects a second.
+    // The answers of many limiters are looked at a few hundred objects a second.
     await jest.advanceTimersByTimeAsync(3 * SETTLED_MS);
   }
 
