@@ -23,6 +23,8 @@ import { silentLogger } from '../../src/lib/log.ts';
 const log = silentLogger();
 const FEW = 100;
 const MANY = 2_000;
+/** V8 may count a function too seldom that was being optimised before; one look at each further object would be twice as much. */
+const NOISE = (MANY - FEW) / 2;
 /** Longer than every wait of the operator. */
 const SETTLED_MS = 10_000;
 
@@ -190,11 +192,11 @@ async function countsOf(work: () => Promise<void>): Promise<Map<string, number>>
   }
 }
 
-/** The parts that ran more often. */
+/** The parts that ran more often, by more than V8's noise. */
 function grown(few: ReadonlyMap<string, number>, many: ReadonlyMap<string, number>): string[] {
   return [...many].flatMap(([key, count]) => {
     const before = few.get(key) ?? 0;
-    return count > before ? [`${key}: ${before} -> ${count}`] : [];
+    return count - before > NOISE ? [`${key}: ${before} -> ${count}`] : [];
   });
 }
 
@@ -256,7 +258,6 @@ describe('an edit of one object', () => {
       expect(few.writes).toBeGreaterThan(0);
       expect({ sent: many.sent, writes: many.writes }).toEqual({ sent: few.sent, writes: few.writes });
       expect(grown(few.counts, many.counts)).toEqual([]);
-      expect(many.counts).toEqual(few.counts);
     },
     60_000,
   );
