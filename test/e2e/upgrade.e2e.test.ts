@@ -44,10 +44,8 @@ else {
           redis: { address: e2e().redisAddress, username: 'somebody' },
         });
         await e2e().apply(asking);
-        const object = await e2e().untilCondition(refOf(asking), 'Programmed', { status: 'False' });
-        const { reason, message } = conditionOf(object, 'Programmed') ?? { reason: '', message: '' };
-        expect(reason).toBe('Rejected');
-        expect(message).toContain('store.redis-auth');
+        const object = await e2e().untilCondition(refOf(asking), 'Programmed', { status: 'False', reason: 'Rejected' });
+        expect(conditionOf(object, 'Programmed')?.message).toContain('store.redis-auth');
         expect(await e2e().send('roll/edited', 4)).toEqual({ 429: 4 });
       });
 
