@@ -40,9 +40,13 @@ export async function startMember(options: StartOptions): Promise<Member> {
       env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...environment, ...markerOf(folder, run, name) },
       stdio: ['ignore', log, log],
     });
-    const pid = await started(child, program);
+    const member = { name, pid: await started(child, program) };
+    // The caller goes on a moment before Linux shows the environment of the new program, by which it is known.
+    const isKnown = (): true | undefined =>
+      isAlive(folder, member) || child.exitCode !== null || child.signalCode !== null ? true : undefined;
+    await waitFor(`${name} among the processes`, isKnown, { deadlineMs: 10_000, everyMs: 5 });
     child.unref();
-    return { name, pid };
+    return member;
   } finally {
     closeSync(log);
   }
