@@ -1,12 +1,25 @@
-// Test summary: reads the JSON reports of all stages and prints one line, "N passed, N failed, N skipped"; skipped suites by name.
+// Test summary: reads the JSON reports of all stages and prints one line, "N passed, N failed, N skipped"; before it those that failed or were skipped, by name.
 import { globSync, readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 
 interface Report {
   readonly numPassedTests: number;
   readonly numFailedTests: number;
   readonly numPendingTests: number;
   readonly numRuntimeErrorTestSuites: number;
-  readonly testResults: readonly { readonly assertionResults: readonly { status: string; fullName: string }[] }[];
+  readonly testResults: readonly File[];
+}
+
+interface File {
+  readonly name: string;
+  readonly status: string;
+  readonly message: string;
+  readonly assertionResults: readonly {
+    readonly status: string;
+    readonly fullName: string;
+    readonly failureMessages?: readonly string[];
+  }[];
 }
 
 const [folder = '.', failedStages = '0'] = process.argv.slice(2);
@@ -20,7 +33,22 @@ const skipped = reports.flatMap((report) =>
 );
 for (const name of skipped) console.log(`skipped: ${name}`);
 
+// Named again here: the end of a long log is what one sees first.
+for (const { name, status, message, assertionResults } of reports.flatMap((report) => report.testResults)) {
+  const failures = assertionResults.filter((one) => one.status === 'failed');
+  for (const { fullName, failureMessages } of failures)
+    tellFailure(`${basename(name)}: ${fullName}`, failureMessages?.[0]);
+  if (status === 'failed' && failures.length === 0) tellFailure(basename(name), message);
+}
+
 const counted = sum((report) => report.numFailedTests + report.numRuntimeErrorTestSuites);
 // A stage without tests of its own (lint) counts as one failure.
 const failed = Math.max(counted, Number(failedStages));
 console.log(`${sum((report) => report.numPassedTests)} passed, ${failed} failed, ${skipped.length} skipped`);
+
+function tellFailure(what: string, message = ''): void {
+  const lines = stripVTControlCharacters(message)
+    .split('\n')
+    .filter((line) => line.trim() !== '');
+  console.log([`failed: ${what}`, ...lines.slice(0, 8).map((line) => `    ${line.trimEnd()}`)].join('\n'));
+}

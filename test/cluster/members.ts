@@ -83,8 +83,8 @@ export async function endMember(
   member: Member,
   { signal = 'SIGTERM', graceMs = 15_000 }: EndOptions = {},
 ): Promise<void> {
-  const gone = (): true | undefined => (isAlive(folder, member) ? undefined : true);
-  if (gone()) return;
+  if (!isAlive(folder, member)) return;
+  const gone = endOf(member.pid);
   signalMember(member, signal);
   signalMember(member, 'SIGCONT'); // a paused process would never see the signal
   try {
@@ -148,7 +148,45 @@ function prefix(folder: string): string {
   return `${folder}//`;
 }
 
-/** A process that has ended but was not yet reaped has an empty environment, and so no name. */
+/**
+ * A probe for the end of the process that has this number now. Its end is when its last thread has ended: before that it
+ * has lost its environment, and with it its name, but still holds its ports.
+ */
+function endOf(pid: number): () => true | undefined {
+  const began = startTimeOf(`/proc/${pid}`);
+  return () => {
+    if (startTimeOf(`/proc/${pid}`) !== began) return true;
+    try {
+      const threads = readdirSync(`/proc/${pid}/task`);
+      return threads.every((thread) => hasEnded(`/proc/${pid}/task/${thread}`)) ? true : undefined;
+    } catch {
+      return true;
+    }
+  };
+}
+
+/** In clock ticks since the machine started: tells a process from a later one with the same number. */
+function startTimeOf(entry: string): string | undefined {
+  return statOf(entry)?.[19];
+}
+
+/** Gone, or kept only for its parent to ask after it. */
+function hasEnded(thread: string): boolean {
+  const state = statOf(thread)?.[0];
+  return state === undefined || state === 'Z' || state === 'X';
+}
+
+/** proc(5), /proc/pid/stat from its third field on: what stands before may have spaces in it. */
+function statOf(entry: string): readonly string[] | undefined {
+  try {
+    const stat = readFileSync(`${entry}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  } catch {
+    return undefined;
+  }
+}
+
+/** A process that ends has an empty environment, and so no name. */
 function memberName(pid: number, folder: string): string | undefined {
   const start = `${marker}=${prefix(folder)}`;
   let environment: string;

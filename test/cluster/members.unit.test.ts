@@ -1,0 +1,53 @@
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { endMember, startMember } from './members.ts';
+import { freePorts } from './ports.ts';
+import { waitFor } from './wait.ts';
+
+let folder: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'weir-members-'));
+});
+
+afterEach(async () => {
+  await rm(folder, { recursive: true });
+});
+
+/** Whether somebody listens there. */
+async function isOpen(port: number): Promise<boolean> {
+  return await new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => {
+      resolve(false);
+    });
+  });
+}
+
+// The more memory and threads a process has, the longer it keeps its ports after it has lost its environment.
+test('a killed process counts as ended when its port is free, not when it is no longer recognised', async () => {
+  const [port] = (await freePorts(1)) as [number];
+  const program = `globalThis.held = Array.from({ length: 100 }, () => Buffer.alloc(4 << 20, 1));
+    require('node:net').createServer().listen(${port}, '127.0.0.1');`;
+  const member = await startMember({
+    folder,
+    run: '1',
+    name: 'large',
+    program: process.execPath,
+    args: ['-e', program],
+    logFile: join(folder, 'large.log'),
+  });
+  try {
+    await waitFor('the port', async () => (await isOpen(port)) || undefined, { deadlineMs: 20_000 });
+  } finally {
+    await endMember(folder, member, { signal: 'SIGKILL' });
+  }
+  expect(await isOpen(port)).toBe(false);
+});
