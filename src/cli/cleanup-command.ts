@@ -4,7 +4,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { cleanUp, type CleanupSettings } from '../controller/cleanup.ts';
 import { connectKube } from '../controller/kube.ts';
 import { createLogger } from '../lib/log.ts';
-import { flag, listOf, parseHost, parseNamespace } from './flags.ts';
+import { flag, listOf, parseHost, parseNamespace, parseSeconds } from './flags.ts';
 
 interface CleanupFlags extends Omit<CleanupSettings, 'deadlineMs'> {
   readonly kubeconfig?: string;
@@ -59,9 +59,4 @@ async function run({ kubeconfig, deadline, ...flags }: CleanupFlags): Promise<vo
 function parseSelector(text: string): string {
   if (/^[-A-Za-z0-9_./]+=[-A-Za-z0-9_.]+(,[-A-Za-z0-9_./]+=[-A-Za-z0-9_.]+)*$/.test(text)) return text;
   throw new InvalidArgumentError('expected labels, such as app.kubernetes.io/component=operator');
-}
-
-function parseSeconds(text: string): number {
-  if (/^\d{1,4}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('expected whole seconds, such as 90');
 }

@@ -79,6 +79,11 @@ export function parseNamespace(text: string): string {
   return text;
 }
 
+export function parseSeconds(text: string): number {
+  if (/^\d{1,4}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('expected whole seconds, such as 90');
+}
+
 function splitHostPort(text: string): { host: string; port: number } {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]/\s]*)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);

@@ -11,6 +11,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   standalone: async () => (await import('./standalone-command.ts')).standaloneCommand(),
   'stand-in': async () => (await import('./stand-in-command.ts')).standInCommand(),
   grant: async () => (await import('./grant-command.ts')).grantCommand(),
+  crds: async () => (await import('./crds-command.ts')).crdsCommand(),
   cleanup: async () => (await import('./cleanup-command.ts')).cleanupCommand(),
   validate: async () => (await import('./validate-command.ts')).validateCommand(),
 };

@@ -98,7 +98,7 @@ export interface Kube {
   /** JSON merge patch: what is null is removed. */
   patch<T extends KubeObject>(type: ResourceType, namespace: string, name: string, change: object): Promise<T>;
   /** Server-side apply with force, owned by `weir-operator`. */
-  apply<T extends KubeObject>(type: ResourceType, namespace: string, body: T): Promise<T>;
+  apply<T extends KubeObject>(type: ResourceType, namespace: string | undefined, body: T): Promise<T>;
   /** Replaces the whole status; 409 unless `metadata.resourceVersion` is the current one. */
   replaceStatus<T extends KubeObject>(type: ResourceType, body: T): Promise<T>;
   /** A missing object is a success. */

@@ -27,6 +27,7 @@ export const RESOURCES = {
     plural: 'mutatingwebhookconfigurations',
   },
   events: { group: 'events.k8s.io', version: 'v1', plural: 'events' },
+  kinds: { group: 'apiextensions.k8s.io', version: 'v1', plural: 'customresourcedefinitions' },
   tokenReviews: { group: 'authentication.k8s.io', version: 'v1', plural: 'tokenreviews' },
   subjectAccessReviews: { group: 'authorization.k8s.io', version: 'v1', plural: 'subjectaccessreviews' },
 } as const satisfies Record<string, ResourceType>;

@@ -148,7 +148,7 @@ class KubeClient implements Kube {
     return this.#write({ method: 'PATCH', path: pathOf(type, namespace, name), body: change, contentType });
   }
 
-  apply<T extends KubeObject>(type: ResourceType, namespace: string, body: T): Promise<T> {
+  apply<T extends KubeObject>(type: ResourceType, namespace: string | undefined, body: T): Promise<T> {
     return this.#write({
       method: 'PATCH',
       path: pathOf(type, namespace, body.metadata.name),

@@ -9,6 +9,7 @@ import { basename, join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { complaintAboutFlags, type CertificateFlags } from '../../src/cli/certificate-flags.ts';
 import { cleanupCommand } from '../../src/cli/cleanup-command.ts';
+import { crdsCommand } from '../../src/cli/crds-command.ts';
 import { complaintAboutRedis, type DefaultRedisFlags } from '../../src/cli/default-redis-flags.ts';
 import { limiterCommand } from '../../src/cli/limiter-command.ts';
 import { operatorCommand } from '../../src/cli/operator-command.ts';
@@ -27,6 +28,7 @@ const COMMANDS: Readonly<Record<string, () => Command>> = {
   operator: operatorCommand,
   limiter: limiterCommand,
   cleanup: cleanupCommand,
+  crds: crdsCommand,
 };
 
 function render(set: string, more: readonly string[] = []): Promise<string> {
@@ -66,15 +68,14 @@ function suite(): void {
     expect(text).toBe(readFileSync(file, 'utf8'));
   });
 
-  test('brings exactly the kinds of deploy/crds, kept when it is uninstalled', async () => {
-    const rendered = objectsIn(await render('default')).filter(({ kind }) => kind === 'CustomResourceDefinition');
-    const keep = { 'helm.sh/resource-policy': 'keep' };
-    const expected = [...crdFiles().values()].map((text) => {
-      const crd = objectsIn(text)[0]!;
-      return { ...crd, metadata: { ...crd.metadata, annotations: keep } };
-    });
-    const byName = (one: Manifest, other: Manifest): number => one.metadata.name.localeCompare(other.metadata.name);
-    expect(rendered.sort(byName)).toEqual(expected.sort(byName));
+  test('brings exactly the kinds of deploy/crds, none of them as an object that a rollback would put back', async () => {
+    const rendered = objectsIn(await render('default'));
+    expect(rendered.filter(({ kind }) => kind === 'CustomResourceDefinition')).toEqual([]);
+    const files = rendered.find(({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === 'weir-crds')?.[
+      'data'
+    ];
+    const asTrimmed = [...crdFiles()].map(([name, text]) => [name, `${text.trim()}\n`]);
+    expect(files).toEqual(Object.fromEntries(asTrimmed));
   });
 
   test('has rights of operators that the chart-less files say too', async () => {

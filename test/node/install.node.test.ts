@@ -2,6 +2,8 @@
 // three sidecars that share one Redis; then upgrade, rollback and uninstall under traffic, what is left of it, and a new install.
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { cp, mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
@@ -88,6 +90,39 @@ describeOnNode('docs/install.md', {}, (cluster) => {
       await weir().helm(['test', 'weir', '-n', SYSTEM]);
     });
 
+    test('a rollback, and an upgrade to an older chart, leave the kinds as a newer release has widened them', async () => {
+      const chart = await chartOfTomorrow();
+      const patch = async (spec: object): Promise<unknown> =>
+        weir().kubectl(
+          'patch',
+          'modelroutes.weir.dev',
+          'chat',
+          '-n',
+          OTHER,
+          '--type=merge',
+          '-p',
+          JSON.stringify({ spec }),
+        );
+      const written = async (): Promise<string> => {
+        await weir().kubectl('label', 'modelroutes.weir.dev', 'chat', '-n', OTHER, '--overwrite', `at=${Date.now()}`);
+        const { spec } = await weir().object('modelroutes', OTHER, 'chat');
+        return (spec as { ofTomorrow?: string }).ofTomorrow ?? 'gone';
+      };
+      await weir().helm(['upgrade', 'weir', chart, '-n', SYSTEM, '--reuse-values', '--wait']);
+      await patch({ ofTomorrow: 'kept' });
+      await underTraffic(() => weir().helm(['rollback', 'weir', '-n', SYSTEM, '--wait']));
+      expect(await written()).toBe('kept');
+      await underTraffic(() => weir().install());
+      expect(await written()).toBe('kept');
+      // An operator that does not know the field says so, and goes on with what it knew.
+      await weir().untilCondition(['modelroutes', OTHER, 'chat'], 'Accepted', { status: 'False' });
+      await patch({ ofTomorrow: null });
+      const kinds = join(projectFolder, 'deploy', 'crds');
+      await weir().kubectl('apply', '--server-side', '--force-conflicts', '-f', kinds);
+      await weir().untilCondition(['modelroutes', OTHER, 'chat'], 'Ready', { status: 'True', summary: '2/2' });
+      await expectAllCharged();
+    });
+
     test.each(
       sections('Upgrade')
         .flatMap(([, blocks]) => blocks)
@@ -148,6 +183,18 @@ describeOnNode('docs/install.md', {}, (cluster) => {
       expect(remaining).toBeLessThanOrEqual(PLENTY - asked + refilled);
     }
   });
+
+  /** A copy of the chart whose ModelRoute has one field more. */
+  async function chartOfTomorrow(): Promise<string> {
+    const chart = join(await mkdtemp(join(tmpdir(), 'weir-chart-')), 'weir');
+    await cp(join(projectFolder, 'deploy', 'helm'), chart, { recursive: true });
+    const file = join(chart, 'files', 'crds', 'modelroutes.yaml');
+    const text = await readFile(file, 'utf8');
+    const wider = text.replace(/^( +)hostnames:$/m, '$1ofTomorrow:\n$1  type: string\n$&');
+    expect(wider).not.toBe(text);
+    await writeFile(file, wider);
+    return chart;
+  }
 
   async function operatorArguments(): Promise<string> {
     return await weir().kubectl(
