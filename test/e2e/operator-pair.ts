@@ -4,6 +4,7 @@ import { freePorts } from '../cluster/ports.ts';
 import { loopback } from '../cluster/servers.ts';
 import { waitFor } from '../cluster/wait.ts';
 import type { Server } from '../cluster/member-server.ts';
+import { startStallingProxy, type StallingProxy } from '../contract/stalling-proxy.ts';
 import { makeOperatorPod } from '../stack/operator-pod.ts';
 import type { EndToEnd } from './harness.ts';
 import { call } from './traffic.ts';
@@ -15,6 +16,8 @@ export interface PairedOperator {
   readonly pushPort: number;
   readonly adminUrl: string;
   readonly server: Server;
+  /** Between it and the API server. */
+  readonly network: StallingProxy;
 }
 
 export interface LeaseSpec {
@@ -105,10 +108,13 @@ async function startOperator(e2e: EndToEnd, name: string): Promise<PairedOperato
   const { weir, cluster } = e2e;
   const [push, admin] = (await freePorts(2)) as [number, number];
   const [pushPort, adminPort] = name === 'operator-a' ? [weir.ports.push, weir.ports.operatorAdmin] : [push, admin];
-  const kubeconfig = await makeOperatorPod(cluster.plane, cluster.mustKubectl, name);
+  const { folder, server: apiServer } = cluster.plane;
+  const network = await startStallingProxy(Number(new URL(apiServer).port));
+  const behind = { folder, server: `https://${loopback}:${network.port}` };
+  const kubeconfig = await makeOperatorPod(behind, cluster.mustKubectl, name);
   const flags = ['--leader-elect', '--own-namespace', SYSTEM, '--pod-name', name];
   const server = await weir.startOperator({ name, kubeconfig, pushPort, adminPort, flags });
-  return { name, kubeconfig, pushPort, adminUrl: `http://${loopback}:${adminPort}`, server };
+  return { name, kubeconfig, pushPort, adminUrl: `http://${loopback}:${adminPort}`, server, network };
 }
 
 function writeOf(event: AuditEvent): AuditedWrite | undefined {

@@ -143,6 +143,39 @@ describeEndToEnd('two operators', { audit: true, operator: false, limiters: 0 },
     }
   });
 
+  test('a cut network: the old one stops by itself before another leads, and nothing that it had sent is written when it arrives', async () => {
+    const { leader, follower } = await pair.roles();
+    const names = ['cut-one', 'cut-two', 'cut-three', 'cut-four'];
+    for (const name of names) await e2e().enforce(route(name, 10));
+    const edits = names.map((name) => route(name, 20));
+    await e2e().apply(...edits.slice(0, 2));
+    leader.network.stall();
+    const changedMs = Date.now();
+    try {
+      await e2e().apply(...edits.slice(2));
+      expect(await e2e().send('pair/first', 2)).toEqual({ 429: 2 });
+      const { acquireTime } = await pair.untilLeads(follower, 20_000);
+      expect(await isLeader(leader)).toBe(false);
+      for (const edit of edits) await enforced(edit, IN_FORCE_MS + changedMs - Date.now());
+      leader.network.heal();
+      await e2e().apply(...names.map((name) => route(name, 30)));
+      for (const name of names) await enforced(route(name, 30));
+      expect(await e2e().send('pair/cut-four', 40)).toEqual({ 200: 30, 429: 10 });
+      const sinceMs = Date.parse(acquireTime);
+      const late = (await pair.writes()).filter(({ pod, atMs }) => pod === leader.name && atMs >= sinceMs);
+      expect(late.filter(({ code }) => code < 300)).toEqual([]);
+      await untilOnlyLabelled(follower);
+      // It has seen what happened meanwhile, and can lead again.
+      await follower.server.stop();
+      await pair.untilLeads(leader, 5000);
+      await e2e().apply(route('cut-one', 40));
+      await enforced(route('cut-one', 40));
+      expect(await e2e().send('pair/cut-two', 40)).toEqual({ 200: 30, 429: 10 });
+    } finally {
+      leader.network.heal();
+    }
+  });
+
   test('at no time of all this did two write', async () => {
     const writers = (await pair.writes()).filter(({ code }) => code < 300).map(({ pod }) => pod);
     const terms = writers.filter((pod, index) => pod !== writers[index - 1]);

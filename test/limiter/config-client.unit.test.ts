@@ -275,6 +275,7 @@ describe('without an operator', () => {
     await stream.push([]);
     proxy.stall();
     await waitFor('the loss', () => (seen.includes(false) ? true : undefined), soon);
+    proxy.heal();
     await operator.stream(1);
   });
 

@@ -175,6 +175,14 @@ export const FAULTS: readonly Fault[] = [
     caughtBy: 'secrets-missing',
   },
   {
+    name: 'lost-field-overlooked',
+    file: 'src/crd/narrowing.ts',
+    find: 'lostInSchema(other.properties?.[name], schema',
+    replace: 'lostInSchema(other.properties?.[name] ?? {}, schema',
+    tests: ['test/crd/narrowing.unit.test.ts'],
+    caughtBy: 'each property that',
+  },
+  {
     name: 'old-leader-writes',
     file: 'src/controller/write-fence.ts',
     find: 'return (...args: unknown[]): unknown => {\n          check();',
