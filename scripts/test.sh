@@ -16,30 +16,34 @@ stage() {
   echo "== $name: $((SECONDS - began)) s"
 }
 
+# jest PROJECT REPORT [FLAG…]
 jest() {
-  local project=$1
-  shift
+  local project=$1 report=$2
+  shift 2
   node --experimental-vm-modules node_modules/jest/bin/jest.js --selectProjects "$project" \
-    --json --outputFile "$results/$project.json" "$@"
+    --json --outputFile "$results/$report.json" "$@"
 }
 
 stage lint npm run --silent lint
 # Each test once: those of the data plane run in the copy without a control plane.
 stage limiter-alone scripts/test-limiter.sh "$results"
 others=(--testPathIgnorePatterns /node_modules/ "$PWD/test/(lib|contract|limiter|store)/")
-stage unit jest unit "${others[@]}"
+stage unit jest unit unit "${others[@]}"
 # --forceExit: a red test that left a server connected must not keep the others from being told.
-stage redis jest redis "${others[@]}" --runInBand --forceExit
+stage redis jest redis redis "${others[@]}" --runInBand --forceExit
+# The longest end-to-end test goes to the side that is done earlier.
+upgrade='test/e2e/upgrade\.e2e\.test\.ts$'
 # Tests with pods wait most of their time (for a kubelet, a rollout, a lease), so they run beside the others that need servers.
 with_pods() {
   # Without the images its tests say what is missing.
   if [[ $(id -u) == 0 ]] && command -v buildah >/dev/null 2>&1; then stage images node test/cluster/cli.ts build-images; fi
-  stage node jest node --runInBand --forceExit
+  stage node jest node node --runInBand --forceExit
+  stage e2e-upgrade jest e2e e2e-upgrade --runInBand --forceExit --testPathPatterns "$upgrade"
 }
 with_pods >"$results/with-pods.log" 2>&1 &
 # Two files at a time: each has a control plane of its own, and most of their time is waiting.
-stage cluster jest cluster --forceExit
-stage e2e jest e2e --runInBand --forceExit
+stage cluster jest cluster cluster --forceExit
+stage e2e jest e2e e2e --runInBand --forceExit --testPathIgnorePatterns /node_modules/ "$upgrade"
 wait
 cat "$results/with-pods.log"
 

@@ -24,6 +24,7 @@ export function tallyLimiters(
   const stateOf = (pod: Pod): AckState | undefined => byPod.get(pod.metadata.uid ?? '');
   const limited = selected.filter((pod) => isInjected(pod) || stateOf(pod) !== undefined);
   const meant = [...shared, ...limited.map(stateOf)].filter((state) => state !== undefined);
+  const notRunning = limited.flatMap((pod) => notRunningOf(pod, stateOf(pod)));
   return {
     desired: shared.length + limited.length,
     synced: meant.filter((state) => isSynced(state, version)).length,
@@ -33,7 +34,14 @@ export function tallyLimiters(
       .filter((pod) => !limited.includes(pod))
       .map((pod) => pod.metadata.name)
       .sort(),
-    notRunning: limited.flatMap((pod) => notRunningOf(pod, stateOf(pod))),
+    notRunning,
+    silent: silentOf(
+      [
+        ...shared.filter((state) => !isSynced(state, version)).map(({ limiter }) => shownName(limiter)),
+        ...limited.filter((pod) => !isSynced(stateOf(pod), version)).map((pod) => pod.metadata.name),
+      ],
+      notRunning,
+    ),
     troubles: meant.flatMap(({ limiter }) => troublesOf(limiter, name, store)),
     bypasses: bypassesTo(limited, services),
     connected: meant.filter(({ limiter }) => limiter.connected).length,
@@ -84,8 +92,14 @@ function podUid({ limiter }: AckState): string {
   return limiter.view.pod?.uid ?? '';
 }
 
-function isSynced({ limiter, ackedVersion }: AckState, version: string | undefined): boolean {
-  return limiter.connected && version !== undefined && ackedVersion === version;
+function isSynced(state: AckState | undefined, version: string | undefined): boolean {
+  return state?.limiter.connected === true && version !== undefined && state.ackedVersion === version;
+}
+
+/** Those whose container does not run have their own sentence. */
+function silentOf(names: readonly string[], notRunning: LimiterTally['notRunning']): string[] {
+  const stopped = new Set(notRunning.map(({ pod }) => pod));
+  return names.filter((name) => !stopped.has(name)).sort();
 }
 
 function rejectionOf({ limiter, rejected }: AckState, version: string | undefined): LimiterTally['rejected'] {

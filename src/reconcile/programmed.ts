@@ -31,7 +31,7 @@ function syncVerdict(inForce: InForce, tally: LimiterTally): Verdict<ProgrammedR
   const what = inForce.isLastGood ? `generation ${inForce.generation}, which is still in force` : 'this generation';
   const count = `${synced} of ${desired} limiters acknowledged ${what}`;
   if (synced < desired) {
-    const more = [...stoppedTexts(tally), ...(carriesNone ? [unlimitedText(tally)] : [])];
+    const more = [...silentTexts(tally), ...stoppedTexts(tally), ...(carriesNone ? [unlimitedText(tally)] : [])];
     return not(synced === 0 ? 'Pending' : 'PartiallyProgrammed', [count, ...more].join('; '));
   }
   return carriesNone ? unlimited(tally) : { holds: true, reason: 'Programmed', message: count };
@@ -51,6 +51,10 @@ function noLimiters({ workloadSelector }: InForce): string {
   return workloadSelector === undefined
     ? 'no shared limiter of this namespace is connected, or was in the last minute: start one, or name pods with spec.workloadSelector and label their namespace weir.dev/inject=true'
     : 'no limiter of a selected pod is connected';
+}
+
+function silentTexts({ silent }: LimiterTally): string[] {
+  return silent.length === 0 ? [] : [`not yet: ${namesOf(silent)}`];
 }
 
 /** One sentence per reason: a rollout with a wrong image has a hundred pods and one cause. */

@@ -116,6 +116,8 @@ export interface LimiterTally {
   readonly unlimitedPods: readonly string[];
   /** Injected pods whose limiter container does not run, and why in the kubelet's word. */
   readonly notRunning: readonly { readonly pod: string; readonly reason: string }[];
+  /** The others of the desired ones that are not synced: names of pods, and of shared limiters, sorted. */
+  readonly silent: readonly string[];
   /** What desired limiters have trouble with, as far as it concerns this object. */
   readonly troubles: readonly LimiterTrouble[];
   /** Services of the namespace that lead past the limiters of the object's pods. */

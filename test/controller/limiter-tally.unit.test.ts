@@ -123,6 +123,18 @@ describe('a selected pod', () => {
     expect(told(tally())).toEqual([1, 0, ['a', 'b']]);
   });
 
+  test('limiters that have not acknowledged the version are named, those that do not run elsewhere', () => {
+    for (const name of ['d', 'c', 'b', 'a']) pods.put(pod(name));
+    connect(pod('a'));
+    connect(pod('b')).acked(NAME, 'v0');
+    const waiting = { state: { waiting: { reason: 'ImagePullBackOff' } } };
+    const initContainerStatuses = [{ name: LIMITER_CONTAINER, ...waiting }];
+    pods.put(pod('e', { status: { phase: 'Pending', initContainerStatuses } }));
+    acks.connect('limiter-0', { kind: 'shared', namespaces: 'all' }, new Map());
+    expect(tally()).toMatchObject({ desired: 6, synced: 1, silent: ['b', 'c', 'd', 'limiter-0'] });
+    expect(tally().notRunning.map((each) => each.pod)).toEqual(['e']);
+  });
+
   test('a limiter that nobody injected limits its pod all the same', () => {
     pods.put(pod('x', { injected: false }));
     connect(pod('x'));

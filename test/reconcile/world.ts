@@ -80,6 +80,9 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     matchingPods,
     unlimitedPods: matchingPods > 0 ? (fleet.pods?.unlimited ?? []) : [],
     notRunning: fleet.pods?.notRunning ?? [],
+    silent: limiters
+      .filter(({ name, state }) => state !== 'synced' && !fleet.pods?.notRunning?.some(({ pod }) => pod === name))
+      .map(({ name }) => name),
     troubles: fleet.troubles ?? [],
     bypasses: fleet.bypasses ?? [],
     connected: fleet.connected ?? limiters.length,
