@@ -59,6 +59,19 @@ export class Installed {
       ...['upgrade', '--install', 'weir', CHART, '--namespace', SYSTEM, '--create-namespace'],
       ...['--wait', '--timeout', '3m', ...sets],
     ]);
+    await this.#untilInjecting();
+  }
+
+  /** kube-proxy hears of a ready operator a second or two after helm, as it would of any webhook. */
+  async #untilInjecting(): Promise<void> {
+    const container = { name: 'web', image: 'web', ports: [{ name: 'http', containerPort: 8000 }] };
+    const metadata = { name: 'asks', namespace: 'default', labels: { 'weir.dev/inject': 'true' } };
+    const input = JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata, spec: { containers: [container] } });
+    const isInjecting = async (): Promise<true | undefined> => {
+      const made = await this.cluster.mustKubectl(['create', '--dry-run=server', '-o', 'json', '-f', '-'], { input });
+      return made.includes('weir-limiter') || undefined;
+    };
+    await waitFor('the injector through its Service', isInjecting, { deadlineMs: 30_000, everyMs: 250 });
   }
 
   /** Throws when helm fails. */
