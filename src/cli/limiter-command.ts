@@ -20,7 +20,7 @@ import {
   parseListen,
   parseNamespace,
 } from './flags.ts';
-import { freeStartMemory } from './start-memory.ts';
+import { collectOldOften, freeStartMemory } from './start-memory.ts';
 import { ownVersion } from './version.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
 import { parseBaseUrl, parseBytes, parseCapability, parseDurationMs, parseListenOrOff } from './limiter-flags.ts';
@@ -198,6 +198,7 @@ async function run(command: Command, flags: LimiterFlags): Promise<void> {
     const settings = settingsOf(flags, logger, metrics);
     loadPushProtocol();
     freeStartMemory();
+    collectOldOften();
     limiter = await runLimiter(settings, { logger, metrics });
   } catch (error) {
     if (isSettingError(error)) command.error(`error: ${messageOf(error)}`);
