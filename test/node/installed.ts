@@ -62,7 +62,7 @@ export class Installed {
     await this.#untilInjecting();
   }
 
-  /** kube-proxy hears of a ready operator a second or two after helm, as it would of any webhook. */
+  /** A busy kube-proxy hears of a ready operator seconds later, as of any webhook. */
   async #untilInjecting(): Promise<void> {
     const container = { name: 'web', image: 'web', ports: [{ name: 'http', containerPort: 8000 }] };
     const metadata = { name: 'asks', namespace: 'default', labels: { 'weir.dev/inject': 'true' } };
