@@ -1,10 +1,9 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { endMember, startMember } from './members.ts';
-import { freePorts } from './ports.ts';
+import { freePorts, isOpen } from './ports.ts';
 import { waitFor } from './wait.ts';
 
 let folder: string;
@@ -16,20 +15,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await rm(folder, { recursive: true });
 });
-
-/** Whether somebody listens there. */
-async function isOpen(port: number): Promise<boolean> {
-  return await new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => {
-      resolve(false);
-    });
-  });
-}
 
 // The more memory and threads a process has, the longer it keeps its ports after it has lost its environment.
 test('a killed process counts as ended when its port is free, not when it is no longer recognised', async () => {

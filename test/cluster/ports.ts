@@ -1,5 +1,5 @@
-// Stage: addresses. Input: nothing. Output: TCP ports on loopback that nobody listens on.
-import { createServer } from 'node:net';
+// Stage: addresses. Input: nothing. Output: TCP ports on loopback that nobody listens on; whether somebody listens at one.
+import { connect, createServer } from 'node:net';
 import { randomInt } from 'node:crypto';
 
 /**
@@ -30,5 +30,17 @@ export async function isFree(port: number): Promise<boolean> {
         resolve(true);
       });
     });
+  });
+}
+
+/** Whether a connection is accepted there, within a second. */
+export async function isOpen(port: number, host = '127.0.0.1'): Promise<boolean> {
+  return await new Promise((resolve) => {
+    const socket = connect({ port, host, timeout: 1000 });
+    const settle = (isAccepted: boolean) => (): void => {
+      socket.destroy();
+      resolve(isAccepted);
+    };
+    socket.once('connect', settle(true)).once('error', settle(false)).once('timeout', settle(false));
   });
 }

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, jest } from '@jest/globals';
 import type { KubectlResult } from '../cluster/kubectl.ts';
 import { describeOnNode, type NodeTestCluster, type NodeTestOptions } from '../cluster/describe-node.ts';
+import { isOpen } from '../cluster/ports.ts';
 import { waitFor } from '../cluster/wait.ts';
 import { isAsExpected, type Expected, type WeirObject } from '../e2e/harness.ts';
 import { chat, flood, type Answer } from '../e2e/traffic.ts';
@@ -120,9 +121,14 @@ export class Installed {
     return items.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
   }
 
-  /** Where a Service answers: this machine is the node, so its address works here too. */
+  /**
+   * Where a Service answers: this machine is the node, so its address works here too. Resolves when kube-proxy has heard of its
+   * pods, a second or two after they are ready.
+   */
   async serviceUrl(namespace: string, name: string, port = 80): Promise<string> {
     const address = await this.kubectl('get', 'service', name, '-n', namespace, '-o', 'jsonpath={.spec.clusterIP}');
+    const isReached = async (): Promise<true | undefined> => (await isOpen(port, address)) || undefined;
+    await waitFor(`the Service ${namespace}/${name}`, isReached, { deadlineMs: 30_000, everyMs: 100 });
     return `http://${address}:${port}`;
   }
 
