@@ -20,8 +20,10 @@ describeInstalled(
     beforeAll(async () => {
       const limits = [{ name: 'all', measure: 'Requests', bucket: { maxTokens: 30, refillPeriod: '8000h' } }];
       const { image } = weir();
+      const lifecycle = { preStop: { sleep: { seconds: 5 } } };
       await weir().apply(
-        ...workload({ namespace: SPACE, name: 'chat', image, replicas: 2 }),
+        // Its pod without a limiter is still dialled for a moment when it ends; one with a limiter is drained.
+        ...workload({ namespace: SPACE, name: 'chat', image, replicas: 2, container: { lifecycle } }),
         sidecarRoute(`${SPACE}/chat`, limits),
       );
       await weir().rolledOut(SPACE, 'chat');
