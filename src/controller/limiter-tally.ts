@@ -3,12 +3,13 @@ import { resourceName } from '../contract/limiter-config.ts';
 import type { Bypass, LimiterQuery, LimiterTally, LimiterTrouble } from '../reconcile/types.ts';
 import type { AckState, AckTable, LimiterState } from './ack-table.ts';
 import type { Pod } from './kube-types.ts';
-import { isInjected, limiterTroubleOf, unguardedPortOf, type PodIndex } from './pod-index.ts';
+import { isInjected, lifeOf, limiterTroubleOf, unguardedPortOf, type PodIndex } from './pod-index.ts';
 import { portsTo, type ServiceIndex } from './service-index.ts';
 
 /**
  * Desired are the selected pods that carry a limiter (the injector said so, or a limiter of the pod was seen within the last
- * minute) and the shared limiters seen within the last minute. Only a connected one counts as synced.
+ * minute) and the shared limiters seen within the last minute. Only a connected one counts as synced. A pod that is ending is
+ * not desired; without a limiter it stays unlimited until it is gone, for until then it may answer.
  */
 export function tallyLimiters(
   query: LimiterQuery,
@@ -22,18 +23,19 @@ export function tallyLimiters(
   const shared = states.filter(({ limiter }) => limiter.view.kind === 'shared');
   const byPod = new Map(states.flatMap((state) => (state.limiter.view.kind === 'pod' ? [[podUid(state), state]] : [])));
   const stateOf = (pod: Pod): AckState | undefined => byPod.get(pod.metadata.uid ?? '');
-  const limited = selected.filter((pod) => isInjected(pod) || stateOf(pod) !== undefined);
+  const isLimited = (pod: Pod): boolean => isInjected(pod) || stateOf(pod) !== undefined;
+  const living = selected.filter((pod) => lifeOf(pod) === 'living');
+  const limited = living.filter(isLimited);
+  const unlimited = selected.filter((pod) => !isLimited(pod));
   const meant = [...shared, ...limited.map(stateOf)].filter((state) => state !== undefined);
   const notRunning = limited.flatMap((pod) => notRunningOf(pod, stateOf(pod)));
   return {
     desired: shared.length + limited.length,
     synced: meant.filter((state) => isSynced(state, version)).length,
     rejected: meant.flatMap((state) => rejectionOf(state, version)),
-    matchingPods: selected.length,
-    unlimitedPods: selected
-      .filter((pod) => !limited.includes(pod))
-      .map((pod) => pod.metadata.name)
-      .sort(),
+    matchingPods: living.length,
+    unlimitedPods: namesIn(unlimited),
+    endingUnlimitedPods: namesIn(unlimited.filter((pod) => lifeOf(pod) === 'ending')),
     notRunning,
     silent: silentOf(
       [
@@ -46,6 +48,10 @@ export function tallyLimiters(
     bypasses: bypassesTo(limited, services),
     connected: meant.filter(({ limiter }) => limiter.connected).length,
   };
+}
+
+function namesIn(pods: readonly Pod[]): string[] {
+  return pods.map((pod) => pod.metadata.name).sort();
 }
 
 /** Ports of Services that lead to the number of a workload's port, where no limiter stands. */

@@ -25,7 +25,7 @@ export class PodIndex {
     });
   }
 
-  /** The pods of the namespace that carry every label and still live; a selector without labels selects none. */
+  /** The pods of the namespace that carry every label and are not finished; a selector without labels selects none. */
   select(namespace: string, matchLabels: Readonly<Record<string, string>>): Pod[] {
     const pairs = Object.entries(matchLabels).map(([key, value]) => pairOf(namespace, key, value));
     const candidates = pairs.map((pair) => this.#byLabel.namesOf(pair)).sort((a, b) => a.size - b.size);
@@ -33,14 +33,16 @@ export class PodIndex {
     return [...(rarest ?? [])]
       .filter((key) => others.every((names) => names.has(key)))
       .map((key) => this.#pods.get(key))
-      .filter((pod): pod is Pod => pod !== undefined && isAlive(pod));
+      .filter((pod): pod is Pod => pod !== undefined && lifeOf(pod) !== 'finished');
   }
 }
 
-/** Neither terminating nor finished. */
-export function isAlive(pod: Pod): boolean {
-  const { phase } = pod.status ?? {};
-  return pod.metadata.deletionTimestamp === undefined && phase !== 'Succeeded' && phase !== 'Failed';
+/** An ending pod was deleted and may answer until its grace period is over; no container of a finished one runs any more. */
+export type PodLife = 'living' | 'ending' | 'finished';
+
+export function lifeOf({ metadata, status = {} }: Pod): PodLife {
+  if (status.phase === 'Succeeded' || status.phase === 'Failed') return 'finished';
+  return metadata.deletionTimestamp === undefined ? 'living' : 'ending';
 }
 
 /** Why the limiter of a pod does not run, in the kubelet's word; undefined when it runs or is on its way. */
@@ -99,7 +101,7 @@ export function labelPairs(pod: Pod): string[] {
 export function isRelevant({ before, after }: Change<Pod>): boolean {
   if (before === undefined || after === undefined) return true;
   const face = (pod: Pod): string =>
-    JSON.stringify([isAlive(pod), isInjected(pod), limiterTroubleOf(pod), pod.metadata.labels]);
+    JSON.stringify([lifeOf(pod), isInjected(pod), limiterTroubleOf(pod), pod.metadata.labels]);
   return face(before) !== face(after);
 }
 

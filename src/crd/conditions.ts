@@ -102,7 +102,7 @@ export const status = object(
     // 32 limits, and the short form of an MCPServer: 2 for the server, 2 for each of 128 tools
     limits: listMap('What became of each limit.', 'name', limitStatus, { max: 290 }),
     unlimitedPods: object(
-      'Pods that are selected but carry no limiter.',
+      'Pods that are selected but carry no limiter; also while they end, until they are gone.',
       {},
       {
         count: count('How many.'),

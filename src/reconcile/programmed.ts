@@ -84,8 +84,24 @@ function unlimited(tally: LimiterTally): Verdict<ProgrammedReason> {
   return not('UnlimitedPods', unlimitedText(tally));
 }
 
+function unlimitedText({ unlimitedPods, endingUnlimitedPods: ending }: LimiterTally): string {
+  const staying = unlimitedPods.filter((name) => !ending.includes(name));
+  return [...stayingTexts(staying), ...endingTexts(ending)].join('; ');
+}
+
 /** Which it is of the three the operator does not know: it sees no node's past. */
-function unlimitedText({ unlimitedPods }: LimiterTally): string {
-  const which = `selected pods without a limiter, so without limits: ${unlimitedPods.length} (${namesOf(unlimitedPods)})`;
-  return `${which}; restart them (kubectl rollout restart) if they are older than the label weir.dev/inject=true or were made while the webhook was away; pods with hostNetwork get no limiter`;
+function stayingTexts(pods: readonly string[]): string[] {
+  if (pods.length === 0) return [];
+  const which = `selected pods without a limiter, so without limits: ${pods.length} (${namesOf(pods)})`;
+  return [
+    `${which}; restart them (kubectl rollout restart) if they are older than the label weir.dev/inject=true or were made while the webhook was away; pods with hostNetwork get no limiter`,
+  ];
+}
+
+/** Of these nothing is to be mended. */
+function endingTexts(pods: readonly string[]): string[] {
+  if (pods.length === 0) return [];
+  return [
+    `pods without a limiter that are ending, and may answer without limits until they are gone: ${pods.length} (${namesOf(pods)})`,
+  ];
 }

@@ -112,8 +112,10 @@ export interface LimiterTally {
   readonly rejected: readonly { readonly limiter: string; readonly message: string }[];
   /** Pods that the selector matches and that are not terminating, with or without a limiter; 0 without a selector. */
   readonly matchingPods: number;
-  /** Names of the matching pods that carry no limiter. */
+  /** Names of the pods that the selector matches and that carry no limiter, the terminating ones too: they may still answer. */
   readonly unlimitedPods: readonly string[];
+  /** Those of them that are terminating. */
+  readonly endingUnlimitedPods: readonly string[];
   /** Injected pods whose limiter container does not run, and why in the kubelet's word. */
   readonly notRunning: readonly { readonly pod: string; readonly reason: string }[];
   /** The others of the desired ones that are not synced: names of pods, and of shared limiters, sorted. */

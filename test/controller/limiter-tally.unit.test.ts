@@ -116,6 +116,19 @@ describe('a selected pod', () => {
     expect(told(tally())).toEqual([0, 0, []]);
   });
 
+  test('a pod without a limiter that is ending may still answer: it is unlimited until it has finished or is gone', () => {
+    pods.put(pod('x', { injected: false, deleted: true }));
+    pods.put(pod('y', { injected: false }));
+    expect(tally()).toMatchObject({
+      desired: 0,
+      matchingPods: 1,
+      unlimitedPods: ['x', 'y'],
+      endingUnlimitedPods: ['x'],
+    });
+    pods.put(pod('x', { injected: false, deleted: true, status: { phase: 'Succeeded' } }));
+    expect(tally()).toMatchObject({ matchingPods: 1, unlimitedPods: ['y'], endingUnlimitedPods: [] });
+  });
+
   test('pods without a limiter are named: host network, older than the webhook, whatever the cause', () => {
     pods.put(pod('b', { injected: false }));
     pods.put(pod('a', { injected: false, status: { phase: 'Pending' } }));
@@ -179,6 +192,14 @@ describe('a limiter that does not run', () => {
     );
     expect(isRelevant({ key: 'a/x', before, after: same })).toBe(false);
     expect(isRelevant({ key: 'a/x', before, after })).toBe(true);
+  });
+
+  test('a pod concerns the objects when it begins to end, and again when its containers have ended', () => {
+    const [before, ending, finished] = [{}, { deleted: true }, { deleted: true, status: { phase: 'Failed' } }].map(
+      (more) => trimPod(pod('x', { injected: false, ...more })),
+    );
+    expect(isRelevant({ key: 'a/x', before, after: ending })).toBe(true);
+    expect(isRelevant({ key: 'a/x', before: ending, after: finished })).toBe(true);
   });
 
   test('what is kept of a pod is little, and of an annotation of the same name nothing', () => {

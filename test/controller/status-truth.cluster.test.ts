@@ -117,6 +117,28 @@ describeOnControlPlane('status truth', { audit: true }, (cluster) => {
     await untilSummary('1/1');
   });
 
+  test('a pod without a limiter that is ending is named until its containers have ended: until then it may answer', async () => {
+    await createPod('bare', 'web', false);
+    const patch = (finalizers: string[]): Promise<string> =>
+      cluster().mustKubectl([
+        'patch',
+        'pod',
+        'bare',
+        '--type=merge',
+        '-p',
+        JSON.stringify({ metadata: { finalizers } }),
+      ]);
+    // Stands for a kubelet that has not yet ended it.
+    await patch(['test.weir.dev/kubelet']);
+    await remove('bare');
+    const ending = await until(({ conditions = [] }) => conditions.some(({ message }) => message.includes('ending')));
+    expect([verdict(ending), ending.unlimitedPods]).toEqual(['False UnlimitedPods', { count: 1, names: ['bare'] }]);
+    expect(condition(ending, 'Programmed')!.message).not.toContain('restart');
+    await setStatus('bare', { phase: 'Succeeded' });
+    await until((status) => status.unlimitedPods?.count === 0 && verdict(status) === 'True Ready');
+    await patch([]);
+  });
+
   test('a limiter that vanishes is desired and not synced; back, it is', async () => {
     opened.at(-1)!.close();
     await untilSummary('0/1');

@@ -20,6 +20,8 @@ export interface Fleet {
   readonly pods?: {
     readonly matching: number;
     readonly unlimited?: readonly string[];
+    /** Those of them that are terminating. */
+    readonly ending?: readonly string[];
     readonly notRunning?: LimiterTally['notRunning'];
   };
   readonly troubles?: LimiterTally['troubles'];
@@ -72,16 +74,19 @@ export function worldOf(
 
 function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterTally {
   const limiters = fleet.limiters ?? [];
+  const { unlimited = [], ending = [], notRunning = [] } = fleet.pods ?? {};
   const inState = (state: string) => (isInForce ? limiters.filter((limiter) => limiter.state === state) : []);
   return {
     desired: limiters.length,
     synced: inState('synced').length,
     rejected: inState('rejected').map(({ name, message }) => ({ limiter: name, message: message ?? '' })),
     matchingPods,
-    unlimitedPods: matchingPods > 0 ? (fleet.pods?.unlimited ?? []) : [],
-    notRunning: fleet.pods?.notRunning ?? [],
+    ...(matchingPods > 0
+      ? { unlimitedPods: unlimited, endingUnlimitedPods: ending }
+      : { unlimitedPods: [], endingUnlimitedPods: [] }),
+    notRunning,
     silent: limiters
-      .filter(({ name, state }) => state !== 'synced' && !fleet.pods?.notRunning?.some(({ pod }) => pod === name))
+      .filter(({ name, state }) => state !== 'synced' && !notRunning.some(({ pod }) => pod === name))
       .map(({ name }) => name),
     troubles: fleet.troubles ?? [],
     bypasses: fleet.bypasses ?? [],
