@@ -13,6 +13,7 @@ import { DecisionApi } from './decision-api.ts';
 import { isLoopback, TokenFile } from './decision-token.ts';
 import { mayDial } from './egress.ts';
 import { HealthWatch } from './health-watch.ts';
+import { FirstContact } from './first-contact.ts';
 import { listen, type HttpListener } from './http-listener.ts';
 import { LimiterMetrics } from './metrics.ts';
 import { Dialer } from './proxy/dialer.ts';
@@ -53,6 +54,7 @@ export interface LimiterParts {
   readonly metrics?: LimiterMetrics;
   /** A number in [0, 1). */
   readonly random?: () => number;
+  readonly firstContact?: FirstContact;
 }
 
 /**
@@ -78,6 +80,7 @@ class Limiter implements RunningLimiter {
   readonly #metrics: LimiterMetrics;
   readonly #configured = new Configured();
   readonly #stores: StoreRegistry;
+  readonly #firstContact: FirstContact;
   readonly #applier: ConfigApplier;
   readonly #decider: Decider;
   readonly #upstreams: Upstreams;
@@ -96,6 +99,7 @@ class Limiter implements RunningLimiter {
     this.#settings = settings;
     this.#clock = parts.clock ?? systemClock;
     this.#metrics = parts.metrics ?? new LimiterMetrics();
+    this.#firstContact = parts.firstContact ?? new FirstContact();
     this.#log = parts.logger ?? createLogger('limiter');
     const ownTarget: Target | undefined =
       settings.upstream === undefined ? undefined : { url: settings.upstream, weight: 1 };
@@ -204,6 +208,7 @@ class Limiter implements RunningLimiter {
     const { traffic, decision, admin } = this.#listeners;
     const { graceMs, source } = this.#settings;
     this.#configured.close();
+    this.#firstContact.close();
     await Promise.all([traffic?.close(graceMs), decision?.close(graceMs)]);
     clearInterval(this.#housekeeping);
     this.#health.stop();
@@ -295,7 +300,9 @@ class Limiter implements RunningLimiter {
     }
     this.#upstreams.prune((scope) => this.#dialer.isCurrent(scope, inForce));
     this.#isStale = true;
-    if (!isPartial) this.#configured.markConfigured();
+    if (isPartial) return;
+    this.#configured.markConfigured();
+    this.#firstContact.begin(this.#stores.whenReached());
   }
 
   #keepHouse(): void {
@@ -325,7 +332,10 @@ class Limiter implements RunningLimiter {
     // Configs come in before requests can: until then nobody must be sent here.
     if (this.#listeners.traffic === undefined) return { ready: false, reason: 'not listening yet' };
     const { state } = this.#configured;
-    if (state === 'configured') return { ready: true, reason: 'ok' };
+    if (state === 'configured') {
+      const { isOver } = this.#firstContact;
+      return { ready: isOver, reason: isOver ? 'ok' : 'waiting for the first answer of a store' };
+    }
     if (state === 'waiting') return { ready: false, reason: 'waiting for the first configuration' };
     const passes = this.#settings.unconfiguredPolicy === 'Pass';
     return { ready: passes, reason: `unconfigured: ${passes ? 'passing' : 'refusing'} all requests` };

@@ -4,6 +4,7 @@ import { Writable } from 'node:stream';
 import winston from 'winston';
 import type { StandInModel } from '../../src/cli/stand-in-model.ts';
 import type { FailurePolicy, LimiterConfig } from '../../src/contract/limiter-config.ts';
+import { FirstContact } from '../../src/limiter/first-contact.ts';
 import { describeOnRedis } from '../redis/describe-redis.ts';
 import { startRedis, stopRedis, type RedisServer } from '../redis/redis-server.ts';
 import { HOUR, tokens } from '../store/fixtures.ts';
@@ -55,6 +56,27 @@ describeOnRedis('a limiter whose Redis is away', () => {
     await running.close();
     await upstream.close();
     await stopRedis(redis);
+  });
+
+  test('is not ready before its store has answered once, and does not wait for that for ever', async () => {
+    redis.pause();
+    const route = routeTo(upstream.url, config('Closed'));
+    const readiness = async (): Promise<[number, string]> => {
+      const answer = await fetch(`${running.admin}/readyz`);
+      return [answer.status, (await answer.text()).trim()];
+    };
+    running = await startLimiter([route], {}, { firstContact: new FirstContact(1) });
+    await until(async () => (await readiness())[0] === 200);
+    await running.close();
+    running = await startLimiter([route], {}, { firstContact: new FirstContact(60_000) });
+    expect(await readiness()).toEqual([503, 'waiting for the first answer of a store']);
+    redis.resume();
+    await until(async () => (await readiness())[0] === 200);
+    expect((await post(`${running.traffic}/v1/completions`, CHAT)).status).toBe(200);
+    // An outage later is told by the limits' failurePolicy, not by readiness.
+    redis.pause();
+    await until(async () => (await post(`${running.traffic}/v1/completions`, CHAT)).status === 503);
+    expect((await readiness())[0]).toBe(200);
   });
 
   test('trap 44: Closed refuses with 503, never 429, and recovers', async () => {

@@ -125,6 +125,11 @@ export class StoreRegistry {
     }
   }
 
+  /** Resolves when each of the present stores has answered once; never rejects. */
+  async whenReached(): Promise<void> {
+    await Promise.all([...this.#stores.values()].map(({ redis }) => redis?.whenReached()));
+  }
+
   /** The stores that can be away, by {@link storeIdOf}. */
   byId(): ReadonlyMap<string, Store> {
     return this.#byId;

@@ -56,6 +56,7 @@ export class RedisStore implements Store {
   #connection: RedisConnection | NoConnection;
   /** With newer credentials, which the server has not taken yet. */
   #next: RedisConnection | undefined;
+  readonly #reached = Promise.withResolvers<undefined>();
   readonly #script: LuaScript;
   readonly #calendar = new WindowCalendar();
   readonly #times = new ReservationTimes();
@@ -122,13 +123,20 @@ export class RedisStore implements Store {
     });
   }
 
+  /** Resolves when the server has taken the credentials and answered for the first time; never rejects. */
+  whenReached(): Promise<undefined> {
+    return this.#reached.promise;
+  }
+
   examine(): Promise<Examination> {
     return this.#connection.examine();
   }
 
   #open(login: Login): RedisConnection | NoConnection {
     if ('missing' in login) return new NoConnection(this.#endpoint, login.missing, this.#options);
-    return new RedisConnection(this.#endpoint, login, this.#options, this.#script);
+    const connection = new RedisConnection(this.#endpoint, login, this.#options, this.#script);
+    void connection.whenProven().then(this.#reached.resolve);
+    return connection;
   }
 
   #replace(next: RedisConnection | NoConnection): void {
