@@ -145,8 +145,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'unlimited-pods-hidden',
     file: 'src/controller/limiter-tally.ts',
-    find: '.filter((pod) => !limited.includes(pod))',
-    replace: '.filter((pod) => isInjected(pod) && !limited.includes(pod))',
+    find: 'selected.filter((pod) => !isLimited(pod))',
+    replace: 'selected.filter((pod) => isInjected(pod) && !isLimited(pod))',
     tests: ['test/controller/limiter-tally.unit.test.ts'],
     caughtBy: 'pods without a limiter are named',
   },
