@@ -127,7 +127,8 @@ export class StoreRegistry {
 
   /** Resolves when each of the present stores has answered once; never rejects. */
   async whenReached(): Promise<void> {
-    await Promise.all([...this.#stores.values()].map(({ redis }) => redis?.whenReached()));
+    const stores = [...this.#stores.values()].flatMap(({ redis }) => redis ?? []);
+    await Promise.all(stores.map((store) => store.whenReached()));
   }
 
   /** The stores that can be away, by {@link storeIdOf}. */
