@@ -26,7 +26,7 @@ export class FirstContact {
     this.#state = 'waiting';
     this.#timer = setTimeout(() => {
       this.#state = 'over';
-    }, this.#waitMs);
+    }, this.#waitMs).unref();
     void reached.then(() => {
       this.close();
       this.#state = 'over';
