@@ -7,7 +7,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { stringify } from 'yaml';
 import { USUAL_ACCOUNT } from '../contract/names.ts';
 import { judgeText } from '../crd/validate.ts';
-import { messageOf } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import { secretRefsOf } from '../reconcile/references.ts';
 import { flag, listOf, parseNamespace } from './flags.ts';
 

@@ -1,22 +1,54 @@
 // The executable `weir`: argv in, exit code out. 0 = done, 1 = failed while running, 2 = wrong flags or arguments.
 import { Command, CommanderError } from 'commander';
-import { messageOf } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import { readSwitches } from './flags.ts';
 import { ownVersion } from './version.ts';
 
+interface Subcommand {
+  /** Its line in `weir --help`. */
+  readonly summary: string;
+  readonly load: () => Promise<Command>;
+}
+
 /** Loaded one by one: a limiter never pays for the Kubernetes client, nor the operator for the Redis client. */
-const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
-  operator: async () => (await import('./operator-command.ts')).operatorCommand(),
-  limiter: async () => (await import('./limiter-command.ts')).limiterCommand(),
-  standalone: async () => (await import('./standalone-command.ts')).standaloneCommand(),
-  'stand-in': async () => (await import('./stand-in-command.ts')).standInCommand(),
-  grant: async () => (await import('./grant-command.ts')).grantCommand(),
-  crds: async () => (await import('./crds-command.ts')).crdsCommand(),
-  cleanup: async () => (await import('./cleanup-command.ts')).cleanupCommand(),
-  validate: async () => (await import('./validate-command.ts')).validateCommand(),
+const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
+  operator: {
+    summary: 'Watch ModelRoutes and MCPServers, push limiter configs, tell in their status what is in force.',
+    load: async () => (await import('./operator-command.ts')).operatorCommand(),
+  },
+  limiter: {
+    summary: 'Enforce limits: a proxy for models and MCP servers, and an API that decides for everything else.',
+    load: async () => (await import('./limiter-command.ts')).limiterCommand(),
+  },
+  standalone: {
+    summary: 'Operator and limiter in one process, from a folder of manifests: no cluster, no Redis needed.',
+    load: async () => (await import('./standalone-command.ts')).standaloneCommand(),
+  },
+  validate: {
+    summary: 'Say what the API server and the operator would say of manifests, without a cluster.',
+    load: async () => (await import('./validate-command.ts')).validateCommand(),
+  },
+  grant: {
+    summary: 'Print the Roles with which a namespace lets the operator read the Secrets that it names.',
+    load: async () => (await import('./grant-command.ts')).grantCommand(),
+  },
+  crds: {
+    summary: 'Install the kinds (CustomResourceDefinitions), or widen those that are there.',
+    load: async () => (await import('./crds-command.ts')).crdsCommand(),
+  },
+  cleanup: {
+    summary: 'Remove what operators made while they ran.',
+    load: async () => (await import('./cleanup-command.ts')).cleanupCommand(),
+  },
+  'stand-in': {
+    summary: 'A model server for trials: answers OpenAI, Anthropic and MCP calls, and counts them.',
+    load: async () => (await import('./stand-in-command.ts')).standInCommand(),
+  },
 };
 
 const EXIT_USAGE = 2;
+/** As a shell tells the end by SIGPIPE. */
+const EXIT_NO_READER = 141;
 
 async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('weir')
@@ -25,9 +57,12 @@ async function main(argv: readonly string[]): Promise<void> {
     .hook('preAction', (_program, command) => {
       readSwitches(command);
     });
-  const wanted = COMMANDS[argv[2] ?? ''];
-  const loaders = wanted === undefined ? Object.values(COMMANDS) : [wanted];
-  for (const load of loaders) program.addCommand(throwInsteadOfExit(await load()));
+  // `weir help operator` is about the operator, too.
+  const wanted = argv[2] === 'help' ? argv[3] : argv[2];
+  for (const [name, { summary, load }] of Object.entries(SUBCOMMANDS)) {
+    const command = name === wanted ? await load() : new Command(name);
+    program.addCommand(throwInsteadOfExit(command.summary(summary)));
+  }
   if (argv.length <= 2) {
     program.outputHelp();
     return;
@@ -39,6 +74,12 @@ function throwInsteadOfExit(command: Command): Command {
   const name = command.name() === 'weir' ? 'weir' : `weir ${command.name()}`;
   return command.exitOverride().showHelpAfterError(`(try: ${name} --help)`);
 }
+
+// `weir validate manifests | head`: whoever read it has what they wanted.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(EXIT_NO_READER);
+});
 
 try {
   await main(process.argv);

@@ -10,7 +10,8 @@ import { timingProblem } from '../controller/election-rules.ts';
 import { KubeconfigError } from '../controller/kube.ts';
 import { ELECTION_TIMING } from '../controller/leader-election.ts';
 import { OperatorAborted, runOperator, type ListenAddress, type OperatorSettings } from '../controller/main.ts';
-import { messageOf, type LogLevel } from '../lib/log.ts';
+import type { LogLevel } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import { InjectionConfigError } from '../reconcile/injection/settings.ts';
 import {
   certificateSettingsOf,

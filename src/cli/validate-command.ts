@@ -5,7 +5,7 @@ import { text as readAll } from 'node:stream/consumers';
 import { Command, Option } from 'commander';
 import { judgeText } from '../crd/validate.ts';
 import type { Finding, Verdict } from '../crd/validate.ts';
-import { messageOf } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import { validate } from '../reconcile/validate.ts';
 import type { ReconcileSettings } from '../reconcile/types.ts';
 
@@ -41,7 +41,7 @@ interface Judged {
 
 const SUFFIXES = ['.yaml', '.yml', '.json'];
 
-/** The subcommand `validate`. Sets `process.exitCode`; bad flags end the process with 2. */
+/** The subcommand `validate`. Sets `process.exitCode`. */
 export function validateCommand(terminal: Terminal = processTerminal()): Command {
   return new Command('validate')
     .description('Say what the API server and the operator would say of manifests, without a cluster.')
@@ -66,9 +66,6 @@ export function validateCommand(terminal: Terminal = processTerminal()): Command
       writeOut: (text) => {
         terminal.print(text.trimEnd());
       },
-    })
-    .exitOverride((error) => {
-      process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.unusable);
     })
     .action(async (paths: string[], options: ValidateOptions) => {
       process.exitCode = await runValidate(paths, options, terminal);

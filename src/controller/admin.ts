@@ -2,7 +2,8 @@
 // of all objects; nothing secret.
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 
 export interface AdminView {
   /** ready: caches synced and the push port open (or not ours to open); `reason` says what is missing. */

@@ -1,7 +1,8 @@
 // Operator, push: who a limiter is. In: its token and what it asks for; out: what it may see and until when, or why not.
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { TOKEN_AUDIENCE, type LimiterSelf } from '../contract/push-protocol.ts';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import { AdmissionQueue, type AdmissionQueueSettings } from './admission-queue.ts';
 import type { Kube, TokenVerdict } from './kube.ts';
 import type { LimiterView, PodView } from './visibility.ts';

@@ -1,7 +1,8 @@
 // Controller: the CA on its way to those who must trust it. Input: the bundle, the namespaces with limiters, the webhook
 // configuration, the lease. Output: a ConfigMap in each such namespace and the caBundle of each webhook, kept as they must be.
 import { setTimeout as delay } from 'node:timers/promises';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import type { CertificateSource } from './certificate-source.ts';
 import { withoutManagers } from './certificate-secret.ts';
 import { Informer } from './informer.ts';

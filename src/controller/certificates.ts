@@ -5,8 +5,8 @@ import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { X509Certificate } from 'node:crypto';
-import { errorCode } from '../lib/error-code.ts';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { errorCode, messageOf } from '../lib/thrown.ts';
 import {
   complaintAboutPair,
   endOf,

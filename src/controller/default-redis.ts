@@ -4,7 +4,8 @@ import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { DEFAULT_REDIS_SECRET } from '../contract/names.ts';
 import type { RedisEndpoint, SecretReference } from '../contract/limiter-config.ts';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import type { RedisLogin } from '../lib/redis-client.ts';
 import type { ReconcileSettings, SecretFacts, SecretValue } from '../reconcile/types.ts';
 

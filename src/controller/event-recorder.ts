@@ -1,7 +1,8 @@
 // Controller: what people see in `kubectl describe`. Input: conditions whose reason changed. Output: Events
 // (events.k8s.io/v1), one after the other; how each ended is counted, none is retried.
 import { hostname } from 'node:os';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import type { Kube } from './kube.ts';
 import { RESOURCES, type KubeEvent, type StoredObject } from './kube-types.ts';
 

@@ -2,8 +2,8 @@
 // at all, read at the next start. No secret is in a form.
 import { rename, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
-import { errorCode } from '../lib/error-code.ts';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { errorCode, messageOf } from '../lib/thrown.ts';
 import type { LastGood } from '../reconcile/types.ts';
 import { MemoryLastGood } from './last-good.ts';
 import type { StoredObject } from './kube-types.ts';

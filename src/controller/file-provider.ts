@@ -2,7 +2,8 @@
 // gives, with UIDs and generations of our own; statuses are kept, printed and served.
 import { watch, type FSWatcher } from 'node:fs';
 import { canonicalJson } from '../contract/snapshot.ts';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import type { ObjectStatus } from '../reconcile/types.ts';
 import { createStaticAuthenticator, type Authenticator } from './authenticator.ts';
 import { FileLastGood } from './file-last-good.ts';

@@ -1,8 +1,8 @@
 // Controller: a local copy of all objects of one type. Input: list and watch of the API server. Output: the current
 // objects by key, and one call of every handler for each change, whatever breaks on the way.
 import { setTimeout as pause } from 'node:timers/promises';
-import { errorCode } from '../lib/error-code.ts';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { errorCode, messageOf } from '../lib/thrown.ts';
 import { hasStatus, type Kube } from './kube.ts';
 import { objectKey, type KubeObject, type ResourceType } from './kube-types.ts';
 import { ObjectFeed, type ChangeHandler, type Feed } from './object-feed.ts';

@@ -1,7 +1,8 @@
 // Controller: the injection config as a file (a mounted ConfigMap). Input: its path. Output: the present settings; a change is
 // taken up within seconds, and one that cannot be used is logged while the last good one stays.
 import { readFile } from 'node:fs/promises';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import { InjectionConfigError, parseInjectionConfig, type InjectionConfig } from '../reconcile/injection/settings.ts';
 
 /** A mounted ConfigMap changes by a link being replaced, of which no file system event can be relied on. */

@@ -1,7 +1,8 @@
 // Controller: the injector at work. Input: reviews of pods, the namespace's labels as they are now. Output: answers with a patch;
 // the CA is in the namespace before the pod is; what was done is logged and counted.
 import { randomBytes } from 'node:crypto';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import { inject, type Injection, type InjectorSettings, type NamespaceFacts } from '../reconcile/injection/inject.ts';
 import { INJECT_LABEL } from '../reconcile/injection/names.ts';
 import type { InjectionConfig } from '../reconcile/injection/settings.ts';

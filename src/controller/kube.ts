@@ -3,7 +3,7 @@
 // are made here, because every one must have a deadline, keep its status code and share one pool of connections.
 import { HttpMethod, KubeConfig, RequestContext } from '@kubernetes/client-node';
 import { getGlobalDispatcher, request, type Dispatcher } from 'undici';
-import { messageOf } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import {
   hasStatus,
   KubeError,

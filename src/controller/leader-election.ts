@@ -2,7 +2,8 @@
 // process holds it, by its own monotonic clock and from before each renewal was sent (docs/adr/leader-serves-limiters.md).
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import {
   accepted,
   FOLLOWING,

@@ -5,8 +5,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { WeirObject } from '../crd/types.ts';
 import { judgeText, type Verdict } from '../crd/validate.ts';
-import { errorCode } from '../lib/error-code.ts';
-import { messageOf } from '../lib/log.ts';
+import { errorCode, messageOf } from '../lib/thrown.ts';
 
 /** Something in a manifest that the API server would refuse. */
 export interface ManifestProblem {

@@ -1,6 +1,7 @@
 // Controller: the objects of one type, by key, and who must hear of their changes. Input: objects, set and removed. Output: one
 // call of every handler for each change, repeated until the handler succeeds.
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import { objectKey, type KubeObject } from './kube-types.ts';
 import { DONE, WorkQueue } from './work-queue.ts';
 

@@ -10,7 +10,8 @@ import {
   MAX_RESPONSE_BYTES,
   type DeltaDiscoveryRequest,
 } from '../contract/push-protocol.ts';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import type { AckTable } from './ack-table.ts';
 import type { Admitted, Authenticator } from './authenticator.ts';
 import { ReplaceableCredentials, type TlsPair } from './push-credentials.ts';

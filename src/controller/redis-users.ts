@@ -1,7 +1,8 @@
 // Controller: the users of the default Redis, one per namespace. Input: namespaces that have objects, and their passwords. Output: ACL
 // users that reach the keys of their namespace with the commands of the store, and nothing else; made by the leader alone.
 import { createHash } from 'node:crypto';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import { createRedisClient, type Cluster, type Redis, type RedisLogin } from '../lib/redis-client.ts';
 import { redisUserOf } from '../reconcile/compile-store.ts';
 import type { Leadership } from './leadership.ts';

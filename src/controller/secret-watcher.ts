@@ -2,7 +2,7 @@
 // what the API server answers, a refusal included. Output: what is known of each, and who must hear when that changes.
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from '../lib/log.ts';
-import { messageOf } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import { CREDENTIAL_LABEL, USUAL_ACCOUNT } from '../contract/names.ts';
 import type { SecretFacts, SecretValue } from '../reconcile/types.ts';
 import { Informer, type InformerTiming } from './informer.ts';

@@ -2,7 +2,8 @@
 // of it, every credential by object, and users of Redis that are kept up to date.
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import type { ReconcileSettings } from '../reconcile/types.ts';
 import { Credentials } from './credentials.ts';
 import { DefaultRedis, defaultRedisRules, type DefaultRedisSettings } from './default-redis.ts';

@@ -1,6 +1,7 @@
 // Controller: which keys need work, and who does it. Input: keys, added as often as anyone likes. Output: calls of `work`,
 // one at a time per key, repeated with back-off until they succeed.
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 
 /** What a piece of work wants next; an exception means "again, with back-off". */
 export type WorkOutcome =

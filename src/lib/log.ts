@@ -21,8 +21,3 @@ export function createLogger(component: string, level: LogLevel = 'info'): Logge
 export function silentLogger(): Logger {
   return winston.createLogger({ silent: true, transports: [new winston.transports.Console()] });
 }
-
-/** The message of anything that was thrown, without its stack. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

@@ -2,7 +2,7 @@
 // of the NACK. A rejected update leaves the last good version in force.
 import { ownCapabilities } from '../contract/capabilities.ts';
 import { FLEET_RESOURCE_NAME, resourceName, type FleetConfig, type Resource } from '../contract/limiter-config.ts';
-import { messageOf } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import type { ConfigChange, ConfigOutcome, VersionedConfig } from './config-source.ts';
 import { compileEgress, type EgressPolicy } from './egress.ts';
 import type { RouteOptions } from './route-index.ts';

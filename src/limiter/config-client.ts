@@ -27,7 +27,8 @@ import {
   type LimiterSelf,
 } from '../contract/push-protocol.ts';
 import { NO_TROUBLE, toReportRequest, type LimiterReport } from '../contract/limiter-report.ts';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import type { ApplyConfigs, ConfigSource } from './config-source.ts';
 import { HeldConfigs } from './held-configs.ts';
 import { SnapshotFile } from './snapshot-file.ts';

@@ -5,7 +5,8 @@ import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../lib/clock.ts';
 import { ERRORS, WeirError } from '../lib/errors.ts';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import type { Configured } from './configured.ts';
 import type { Decider } from './decide.ts';
 import {
@@ -54,6 +55,27 @@ const LOOPBACK: Owner = 'loopback';
 
 type Operation = (body: never, owner: Owner) => Promise<Answer>;
 
+interface Validators {
+  readonly decide: ValidateFunction;
+  readonly settle: ValidateFunction;
+  readonly report: ValidateFunction;
+  readonly explain: ValidateFunction;
+}
+
+let compiled: Validators | undefined;
+
+/** Compiled by the first decision API of a process, for all of them: it costs as much as the rest of a limiter's start. */
+function validators(): Validators {
+  const ajv = new Ajv({ allErrors: true, strict: true });
+  compiled ??= {
+    decide: ajv.compile(DECIDE_SCHEMA),
+    settle: ajv.compile(SETTLE_SCHEMA),
+    report: ajv.compile(REPORT_SCHEMA),
+    explain: ajv.compile(EXPLAIN_SCHEMA),
+  };
+  return compiled;
+}
+
 interface Route {
   readonly validate: ValidateFunction;
   readonly run: Operation;
@@ -67,12 +89,12 @@ export class DecisionApi {
   constructor(options: DecisionApiOptions) {
     this.#options = options;
     this.#owners = new ReservationOwners(options.maxPending ?? DEFAULT_MAX_PENDING, () => options.clock.monotonicMs());
-    const ajv = new Ajv({ allErrors: true, strict: true });
+    const { decide, settle, report, explain } = validators();
     this.#routes = new Map<string, Route>([
-      ['/v1/decide', { validate: ajv.compile(DECIDE_SCHEMA), run: this.#decide.bind(this) }],
-      ['/v1/settle', { validate: ajv.compile(SETTLE_SCHEMA), run: this.#settle.bind(this) }],
-      ['/v1/report', { validate: ajv.compile(REPORT_SCHEMA), run: this.#report.bind(this) }],
-      ['/v1/explain', { validate: ajv.compile(EXPLAIN_SCHEMA), run: this.#explain.bind(this) }],
+      ['/v1/decide', { validate: decide, run: this.#decide.bind(this) }],
+      ['/v1/settle', { validate: settle, run: this.#settle.bind(this) }],
+      ['/v1/report', { validate: report, run: this.#report.bind(this) }],
+      ['/v1/explain', { validate: explain, run: this.#explain.bind(this) }],
     ]);
   }
 

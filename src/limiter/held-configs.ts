@@ -7,7 +7,8 @@ import {
   type DeltaDiscoveryResponse,
   type Rejection,
 } from '../contract/push-protocol.ts';
-import { messageOf, type Logger } from '../lib/log.ts';
+import type { Logger } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 import type { ApplyConfigs, ConfigOutcome, VersionedConfig } from './config-source.ts';
 import type { KeptResource } from './snapshot-file.ts';
 

@@ -2,7 +2,7 @@
 // with it, or nothing.
 import ipaddr from 'ipaddr.js';
 import { RE2JS } from 're2js';
-import { messageOf } from '../lib/log.ts';
+import { messageOf } from '../lib/thrown.ts';
 
 /** What is wrong with a value and how to mend it; undefined: nothing. */
 export type FieldCheck = (text: string) => string | undefined;

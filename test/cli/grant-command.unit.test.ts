@@ -1,10 +1,11 @@
 // Tests `weir grant`: what it prints for names and for manifests, and what it says to input that cannot be meant.
 import { describe, expect, test } from '@jest/globals';
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { CommanderError } from 'commander';
 import { parseAllDocuments } from 'yaml';
+import { grantCommand } from '../../src/cli/grant-command.ts';
 
 interface Grant {
   readonly kind: string;
@@ -13,17 +14,29 @@ interface Grant {
   readonly subjects?: readonly { readonly name: string; readonly namespace: string }[];
 }
 
-const PROGRAM = join(import.meta.dirname, '../../src/cli/main.ts');
 const folder = mkdtempSync(join(tmpdir(), 'weir-grant-'));
 
-function run(...args: string[]) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [PROGRAM, 'grant', ...args], { encoding: 'utf8' });
+interface Run {
+  /** Absent when it did what it was told. */
+  readonly refusal?: string;
+  readonly grants: readonly Grant[];
+}
+
+async function run(...args: string[]): Promise<Run> {
+  let printed = '';
+  const command = grantCommand((text) => (printed += text))
+    .exitOverride()
+    .configureOutput({ writeErr: () => undefined });
+  const refusal = await command.parseAsync(args, { from: 'user' }).then(
+    () => undefined,
+    (error: unknown) => {
+      if (error instanceof CommanderError) return error.message;
+      throw error;
+    },
+  );
   // As kubectl reads them.
-  return {
-    status,
-    stderr,
-    grants: parseAllDocuments(stdout, { version: '1.1' }).map((document) => document.toJS() as Grant),
-  };
+  const grants = parseAllDocuments(printed, { version: '1.1' }).map((document) => document.toJS() as Grant);
+  return { grants, ...(refusal === undefined ? {} : { refusal }) };
 }
 
 function file(name: string, text: string): string {
@@ -51,9 +64,9 @@ const shown = (grants: readonly Grant[]): string[] =>
   });
 
 describe('weir grant', () => {
-  test('prints a Role and a RoleBinding for each Secret, to the usual account of the operator', () => {
-    const { status, grants } = run('--namespace', 'tools', '--secret', 'redis-auth', '--secret', 'b,a');
-    expect(status).toBe(0);
+  test('prints a Role and a RoleBinding for each Secret, to the usual account of the operator', async () => {
+    const { refusal, grants } = await run('--namespace', 'tools', '--secret', 'redis-auth', '--secret', 'b,a');
+    expect(refusal).toBeUndefined();
     const pair = (secret: string): string[] => [
       `Role tools/weir-read-${secret} get,list,watch ${secret}`,
       `RoleBinding tools/weir-read-${secret} weir-system/weir-operator`,
@@ -61,13 +74,13 @@ describe('weir grant', () => {
     expect(shown(grants)).toEqual([...pair('a'), ...pair('b'), ...pair('redis-auth')]);
   });
 
-  test('takes from manifests just the Secrets that they name, each in its namespace', () => {
+  test('takes from manifests just the Secrets that they name, each in its namespace', async () => {
     const path = file(
       'routes.yaml',
       [route('one', 'x', 'n1'), '---\nkind: Pod\napiVersion: v1\nmetadata: {name: p}\n', route('two', 'z')].join(''),
     );
-    const { status, grants } = run('-f', path, '--namespace', 'n2', '--service-account', 'ops/weir');
-    expect(status).toBe(0);
+    const { refusal, grants } = await run('-f', path, '--namespace', 'n2', '--service-account', 'ops/weir');
+    expect(refusal).toBeUndefined();
     expect(shown(grants.filter(({ kind }) => kind === 'Role')).map((line) => line.split(' ')[1])).toEqual([
       'n1/weir-read-ca',
       'n1/weir-read-x',
@@ -77,17 +90,17 @@ describe('weir grant', () => {
     expect(grants.filter(({ subjects }) => subjects?.[0]?.namespace === 'ops')).toHaveLength(4);
   });
 
-  test('a name that kubectl would read as something else is in quotes', () => {
+  test('a name that kubectl would read as something else is in quotes', async () => {
     const names = ['y', 'on', 'no', '1e3', '0x1', '010'];
-    const { grants } = run('-n', 'y', '-s', names.join());
+    const { grants } = await run('-n', 'y', '-s', names.join());
     const roles = grants.filter(({ kind }) => kind === 'Role');
     expect(roles.flatMap(({ rules }) => rules?.[0]?.resourceNames).sort()).toEqual([...names].sort());
     expect(new Set(roles.map(({ metadata }) => metadata.namespace))).toEqual(new Set(['y']));
   });
 
-  test('a name that is too long for a Role gets one of its own', () => {
+  test('a name that is too long for a Role gets one of its own', async () => {
     const long = 'a'.repeat(250);
-    const [role] = run('-n', 'tools', '-s', long).grants;
+    const [role] = (await run('-n', 'tools', '-s', long)).grants;
     expect(role?.metadata.name.length).toBeLessThanOrEqual(253);
     expect(role?.rules?.[0]?.resourceNames).toEqual([long]);
   });
@@ -110,10 +123,9 @@ describe('weir grant', () => {
       ['-f', file('none.yaml', 'kind: Pod\napiVersion: v1\nmetadata: {name: p}\n')],
       'names a Secret',
     ],
-  ])('says how to mend %s, and ends with 2', (_what, args, text) => {
-    const { status, stderr, grants } = run(...args);
-    expect(stderr).toContain(text);
-    expect(status).toBe(2);
+  ])('says how to mend %s, and grants nothing', async (_what, args, text) => {
+    const { refusal, grants } = await run(...args);
+    expect(refusal).toContain(text);
     expect(grants).toEqual([]);
   });
 });

@@ -3,16 +3,24 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, type CommanderError } from 'commander';
-import { describe, expect, test } from '@jest/globals';
-import { parseEgress, parseHostPort, parseListen } from '../../src/cli/flags.ts';
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { parseEgress, parseHostPort, parseListen, readSwitches } from '../../src/cli/flags.ts';
 import { operatorCommand } from '../../src/cli/operator-command.ts';
 
+afterEach(() => {
+  delete process.env.WEIR_LEADER_ELECT;
+});
+
 function refusalOf(...args: string[]): Promise<CommanderError> {
-  const program = new Command().addCommand(
-    operatorCommand()
-      .exitOverride()
-      .configureOutput({ writeErr: () => undefined }),
-  );
+  const program = new Command()
+    .hook('preAction', (_program, command) => {
+      readSwitches(command);
+    })
+    .addCommand(
+      operatorCommand()
+        .exitOverride()
+        .configureOutput({ writeErr: () => undefined }),
+    );
   return program.parseAsync(['node', 'weir', 'operator', ...args]).then(
     () => {
       throw new Error('the command ran');
@@ -50,6 +58,14 @@ describe('weir operator', () => {
     const error = await refusalOf('--kubeconfig', join(folder, 'absent'), '--tls-dir', join(folder, 'tls'), ...ports);
     expect(error.message).toContain(join(folder, 'absent'));
     await rm(folder, { recursive: true, force: true });
+  });
+
+  test('one that is told WEIR_LEADER_ELECT=false takes no part in an election', async () => {
+    const ports = ['--push-listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0', '--tls-dir', '/dev/null'];
+    process.env.WEIR_LEADER_ELECT = 'true';
+    expect((await refusalOf(...ports)).message).toContain('--leader-elect needs --own-namespace');
+    process.env.WEIR_LEADER_ELECT = 'false';
+    expect((await refusalOf(...ports)).message).toContain('/dev/null');
   });
 
   test('every flag can be given by the environment, and --help says how', () => {

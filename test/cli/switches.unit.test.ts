@@ -1,11 +1,7 @@
 // Flags without a value, given by the environment: what the variable says counts, not that it is there.
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { spawnSync } from 'node:child_process';
-import { join } from 'node:path';
 import { Command } from 'commander';
 import { flag, readSwitches } from '../../src/cli/flags.ts';
-
-const PROGRAM = join(import.meta.dirname, '../../src/cli/main.ts');
 
 afterEach(() => {
   delete process.env.WEIR_TEST_SWITCH;
@@ -43,17 +39,5 @@ describe('a flag without a value', () => {
     expect(switchOf('false', '--switch')).toBe(true);
     expect(switchOf('maybe', '--switch')).toBe(true);
     expect(switchOf(undefined)).toBe(false);
-  });
-});
-
-describe('the executable', () => {
-  const weir = (args: readonly string[], env: Readonly<Record<string, string>>) =>
-    spawnSync(process.execPath, [PROGRAM, ...args], { encoding: 'utf8', env: { ...process.env, ...env } });
-
-  test('an operator that is told WEIR_LEADER_ELECT=false takes no part in an election', () => {
-    const nowhere = ['operator', '--kubeconfig', '/nowhere'];
-    const { stderr } = weir(nowhere, { WEIR_LEADER_ELECT: 'false' });
-    expect(stderr).toContain('/nowhere');
-    expect(weir(nowhere, { WEIR_LEADER_ELECT: 'true' }).stderr).toContain('--leader-elect needs --own-namespace');
   });
 });

@@ -1,11 +1,8 @@
 // Tests `weir validate`: what it prints and how it ends, for files, folders and standard input.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { text as readAll } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { runValidate } from '../../src/cli/validate-command.ts';
@@ -103,23 +100,6 @@ describe('weir validate', () => {
     expect({ code, printed: printed.length }).toEqual({ code: 2, printed: 3 });
     expect(complaints.join()).toMatch(/absent.yaml: cannot be read: .*ENOENT/);
     expect((await run(['-'], {}, '# nothing\n')).code).toBe(2);
-  });
-
-  test.each([
-    [['--output', 'xml', '-'], 2, 'Allowed choices are text, json'],
-    [['--no-such-flag', '-'], 2, "unknown option '--no-such-flag'"],
-    [[], 2, "missing required argument 'paths'"],
-    [['--help'], 0, ''],
-  ])('as a command, %j ends with %i', async (args, code, complaint) => {
-    const module = new URL('../../src/cli/validate-command.ts', import.meta.url).href;
-    const script = `import { validateCommand } from ${JSON.stringify(module)};
-      await validateCommand().parseAsync(${JSON.stringify(args)}, { from: 'user' });`;
-    const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-    const [stderr, closed] = await Promise.all([readAll(child.stderr), once(child, 'close')]);
-    expect(closed[0]).toBe(code);
-    expect(stderr).toContain(complaint);
   });
 
   test('knows the status RedisRequired of operators without a default', async () => {

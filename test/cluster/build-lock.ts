@@ -11,7 +11,7 @@ const staleMs = 15_000;
  * rename wins, with the same bytes: the lock saves work, correctness does not rest on it.
  */
 export async function withLock<T>(path: string, deadlineMs: number, work: () => Promise<T>): Promise<T> {
-  await waitFor(`lock ${path}`, () => take(path), { deadlineMs, everyMs: 250 });
+  await waitFor(`lock ${path}`, () => take(path), { deadlineMs, everyMs: 50 });
   const heartbeat = setInterval(() => {
     const now = new Date();
     utimes(path, now, now).catch(() => undefined);

@@ -1,14 +1,14 @@
 // When a status is written. A sink stands in for the API server here: what is asked is the time and number of writes.
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import type { StoredObject } from '../../src/controller/kube-types.ts';
 import type { Leadership } from '../../src/controller/leadership.ts';
 import type { StatusSink, WriteResult } from '../../src/controller/provider.ts';
 import { StatusWriter, type StatusSubmission, type StatusWriterSettings } from '../../src/controller/status-writer.ts';
 import { silentLogger } from '../../src/lib/log.ts';
 import type { ObjectStatus } from '../../src/reconcile/types.ts';
-import { waitFor } from '../cluster/wait.ts';
 
-const SOON = { deadlineMs: 5000, everyMs: 5 };
+const STEP_MS = 5;
+const DEADLINE_MS = 5000;
 const NAME = 'ModelRoute/default/chat';
 
 interface Write {
@@ -18,10 +18,24 @@ interface Write {
 
 let writer: StatusWriter | undefined;
 
+beforeEach(() => {
+  jest.useFakeTimers();
+});
 afterEach(async () => {
   await writer?.stop();
   writer = undefined;
+  jest.useRealTimers();
 });
+
+/** Lets time pass until there is something to see. */
+async function until<T>(what: string, look: () => T | undefined): Promise<T> {
+  for (let waitedMs = 0; waitedMs < DEADLINE_MS; waitedMs += STEP_MS) {
+    const seen = look();
+    if (seen !== undefined) return seen;
+    await jest.advanceTimersByTimeAsync(STEP_MS);
+  }
+  throw new Error(`${what}: not within ${DEADLINE_MS} ms`);
+}
 
 function statusOf(synced: number, desired: number, observedGeneration = 1): ObjectStatus {
   return {
@@ -91,9 +105,9 @@ describe('status writer', () => {
     const { writer, writes, told } = make();
     const beganMs = performance.now();
     writer.submit(NAME, submission(statusOf(1, 1), undefined));
-    await waitFor('the first write', () => writes[0], SOON);
+    await until('the first write', () => writes[0]);
     writer.submit(NAME, submission(statusOf(1, 1, 2), statusOf(1, 1)));
-    await waitFor('the second write', () => writes[1], SOON);
+    await until('the second write', () => writes[1]);
     expect(performance.now() - beganMs).toBeLessThan(300);
     expect(told).toHaveLength(2);
   });
@@ -103,7 +117,7 @@ describe('status writer', () => {
     writer.submit(NAME, submission(statusOf(0, 2), undefined));
     writer.submit(NAME, submission(statusOf(1, 2), undefined));
     writer.submit(NAME, submission(statusOf(2, 2), undefined));
-    await waitFor('the write', () => writes[0], SOON);
+    await until('the write', () => writes[0]);
     expect(writes.map(({ summary }) => summary)).toEqual(['2/2']);
   });
 
@@ -111,7 +125,7 @@ describe('status writer', () => {
     const { writer, writes } = make();
     const beganMs = performance.now();
     writer.submit(NAME, submission(statusOf(0, 2), undefined));
-    const { summary, atMs } = await waitFor('the write', () => writes[0], SOON);
+    const { summary, atMs } = await until('the write', () => writes[0]);
     expect(summary).toBe('0/2');
     expect(atMs - beganMs).toBeGreaterThanOrEqual(149);
   });
@@ -119,9 +133,9 @@ describe('status writer', () => {
   test('limiters that come and go cost one write per interval, and the newest is what is told', async () => {
     const { writer, writes } = make();
     writer.submit(NAME, submission(statusOf(1, 1), undefined));
-    const first = await waitFor('the first write', () => writes[0], SOON);
+    const first = await until('the first write', () => writes[0]);
     for (let synced = 2; synced <= 20; synced++) writer.submit(NAME, submission(statusOf(synced, 20), statusOf(1, 1)));
-    const second = await waitFor('the second write', () => writes[1], SOON);
+    const second = await until('the second write', () => writes[1]);
     expect(second.summary).toBe('20/20');
     expect(second.atMs - first.atMs).toBeGreaterThanOrEqual(299);
     expect(writes).toHaveLength(2);
@@ -136,13 +150,13 @@ describe('status writer', () => {
     };
     const { writer, writes } = make(undefined, { mayWrite });
     writer.submit(NAME, submission(statusOf(1, 1), undefined));
-    await waitFor('a question', () => (asked >= 1 ? asked : undefined), SOON);
+    await until('a question', () => (asked >= 1 ? asked : undefined));
     writer.recheck(NAME);
-    await waitFor('another', () => (asked >= 2 ? asked : undefined), SOON);
+    await until('another', () => (asked >= 2 ? asked : undefined));
     expect(writes).toEqual([]);
     isKept = true;
     writer.recheck(NAME);
-    await waitFor('the write', () => writes[0], SOON);
+    await until('the write', () => writes[0]);
   });
 
   test('what became true meanwhile is not written', async () => {
@@ -150,7 +164,7 @@ describe('status writer', () => {
     writer.submit(NAME, submission(statusOf(0, 2), undefined));
     writer.cancel(NAME);
     writer.submit('ModelRoute/default/other', submission(statusOf(1, 1), undefined));
-    await waitFor('the other write', () => writes[0], SOON);
+    await until('the other write', () => writes[0]);
     expect(writer.depth).toBe(0);
     expect(writes.map(({ summary }) => summary)).toEqual(['1/1']);
   });
@@ -162,7 +176,7 @@ describe('status writer', () => {
       return 'written';
     });
     writer.submit(NAME, submission(statusOf(1, 1), undefined));
-    await waitFor('the Event', () => told[0], SOON);
+    await until('the Event', () => told[0]);
     expect(writes).toHaveLength(3);
     expect(told).toEqual(['Programmed']);
   });
@@ -170,7 +184,7 @@ describe('status writer', () => {
   test('an object that has changed since is looked at again, and nothing is told', async () => {
     const { writer, told, outdated } = make(() => 'outdated');
     writer.submit(NAME, submission(statusOf(1, 1), undefined));
-    await waitFor('the call', () => outdated[0], SOON);
+    await until('the call', () => outdated[0]);
     expect({ outdated, told, depth: writer.depth }).toEqual({ outdated: [NAME], told: [], depth: 0 });
   });
 
@@ -179,11 +193,11 @@ describe('status writer', () => {
     const leadership: Leadership = { isLeader: () => isLeader, deadlineMs: () => 0, onChange: jest.fn() };
     const { writer, writes } = make(undefined, { leadership });
     writer.submit(NAME, submission(statusOf(1, 1), undefined));
-    await new Promise((resolve) => setImmediate(() => setImmediate(() => setImmediate(resolve))));
+    await jest.advanceTimersByTimeAsync(1000);
     expect(writes).toEqual([]);
     isLeader = true;
     writer.submit(NAME, submission(statusOf(2, 2), undefined));
-    const { summary } = await waitFor('the write', () => writes[0], SOON);
+    const { summary } = await until('the write', () => writes[0]);
     expect(summary).toBe('2/2');
   });
 
@@ -192,10 +206,10 @@ describe('status writer', () => {
     const { writer, writes } = make(undefined, { quietUntilMs: () => quietUntilMs });
     writer.submit(NAME, submission(statusOf(0, 0), statusOf(2, 2)));
     writer.submit('ModelRoute/default/edited', submission(statusOf(1, 1, 2), statusOf(1, 1)));
-    await waitFor('the edit', () => writes[0], SOON);
+    await until('the edit', () => writes[0]);
     expect(writes.map(({ summary }) => summary)).toEqual(['1/1']);
     quietUntilMs = performance.now();
-    await waitFor('the other', () => writes[1], SOON);
+    await until('the other', () => writes[1]);
     expect(writes[1]?.summary).toBe('0/0');
   });
 });

@@ -2,9 +2,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
-import { createServer, type AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { freePorts } from '../cluster/ports.ts';
 
 export interface EverythingServer {
   /** `http://127.0.0.1:port`; the endpoint is at `/mcp`. */
@@ -15,7 +15,7 @@ export interface EverythingServer {
 /** Starts the server; resolves when it listens. */
 export async function startEverythingServer(): Promise<EverythingServer> {
   const manifest = createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/package.json');
-  const port = await freePort();
+  const [port] = await freePorts(1);
   const child = spawn(process.execPath, [join(dirname(manifest), 'dist', 'index.js'), 'streamableHttp'], {
     env: { ...process.env, PORT: String(port) },
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -38,13 +38,4 @@ export async function startEverythingServer(): Promise<EverythingServer> {
       await exited;
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

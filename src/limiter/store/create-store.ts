@@ -11,7 +11,8 @@ import {
 import { storeIdOf, storePlaceOf, type StoreUse } from '../../contract/limiter-report.ts';
 import { canonicalJson } from '../../contract/snapshot.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { messageOf, type Logger } from '../../lib/log.ts';
+import type { Logger } from '../../lib/log.ts';
+import { messageOf } from '../../lib/thrown.ts';
 import { ExhaustedCache } from './exhausted-cache.ts';
 import { MemoryStore } from './memory-store.ts';
 import { RedisStore, type Login } from './redis-store.ts';

@@ -1,7 +1,7 @@
 // Limiter, store: buckets in Redis, shared by every limiter. Input: claims; output: decisions of lua/decide.lua. All that one
 // event-loop tick asks of one hash tag goes out as one script call.
 import type { RedisEndpoint } from '../../contract/limiter-config.ts';
-import { messageOf } from '../../lib/log.ts';
+import { messageOf } from '../../lib/thrown.ts';
 import type { RedisLogin } from '../../lib/redis-client.ts';
 import { WindowCalendar } from './calendar-window.ts';
 import { checkReservation, checkSettlement, ReservationTimes } from './claims.ts';

@@ -3,7 +3,7 @@
 import { Ajv, type ErrorObject } from 'ajv';
 import { parse } from 'yaml';
 import { parseDurationMicros } from '../../lib/duration.ts';
-import { messageOf } from '../../lib/log.ts';
+import { messageOf } from '../../lib/thrown.ts';
 
 /** The injection config, as in its file. */
 export interface InjectionConfig {
