@@ -9,7 +9,7 @@ ONLY ?=
 ROW ?= store
 
 .DEFAULT_GOAL := help
-.PHONY: help deps system-deps build emit demo run test test-unit test-limiter test-redis test-cluster test-node e2e \
+.PHONY: help deps system-deps build emit demo run test test-unit test-process test-limiter test-redis test-cluster test-node e2e \
 	cluster-up cluster-down image dev-up dev-down bench mutants lint format clean
 
 help: ## Show this map
@@ -38,11 +38,14 @@ demo: build ## Weir on this machine in a minute: no cluster, no Redis (WEIR_DEMO
 run: build ## The demo's servers, staying up, with curl lines to try
 	@node scripts/demo.ts --stay
 
-test: system-deps build ## Everything: lint, unit, Redis, API server, end to end
+test: system-deps build ## Everything: lint, unit, processes, Redis, API server, end to end
 	@scripts/test.sh
 
 test-unit: deps ## Unit tests: need nothing, take seconds
 	$(JEST) --selectProjects unit $(ARGS)
+
+test-process: deps ## Tests that begin processes of their own or count what V8 runs; they need nothing else
+	$(JEST) --selectProjects process $(ARGS)
 
 test-redis: deps ## Tests against real Redis servers (needs redis-server)
 	$(JEST) --selectProjects redis $(ARGS)

@@ -1,5 +1,6 @@
-// Tests are named by what they need: *.unit.test.ts nothing, *.redis.test.ts a Redis server, *.cluster.test.ts an API
-// server, *.node.test.ts a cluster that runs pods, *.e2e.test.ts the built product and both. `make help` names the target of each.
+// Tests are named by what they need: *.unit.test.ts nothing, *.process.test.ts processes of their own or V8's counters,
+// *.redis.test.ts a Redis server, *.cluster.test.ts an API server, *.node.test.ts a cluster that runs pods, *.e2e.test.ts the
+// built product and servers. `make help` names the target of each.
 const base = {
   testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],
@@ -20,6 +21,7 @@ export default {
   testTimeout: 120_000,
   projects: [
     project('unit', 'unit'),
+    project('process', 'process'),
     project('redis', 'redis'),
     project('cluster', 'cluster'),
     { ...project('node', 'node'), globalTeardown: '<rootDir>/test/cluster/node/after-tests.ts' },

@@ -29,6 +29,7 @@ stage lint npm run --silent lint
 stage limiter-alone scripts/test-limiter.sh "$results"
 others=(--testPathIgnorePatterns /node_modules/ "$PWD/test/(lib|contract|limiter|store)/")
 stage unit jest unit unit "${others[@]}"
+stage process jest process process
 # --forceExit: a red test that left a server connected must not keep the others from being told.
 stage redis jest redis redis "${others[@]}" --runInBand --forceExit
 # The longest end-to-end test goes to the side that is done earlier.

@@ -4,7 +4,7 @@ import { TOKEN_AUDIENCE, type LimiterSelf } from '../contract/push-protocol.ts';
 import type { Logger } from '../lib/log.ts';
 import { messageOf } from '../lib/thrown.ts';
 import { AdmissionQueue, type AdmissionQueueSettings } from './admission-queue.ts';
-import type { Kube, TokenVerdict } from './kube.ts';
+import type { Kube, TokenVerdict } from './kube-api.ts';
 import type { LimiterView, PodView } from './visibility.ts';
 
 /** What a limiter brings: its bearer token and what it says of itself. */

@@ -6,7 +6,7 @@ import { messageOf } from '../lib/thrown.ts';
 import type { CertificateSource } from './certificate-source.ts';
 import { withoutManagers } from './certificate-secret.ts';
 import { Informer } from './informer.ts';
-import { hasStatus, type Kube } from './kube.ts';
+import { hasStatus, type Kube } from './kube-api.ts';
 import { RESOURCES, type ConfigMap, type KubeObject, type Pod, type WebhookConfiguration } from './kube-types.ts';
 import type { Leadership } from './leadership.ts';
 import type { Feed } from './object-feed.ts';

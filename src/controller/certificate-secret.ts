@@ -21,7 +21,7 @@ import {
   type Leaf,
 } from './certificate-state.ts';
 import { Informer } from './informer.ts';
-import { hasStatus, type Kube } from './kube.ts';
+import { hasStatus, type Kube } from './kube-api.ts';
 import { RESOURCES, type KubeObject, type Secret } from './kube-types.ts';
 import type { Leadership } from './leadership.ts';
 import { PART_OF_WEIR } from './own-labels.ts';

@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../lib/log.ts';
 import { LAST_GOOD_LABEL } from './last-good.ts';
-import type { Kube, ListOptions } from './kube.ts';
+import type { Kube, ListOptions } from './kube-api.ts';
 import { RESOURCES, type KubeObject, type ResourceType } from './kube-types.ts';
 
 export interface CleanupSettings {

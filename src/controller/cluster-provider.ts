@@ -5,7 +5,7 @@ import type { ObjectStatus } from '../reconcile/types.ts';
 import { createTokenAuthenticator, type Authenticator, type ReviewApi } from './authenticator.ts';
 import { EventRecorder, type EventResult, type Occurrence } from './event-recorder.ts';
 import { Informer } from './informer.ts';
-import { hasStatus, type Kube } from './kube.ts';
+import { hasStatus, type Kube } from './kube-api.ts';
 import {
   pickMeta,
   RESOURCES,

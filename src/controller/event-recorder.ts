@@ -3,7 +3,7 @@
 import { hostname } from 'node:os';
 import type { Logger } from '../lib/log.ts';
 import { messageOf } from '../lib/thrown.ts';
-import type { Kube } from './kube.ts';
+import type { Kube } from './kube-api.ts';
 import { RESOURCES, type KubeEvent, type StoredObject } from './kube-types.ts';
 
 /** The least of what an Event tells. */

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import type { Logger } from '../lib/log.ts';
 import { errorCode, messageOf } from '../lib/thrown.ts';
 import type { LastGood } from '../reconcile/types.ts';
-import { MemoryLastGood } from './last-good.ts';
+import { MemoryLastGood } from './memory-last-good.ts';
 import type { StoredObject } from './kube-types.ts';
 
 export class FileLastGood extends MemoryLastGood {

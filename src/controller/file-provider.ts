@@ -8,7 +8,7 @@ import type { ObjectStatus } from '../reconcile/types.ts';
 import { createStaticAuthenticator, type Authenticator } from './authenticator.ts';
 import { FileLastGood } from './file-last-good.ts';
 import { objectKey, type Pod, type Service, type StoredObject } from './kube-types.ts';
-import { MemoryLastGood } from './last-good.ts';
+import { MemoryLastGood } from './memory-last-good.ts';
 import { ManifestFolder, stableUid, type Manifest, type ManifestProblem } from './manifest-folder.ts';
 import { ObjectFeed } from './object-feed.ts';
 import type { Provider, SecretReader, StatusSink, WriteResult } from './provider.ts';

@@ -3,7 +3,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from '../lib/log.ts';
 import { errorCode, messageOf } from '../lib/thrown.ts';
-import { hasStatus, type Kube } from './kube.ts';
+import { hasStatus, type Kube } from './kube-api.ts';
 import { objectKey, type KubeObject, type ResourceType } from './kube-types.ts';
 import { ObjectFeed, type ChangeHandler, type Feed } from './object-feed.ts';
 

@@ -18,8 +18,6 @@ import {
 import { RESOURCES, type KubeObject, type ResourceType } from './kube-types.ts';
 import type { WriteFence } from './write-fence.ts';
 
-export * from './kube-api.ts';
-
 /** A kubeconfig that cannot be used: the message names the file or what is missing. */
 export class KubeconfigError extends Error {}
 

@@ -3,7 +3,7 @@
 import type { Logger } from '../lib/log.ts';
 import type { LastGood } from '../reconcile/types.ts';
 import type { Feed } from './object-feed.ts';
-import { hasStatus, type Kube } from './kube.ts';
+import { hasStatus, type Kube } from './kube-api.ts';
 import { RESOURCES, type ControllerRevision, type OwnerReference, type StoredObject } from './kube-types.ts';
 import type { Leadership } from './leadership.ts';
 import type { LastGoodStore } from './provider.ts';
@@ -147,51 +147,6 @@ export class ClusterLastGood implements LastGoodStore {
       if (!hasStatus(error, 403, 404, 409)) throw error;
       if (!hasStatus(error, 409)) this.#settings.log.warn('last good form not kept', { error: String(error) });
     }
-  }
-}
-
-/** For an operator without a cluster: kept as long as it runs. */
-export class MemoryLastGood implements LastGoodStore {
-  readonly #kept: Map<string, LastGood>;
-
-  constructor(known: Iterable<[string, LastGood]> = []) {
-    this.#kept = new Map(known);
-  }
-
-  get(uid: string): LastGood | undefined {
-    return this.#kept.get(uid);
-  }
-
-  save(object: StoredObject, lastGood: LastGood): void {
-    this.#kept.set(object.metadata.uid ?? '', lastGood);
-  }
-
-  isKept(): boolean {
-    return true;
-  }
-
-  /** Nothing is ever waited for. */
-  onKept(): void {
-    return;
-  }
-
-  forget(object: StoredObject): void {
-    this.#kept.delete(object.metadata.uid ?? '');
-  }
-
-  /** Objects that went while nobody looked keep nothing. */
-  keepOnly(uids: ReadonlySet<string>): void {
-    for (const uid of this.#kept.keys()) if (!uids.has(uid)) this.#kept.delete(uid);
-  }
-
-  /** By UID. */
-  entries(): [string, LastGood][] {
-    return [...this.#kept];
-  }
-
-  /** Resolves when everything is where it is kept. */
-  stop(): Promise<void> {
-    return Promise.resolve();
   }
 }
 

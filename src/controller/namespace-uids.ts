@@ -1,7 +1,7 @@
 // Controller: which namespace is meant by a name. Input: names of namespaces that have objects. Output: their UIDs, looked at again
 // now and then: one that was deleted and made again is another.
 import type { Logger } from '../lib/log.ts';
-import { hasStatus, type Kube } from './kube.ts';
+import { hasStatus, type Kube } from './kube-api.ts';
 import { RESOURCES, type KubeObject } from './kube-types.ts';
 import { DONE, WorkQueue, type WorkOutcome } from './work-queue.ts';
 

@@ -10,7 +10,7 @@ import { DEFAULT_POLICY, type RotationPolicy } from './certificate-plan.ts';
 import { SecretCertificates } from './certificate-secret.ts';
 import type { CertificateSource } from './certificate-source.ts';
 import { FolderCertificates, loadOrMakeCertificate } from './certificates.ts';
-import type { Kube } from './kube.ts';
+import type { Kube } from './kube-api.ts';
 import type { Pod } from './kube-types.ts';
 import type { Leadership } from './leadership.ts';
 import type { Feed } from './object-feed.ts';

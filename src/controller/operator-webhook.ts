@@ -6,7 +6,7 @@ import type { InjectorSettings } from '../reconcile/injection/inject.ts';
 import type { CertificateSource, EnsureCaConfigMap } from './certificate-source.ts';
 import { InjectionConfigFile } from './injection-config-file.ts';
 import { InjectionWebhook, type AdmissionObserver } from './injection-webhook.ts';
-import type { Kube } from './kube.ts';
+import type { Kube } from './kube-api.ts';
 import { RESOURCES } from './kube-types.ts';
 import { WebhookServer } from './webhook-server.ts';
 

@@ -6,7 +6,7 @@ import { messageOf } from '../lib/thrown.ts';
 import { CREDENTIAL_LABEL, USUAL_ACCOUNT } from '../contract/names.ts';
 import type { SecretFacts, SecretValue } from '../reconcile/types.ts';
 import { Informer, type InformerTiming } from './informer.ts';
-import { hasStatus, KubeError, type Kube, type ListOptions, type ListPage, type WatchOptions } from './kube.ts';
+import { hasStatus, KubeError, type Kube, type ListOptions, type ListPage, type WatchOptions } from './kube-api.ts';
 import { pickMeta, RESOURCES, type KubeObject, type ResourceType, type Secret } from './kube-types.ts';
 import type { SecretReader } from './provider.ts';
 import { ReverseIndex } from './reverse-index.ts';

@@ -7,7 +7,7 @@ import { messageOf } from '../lib/thrown.ts';
 import type { ReconcileSettings } from '../reconcile/types.ts';
 import { Credentials } from './credentials.ts';
 import { DefaultRedis, defaultRedisRules, type DefaultRedisSettings } from './default-redis.ts';
-import { hasStatus, type Kube } from './kube.ts';
+import { hasStatus, type Kube } from './kube-api.ts';
 import { RESOURCES, type Secret } from './kube-types.ts';
 import type { Leadership } from './leadership.ts';
 import { NamespaceUids } from './namespace-uids.ts';

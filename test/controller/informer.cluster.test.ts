@@ -2,7 +2,8 @@
 import { afterEach, expect, test } from '@jest/globals';
 import { silentLogger } from '../../src/lib/log.ts';
 import { Informer, type InformerSettings } from '../../src/controller/informer.ts';
-import { connectKube, KubeError, type Kube, type WatchOptions } from '../../src/controller/kube.ts';
+import { KubeError, type Kube, type WatchOptions } from '../../src/controller/kube-api.ts';
+import { connectKube } from '../../src/controller/kube.ts';
 import type { KubeObject, ResourceType } from '../../src/controller/kube-types.ts';
 import type { Change } from '../../src/controller/object-feed.ts';
 import { describeOnControlPlane, type OwnTestCluster } from '../cluster/describe-cluster.ts';

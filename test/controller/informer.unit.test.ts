@@ -2,7 +2,7 @@
 // that expires in the middle of a list, half an event. The API is played by a script.
 import { afterEach, expect, test } from '@jest/globals';
 import { Informer } from '../../src/controller/informer.ts';
-import { KubeError, type Kube, type ListPage, type WatchEvent } from '../../src/controller/kube.ts';
+import { KubeError, type Kube, type ListPage, type WatchEvent } from '../../src/controller/kube-api.ts';
 import type { KubeObject } from '../../src/controller/kube-types.ts';
 import { silentLogger } from '../../src/lib/log.ts';
 import { waitFor } from '../cluster/wait.ts';

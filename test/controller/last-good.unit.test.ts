@@ -1,7 +1,7 @@
 // The last good forms in the cluster. A function stands in for the API server: what is asked is when a form counts as kept.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ControllerRevision, StoredObject } from '../../src/controller/kube-types.ts';
-import { KubeError, type Kube } from '../../src/controller/kube.ts';
+import { KubeError, type Kube } from '../../src/controller/kube-api.ts';
 import { ClusterLastGood } from '../../src/controller/last-good.ts';
 import { ALWAYS_LEADER } from '../../src/controller/leadership.ts';
 import { ObjectFeed } from '../../src/controller/object-feed.ts';

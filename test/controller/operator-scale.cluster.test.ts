@@ -1,6 +1,7 @@
 // A thousand objects at once on a real API server: every status right in time, few reconciles, and then silence.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { connectKube, type Kube } from '../../src/controller/kube.ts';
+import type { Kube } from '../../src/controller/kube-api.ts';
+import { connectKube } from '../../src/controller/kube.ts';
 import { RESOURCES, type StoredObject } from '../../src/controller/kube-types.ts';
 import { describeOnControlPlane } from '../cluster/describe-cluster.ts';
 import { waitFor } from '../cluster/wait.ts';

@@ -9,7 +9,7 @@ import {
 } from '../../src/controller/authenticator.ts';
 import { silentLogger, type Logger } from '../../src/lib/log.ts';
 import { capturingLogger } from '../lib/capturing-logger.ts';
-import type { TokenVerdict } from '../../src/controller/kube.ts';
+import type { TokenVerdict } from '../../src/controller/kube-api.ts';
 
 const POD = { namespace: 'a', name: 'p', uid: 'u', labels: { app: 'x' } };
 const SHARED: TokenVerdict = {

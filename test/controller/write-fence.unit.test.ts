@@ -5,7 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connectKube, type Kube } from '../../src/controller/kube.ts';
+import type { Kube } from '../../src/controller/kube-api.ts';
+import { connectKube } from '../../src/controller/kube.ts';
 import { RESOURCES } from '../../src/controller/kube-types.ts';
 import { WriteFence, WriteRefused } from '../../src/controller/write-fence.ts';
 

@@ -67,13 +67,14 @@ describe('what a schema loses against a wider one', () => {
   test.each(KINDS)('each property that $kind has, and nothing against itself', (kind) => {
     const whole = customResourceDefinition(kind) as unknown as KindDefinition;
     expect(lostIn(whole, whole)).toEqual([]);
-    const count = propertiesOf(copyOf(whole)).length;
-    expect(count).toBeGreaterThan(50);
-    for (let place = 0; place < count; place += 1) {
-      const cut = copyOf(whole);
-      const { owner, name } = propertiesOf(cut)[place]!;
+    const cut = copyOf(whole);
+    const properties = propertiesOf(cut);
+    expect(properties.length).toBeGreaterThan(50);
+    for (const { owner, name } of properties) {
+      const kept = owner[name];
       Reflect.deleteProperty(owner, name);
       expect(lostIn(cut, whole)).toEqual([expect.stringMatching(new RegExp(`\\.${name}$`))]);
+      owner[name] = kept;
     }
   });
 });

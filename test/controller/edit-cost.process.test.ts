@@ -5,7 +5,7 @@ import { Session } from 'node:inspector/promises';
 import { setFlagsFromString } from 'node:v8';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { AckTable } from '../../src/controller/ack-table.ts';
-import { MemoryLastGood } from '../../src/controller/last-good.ts';
+import { MemoryLastGood } from '../../src/controller/memory-last-good.ts';
 import { ALWAYS_LEADER } from '../../src/controller/leadership.ts';
 import { ObjectFeed } from '../../src/controller/object-feed.ts';
 import { Operator } from '../../src/controller/operator.ts';
