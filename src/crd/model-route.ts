@@ -26,7 +26,7 @@ export const modelRouteSpec = object(
   'What is wanted.',
   {},
   {
-    modelName: model('The model that requests name.'),
+    modelName: model('The model that requests name, in full: there are no wildcards.'),
     loraAdapters: setOf('LoRA adapters that requests may name in place of the model.', model('Name of an adapter.'), {
       max: 10,
     }),

@@ -73,9 +73,16 @@ export const checkAddress: FieldCheck = (text) => {
 /** A path with no escape that is malformed, and nothing that servers read differently. */
 export const checkPath: FieldCheck = (text) => {
   if (/%(?![0-9a-fA-F]{2})/.test(text)) return `${quote(text)} is not a path: write % as %25`;
+  if (text.endsWith('*')) return `${quote(text)}: a path has no wildcards: use prefix without the "*", or regex`;
   const isPlain = !/[\p{Cc}\\]|%(?:[01][0-9a-f]|7f|5c)/iu.test(text);
   return isPlain ? undefined : `${quote(text)} can never match: control characters and backslashes are not served`;
 };
+
+/** A name that requests can say: one with a star was meant for many, and would be in force for none. */
+export const checkModelName: FieldCheck = (text) =>
+  text.includes('*')
+    ? `${quote(text)}: a model name has no wildcards: write each model in a route of its own`
+    : undefined;
 
 /** A prefix that a normalised path can begin with, in the one spelling that it has: two objects are compared by it. */
 export const checkPathPrefix: FieldCheck = (text) => {

@@ -7,6 +7,7 @@ import {
   type FieldCheck,
   checkAddress,
   checkCidr,
+  checkModelName,
   checkPath,
   checkPathPrefix,
   checkRegex,
@@ -29,6 +30,7 @@ const FIELD_CHECKS: readonly (readonly [FieldCheck, readonly string[]])[] = [
   [checkUrl, ['spec.targets[].url', 'spec.rules[].targets[].url', 'spec.authentication.jwt.jwksUri']],
   [checkAddress, [`${REDIS}.address`, `${REDIS}.sentinel.addresses[]`, `${REDIS}.cluster.addresses[]`]],
   [checkPathPrefix, ['spec.pathPrefix']],
+  [checkModelName, ['spec.modelName', 'spec.loraAdapters[]']],
   [checkPath, [`${WHEN}.path.exact`, `${WHEN}.path.prefix`, `${MATCHES}.path.exact`, `${MATCHES}.path.prefix`]],
 ];
 

@@ -3,6 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import {
   checkAddress,
   checkCidr,
+  checkModelName,
   checkPath,
   checkPathPrefix,
   checkRegex,
@@ -68,7 +69,13 @@ const table = [
     name: 'paths',
     check: checkPath,
     good: ['/', '/v1/models/sklearn-iris:predict', '/a%20b', '/%41', '/ä'],
-    bad: ['/a%', '/a%2', '/a%zz', '/a%00b', '/a\\b', '/a%5cb', '/a\nb'],
+    bad: ['/a%', '/a%2', '/a%zz', '/a%00b', '/a\\b', '/a%5cb', '/a\nb', '/v1/*'],
+  },
+  {
+    name: 'names of models',
+    check: checkModelName,
+    good: ['llama-3-70b', 'meta-llama/Llama-3.1:latest', 'ä b'],
+    bad: ['*', 'gpt-*', '*-lora'],
   },
   {
     name: 'path prefixes',
