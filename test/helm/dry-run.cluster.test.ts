@@ -7,7 +7,7 @@ import { describeOnControlPlane } from '../cluster/describe-cluster.ts';
 import { untilEstablished } from '../cluster/established.ts';
 import { leaveOut } from '../leave-out.ts';
 import { FOREIGN_KINDS } from './foreign-kinds.ts';
-import { CHART, findHelm, mustHelm, NO_HELM, objectsIn } from './helm.ts';
+import { CHART, findHelm, helm, mustHelm, NO_HELM, objectsIn } from './helm.ts';
 
 const OWN = 'weir-system';
 const SETS = globSync(`${import.meta.dirname}/values/*.yaml`).sort();
@@ -51,6 +51,26 @@ function suite(): void {
     test('all that cannot run here was among it, and nothing was kept', async () => {
       expect(NOT_RUN.filter((kind) => !seen.has(kind))).toEqual([]);
       expect(await cluster().mustKubectl(['get', 'deployments,secrets,services', '-n', OWN, '-o', 'name'])).toBe('');
+    });
+
+    test('another release that is there is named, and no second one installed beside it', async () => {
+      const install = (): ReturnType<typeof helm> =>
+        helm(['install', 'weir', CHART, '-n', OWN, '--dry-run=server'], cluster().kubeconfig);
+      const other = objectsIn(await mustHelm(['template', 'first', CHART, '-n', 'tools'])).filter(
+        ({ kind, metadata }) => metadata.name === 'first-operator' && ['ClusterRole', 'Deployment'].includes(kind),
+      );
+      // As helm marks what it installs.
+      const annotations = { 'meta.helm.sh/release-name': 'first', 'meta.helm.sh/release-namespace': 'tools' };
+      const items = other.map((one) => ({ ...one, metadata: { ...one.metadata, annotations } }));
+      expect(items.map(({ kind }) => kind).sort()).toEqual(['ClusterRole', 'Deployment']);
+      const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
+      expect((await install()).code).toBe(0);
+      await cluster().mustKubectl(['apply', '--server-side', '-f', '-'], { input });
+      const { code, stderr } = await install();
+      expect([code, stderr]).toEqual([1, expect.stringContaining('release first in the namespace tools')]);
+      // Its namespace was deleted, and helm not asked: what is left is no operator.
+      await cluster().mustKubectl(['delete', 'deployment', 'first-operator', '-n', 'tools']);
+      expect((await install()).code).toBe(0);
     });
 
     test('a field that is misspelt would be refused, in each kind', async () => {

@@ -70,6 +70,21 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
+{{/* Two releases would each write into every status what the other does not see. A release that went without helm is none. */}}
+{{- define "weir.alone" -}}
+{{- range (lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" "").items -}}
+{{- $labels := default dict .metadata.labels -}}
+{{- $notes := default dict .metadata.annotations -}}
+{{- $name := get $notes "meta.helm.sh/release-name" -}}
+{{- $namespace := get $notes "meta.helm.sh/release-namespace" -}}
+{{- $isOperator := and (eq (get $labels "app.kubernetes.io/part-of") "weir") (eq (get $labels "app.kubernetes.io/component") "operator") -}}
+{{- $isOther := and $namespace (or (ne $name $.Release.Name) (ne $namespace $.Release.Namespace)) -}}
+{{- if and $isOperator $isOther (lookup "apps/v1" "Deployment" $namespace .metadata.name) -}}
+{{- fail (printf "Weir serves this cluster already: release %s in the namespace %s. There is one for all namespaces: use helm upgrade %s -n %s, or helm uninstall it first" $name $namespace $name $namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Values that only together make sense: said before anything is rendered. */}}
 {{- define "weir.check" -}}
 {{- if and .Values.redis.enabled .Values.defaultRedis.address -}}
