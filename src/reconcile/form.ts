@@ -18,6 +18,8 @@ export interface Form {
   readonly problems: readonly Problem[];
   readonly config?: LimiterConfig;
   readonly workloadSelector?: WorkloadSelector;
+  /** Present: in force since before, whatever the present spec is. */
+  readonly isKept?: true;
 }
 
 /** The identity of an object, whatever else is wrong with it. */
@@ -34,8 +36,18 @@ export function presentForm(object: ObjectAsRead, settings: ReconcileSettings): 
 /** The forms of an object that could be in force, the most wanted first: the present one, then the last good one. */
 export function formsOf(object: ObjectAsRead, lastGood: LastGood | undefined, settings: ReconcileSettings): Form[] {
   const present = presentForm(object, settings);
-  if (lastGood === undefined || lastGood.generation === present.generation) return [present];
-  return [present, formOf(object, lastGood.spec, lastGood.generation, settings)];
+  const isPresentGood = present.problems.length === 0 && present.generation === lastGood?.generation;
+  if (lastGood === undefined || isPresentGood) return [present];
+  return [present, asKept(formOf(object, lastGood.spec, lastGood.generation, settings))];
+}
+
+/**
+ * What was good once goes on, also under an operator that has learned to refuse such a value: an upgrade takes no limit away.
+ * A field that nobody enforces (NotSupported), or a store that is not there, is another matter.
+ */
+function asKept(form: Form): Form {
+  const isOnlyInvalid = form.config !== undefined && form.problems.every(({ reason }) => reason === 'Invalid');
+  return { ...form, isKept: true, ...(isOnlyInvalid ? { problems: [] } : {}) };
 }
 
 interface Remembered {

@@ -29,7 +29,7 @@ export function reconcile(input: ReconcileInput): ReconcileOutcome {
   const ref = refOf(object);
   const present = presentForm(object, world.settings);
   const standing = standingOf(object, lastGood, world);
-  const inForce = toInForce(standing.inForce, present, world);
+  const inForce = toInForce(standing.inForce, world);
   const problems = problemsOf(present, standing);
   const workloadSelector = inForce === undefined ? present.workloadSelector : inForce.workloadSelector;
   const tally = world.limitersOf({
@@ -67,7 +67,7 @@ function plainResource(config: LimiterConfig): VersionedResource {
   return resource;
 }
 
-function toInForce(form: Form | undefined, present: Form, world: World): InForce | undefined {
+function toInForce(form: Form | undefined, world: World): InForce | undefined {
   if (form?.config === undefined) return undefined;
   const { config, secrets } = withSecrets(form.config, world);
   return {
@@ -75,7 +75,7 @@ function toInForce(form: Form | undefined, present: Form, world: World): InForce
     resource: secrets.size === 0 ? plainResource(config) : toVersioned(resourceName(config), config, secrets),
     generation: form.generation,
     ...given('workloadSelector', form.workloadSelector),
-    isLastGood: form.generation !== present.generation,
+    isLastGood: form.isKept === true,
   };
 }
 
@@ -100,7 +100,10 @@ function acceptedVerdict(problems: readonly Problem[], present: Form, inForce: I
   }
   const { reason, message } = summarise([first, ...rest]);
   if (inForce === undefined) return { holds: false, reason, message };
-  const instead = `generation ${present.generation} is not in force; generation ${inForce.generation} still is`;
+  const instead =
+    inForce.generation === present.generation
+      ? 'it was accepted before, and stays in force until it is edited'
+      : `generation ${present.generation} is not in force; generation ${inForce.generation} still is`;
   return { holds: false, reason, message: `${message} (${instead})` };
 }
 

@@ -121,8 +121,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'last-good-form-forgotten',
     file: 'src/reconcile/form.ts',
-    find: 'if (lastGood === undefined || lastGood.generation === present.generation) return [present];',
-    replace: 'if (present.generation > 0) return [present];',
+    find: 'if (lastGood === undefined || isPresentGood) return [present];',
+    replace: 'if (lastGood === undefined || present.generation > 0) return [present];',
     tests: ['test/reconcile/golden.unit.test.ts'],
     caughtBy: 'route-invalid-edit-last-good',
   },
