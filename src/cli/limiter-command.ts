@@ -28,13 +28,13 @@ import { parseBaseUrl, parseBytes, parseCapability, parseDurationMs, parseListen
 
 const DEFAULT_OPERATORS: readonly string[] = ['127.0.0.1:18000'];
 
-interface LimiterFlags {
+export interface LimiterFlags {
   readonly id?: string;
   readonly mode: LimiterSettings['mode'];
   readonly namespace: readonly string[];
   readonly listen: ListenAddress;
   readonly adminListen: ListenAddress;
-  readonly decisionListen?: ListenAddress;
+  readonly decisionListen: ListenAddress | 'off';
   readonly decisionTokenFile?: string;
   readonly drainToken?: string;
   readonly upstream?: string;
@@ -190,7 +190,8 @@ function withTroubleFlags(command: Command): void {
 }
 
 async function run(command: Command, flags: LimiterFlags): Promise<void> {
-  checkTogether(command, flags);
+  const complaint = complaintAboutLimiter(flags);
+  if (complaint !== undefined) command.error(`error: ${complaint}`);
   const told = terminationSignal();
   const logger = createLogger('limiter', flags.logLevel);
   const metrics = new LimiterMetrics();
@@ -210,14 +211,13 @@ async function run(command: Command, flags: LimiterFlags): Promise<void> {
 }
 
 /** What no flag can say alone. */
-function checkTogether(command: Command, { decisionListen, decisionTokenFile, id }: LimiterFlags): void {
-  if (decisionListen !== undefined && !isLoopback(decisionListen.host) && decisionTokenFile === undefined) {
+export function complaintAboutLimiter({ decisionListen, decisionTokenFile, id }: LimiterFlags): string | undefined {
+  if (decisionListen !== 'off' && !isLoopback(decisionListen.host) && decisionTokenFile === undefined) {
     const fix = 'give --decision-token-file, or listen on 127.0.0.1';
-    command.error(`error: --decision-listen ${textOf(decisionListen)} is not on loopback: ${fix}`);
+    return `--decision-listen ${textOf(decisionListen)} is not on loopback: ${fix}`;
   }
-  if (id !== undefined && !/^[A-Za-z0-9][-A-Za-z0-9_.:]{0,252}$/.test(id)) {
-    command.error('error: --id may hold letters, digits and -_.: only');
-  }
+  const isId = id === undefined || /^[A-Za-z0-9][-A-Za-z0-9_.:]{0,252}$/.test(id);
+  return isId ? undefined : '--id may hold letters, digits and -_.: only';
 }
 
 function settingsOf(flags: LimiterFlags, log: Logger, metrics: LimiterMetrics): LimiterSettings {
@@ -228,7 +228,7 @@ function settingsOf(flags: LimiterFlags, log: Logger, metrics: LimiterMetrics): 
     mode: flags.mode,
     listen: flags.listen,
     adminListen: flags.adminListen,
-    ...(decisionListen === undefined ? {} : { decisionListen }),
+    ...(decisionListen === 'off' ? {} : { decisionListen }),
     ...(decisionTokenFile === undefined ? {} : { decisionTokenFile }),
     ...(drainToken === undefined ? {} : { drainToken }),
     ...(upstream === undefined ? {} : { upstream }),

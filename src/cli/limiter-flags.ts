@@ -34,9 +34,9 @@ export function parseCapability(text: string): string {
   return text;
 }
 
-/** Where a server listens, or `off`. */
-export function parseListenOrOff(text: string): { host: string; port: number } | undefined {
-  return text === 'off' ? undefined : parseListen(text);
+/** Where a server listens, or `off`: a word, because commander takes `undefined` for a flag without a value. */
+export function parseListenOrOff(text: string): { host: string; port: number } | 'off' {
+  return text === 'off' ? 'off' : parseListen(text);
 }
 
 /** The base URL of a server: http or https, a host, at most a port and a path. */

@@ -11,7 +11,7 @@ import { complaintAboutFlags, type CertificateFlags } from '../../src/cli/certif
 import { cleanupCommand } from '../../src/cli/cleanup-command.ts';
 import { crdsCommand } from '../../src/cli/crds-command.ts';
 import { complaintAboutRedis, type DefaultRedisFlags } from '../../src/cli/default-redis-flags.ts';
-import { limiterCommand } from '../../src/cli/limiter-command.ts';
+import { complaintAboutLimiter, limiterCommand, type LimiterFlags } from '../../src/cli/limiter-command.ts';
 import { operatorCommand } from '../../src/cli/operator-command.ts';
 import { complaintAboutWebhook, type WebhookFlags } from '../../src/cli/webhook-flags.ts';
 import { crdFiles } from '../../src/crd/emit.ts';
@@ -115,6 +115,7 @@ function suite(): void {
         const command = COMMANDS[name]!().exitOverride();
         const { unknown } = command.parseOptions(flags.map((flag) => flag.replace('$(POD_NAME)', 'pod')));
         expect([name, unknown]).toEqual([name, []]);
+        if (name === 'limiter') expect(complaintAboutLimiter(command.opts<LimiterFlags>())).toBeUndefined();
         if (name !== 'operator') continue;
         const opts = command.opts<CertificateFlags & WebhookFlags & DefaultRedisFlags>();
         const complaints = [complaintAboutFlags(opts, 'ns'), complaintAboutWebhook(opts), complaintAboutRedis(opts)];
