@@ -2,10 +2,10 @@
 import { LineCounter, isCollection, isMap, isNode, isScalar, parseAllDocuments, visit } from 'yaml';
 import type { Document, Pair } from 'yaml';
 import type { Finding, Segments } from './finding.ts';
-import { formatPath } from './finding.ts';
+import { formatPath, isRecord } from './finding.ts';
 import { wordTags } from './yaml-words.ts';
 
-/** One document of a text. */
+/** One document of a text, or one element of a list in it. */
 export interface TextDocument {
   /** Line on which it begins, from 1. */
   readonly line: number;
@@ -18,7 +18,7 @@ export interface TextDocument {
 }
 
 /**
- * Reads every document of a text; empty ones are left out. Words are read as the API server's YAML does: `yes` and `on`
+ * Reads every document of a text; empty ones are left out, and a list (`kubectl get -o yaml`) counts as its elements. Words are read as the API server's YAML does: `yes` and `on`
  * are booleans, `22:00` and dates are texts.
  */
 export function readDocuments(text: string): TextDocument[] {
@@ -32,7 +32,10 @@ export function readDocuments(text: string): TextDocument[] {
     stringKeys: false,
   });
   if (!Array.isArray(documents)) return [];
-  return documents.filter((document) => !isEmpty(document)).map((document) => readDocument(document, lines));
+  return documents
+    .filter((document) => !isEmpty(document))
+    .map((document) => readDocument(document, lines))
+    .flatMap(elementsOf);
 }
 
 function isEmpty(document: Document.Parsed): boolean {
@@ -60,6 +63,30 @@ function readDocument(document: Document.Parsed, lines: LineCounter): TextDocume
     const message = 'nested too deeply, or aliases that multiply';
     return { line, value: undefined, findings: [{ stage: 'decode', path: '', type: 'Syntax', message, line }], lineOf };
   }
+}
+
+/** As kubectl takes a list apart: whatever its kind is called, an element without one is of the kind that the list names. A list in a list is none to it. */
+function elementsOf(document: TextDocument): TextDocument[] {
+  const { value, findings } = document;
+  const kind = isRecord(value) ? value['kind'] : undefined;
+  const items = isRecord(value) ? value['items'] : undefined;
+  if (!isRecord(value) || typeof kind !== 'string' || !kind.endsWith('List')) return [document];
+  if (!Array.isArray(items) || items.length === 0) return [document];
+  const { apiVersion } = value;
+  const usual = kind === 'List' ? {} : { apiVersion, kind: kind.slice(0, -'List'.length) };
+  const isOfAll = ({ path }: Finding): boolean => !path.startsWith('items[');
+  return items.map((item: unknown, index) => {
+    const before = `items[${index}]`;
+    const own = findings
+      .filter(({ path }) => path === before || path.startsWith(`${before}.`))
+      .map((finding) => ({ ...finding, path: finding.path.slice(before.length + 1) }));
+    return {
+      line: document.lineOf(['items', index]),
+      value: isRecord(item) ? { ...usual, ...item } : item,
+      findings: index === 0 ? [...findings.filter(isOfAll), ...own] : own,
+      lineOf: (at) => document.lineOf(['items', index, ...at]),
+    };
+  });
 }
 
 function unresolvedAliases(document: Document.Parsed, lineAt: (offset: number) => number): Finding[] {

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { CONDITION_TYPES } from '../../src/crd/conditions.ts';
 import type { Status } from '../../src/crd/conditions.ts';
+import { judgeText } from '../../src/crd/validate.ts';
 import { describeOnCluster } from '../cluster/describe-cluster.ts';
 import { installKinds } from './installed-kinds.ts';
 
@@ -82,5 +83,36 @@ describeOnCluster('the kinds as they are served', (cluster) => {
     expect(count).toBe('5');
     const { stderr } = await writeStatus(ROUTE, 'serving', { unknownTools: Array.from({ length: 11 }, () => 't') });
     expect(stderr).toContain('status.unknownTools: Too many: 11: must have at most 10 items');
+  });
+
+  test('kubectl takes a list apart as weir validate does', async () => {
+    const element = (name: string, spec: object) => ({ metadata: { name, namespace: 'serving' }, spec });
+    const object = { apiVersion: 'weir.dev/v1alpha1', kind: 'ModelRoute' };
+    const good = element('one-of-a-list', { modelName: 'm' });
+    const bad = element('another', { loraAdapters: [] });
+    const lists = [
+      {
+        apiVersion: 'v1',
+        kind: 'List',
+        items: [
+          { ...object, ...good },
+          { ...object, ...bad },
+        ],
+      },
+      { ...object, kind: 'ModelRouteList', items: [good, bad] },
+    ];
+    for (const list of lists) {
+      const input = JSON.stringify(list);
+      const offline = judgeText(input).map(({ name, findings }) => [name, findings.length === 0]);
+      const { stdout, stderr } = await cluster().kubectl(['create', '--dry-run=server', '-o', 'name', '-f', '-'], {
+        input,
+      });
+      expect([list.kind, stderr, stdout]).toEqual([
+        list.kind,
+        expect.stringContaining('at least one of modelName or loraAdapters must be set'),
+        'modelroute.weir.dev/one-of-a-list\n',
+      ]);
+      expect(Object.fromEntries(offline)).toEqual({ 'one-of-a-list': true, another: false });
+    }
   });
 });

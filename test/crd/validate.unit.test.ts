@@ -93,6 +93,38 @@ describe('validateManifest', () => {
   });
 });
 
+describe('a list', () => {
+  const element = (name: string, field: string): string[] => [
+    '- metadata: {name: ' + name + '}',
+    '  spec:',
+    '    modelName: m',
+    `    ${field}: {}`,
+  ];
+
+  test('counts as its elements, each with its lines and paths', () => {
+    const kind = ['apiVersion: weir.dev/v1alpha1', 'kind: ModelRouteList', 'items:'];
+    const text = [...kind, ...element('a', 'rateLimiting'), ...element('b', 'foo'), '  spec: {}'].join('\n');
+    const seen = judgeText(text).map(({ line, kind, name, findings }) => [
+      `${line} ${kind} ${name}`,
+      ...findings.map((each) => `${each.line ?? 0} ${each.type} ${each.path}`),
+    ]);
+    expect(seen).toEqual([
+      ['4 ModelRoute a', '7 Invalid spec.rateLimiting'],
+      ['8 ModelRoute b', '12 DuplicateField spec', '12 Invalid spec'],
+    ]);
+  });
+
+  test('of several kinds is of those that its elements name', () => {
+    const items = [route({ modelName: 'm', foo: 1 }), { kind: 'Secret', apiVersion: 'v1' }, route({ modelName: 'n' })];
+    const verdicts = judgeText(JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
+    expect(verdicts.map(({ kind, foreign, findings }) => [kind, foreign, findings.map(({ path }) => path)])).toEqual([
+      ['ModelRoute', false, ['spec.foo']],
+      ['Secret', true, []],
+      ['ModelRoute', false, []],
+    ]);
+  });
+});
+
 describe('judgeObject', () => {
   test('fills in defaults, drops nulls and the status, and changes nothing of its input', () => {
     const input = {
