@@ -54,20 +54,32 @@ function suite(): void {
     });
 
     test('another release that is there is named, and no second one installed beside it', async () => {
-      const install = (): ReturnType<typeof helm> =>
-        helm(['install', 'weir', CHART, '-n', OWN, '--dry-run=server'], cluster().kubeconfig);
-      const other = objectsIn(await mustHelm(['template', 'first', CHART, '-n', 'tools'])).filter(
-        ({ kind, metadata }) => metadata.name === 'first-operator' && ['ClusterRole', 'Deployment'].includes(kind),
-      );
-      // As helm marks what it installs.
-      const annotations = { 'meta.helm.sh/release-name': 'first', 'meta.helm.sh/release-namespace': 'tools' };
-      const items = other.map((one) => ({ ...one, metadata: { ...one.metadata, annotations } }));
-      expect(items.map(({ kind }) => kind).sort()).toEqual(['ClusterRole', 'Deployment']);
-      const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
+      const install = (...sets: readonly string[]): ReturnType<typeof helm> =>
+        helm(['install', 'weir', CHART, '-n', OWN, '--dry-run=server', ...sets], cluster().kubeconfig);
+      const putFirst = async (...sets: readonly string[]): Promise<void> => {
+        const objects = objectsIn(await mustHelm(['template', 'first', CHART, '-n', 'tools', ...sets]));
+        // As helm marks what it installs.
+        const annotations = { 'meta.helm.sh/release-name': 'first', 'meta.helm.sh/release-namespace': 'tools' };
+        const items = objects
+          .filter(({ kind }) => ['ClusterRole', 'Deployment'].includes(kind))
+          .filter(({ metadata }) => metadata.name === 'first-operator')
+          .map((one) => ({ ...one, metadata: { ...one.metadata, annotations } }));
+        expect(items).toHaveLength(2);
+        const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
+        await cluster().mustKubectl(['apply', '--server-side', '-f', '-'], { input });
+      };
+      const watch = (...names: readonly string[]): string[] => ['--set', `watchNamespaces={${names.join(',')}}`];
       expect((await install()).code).toBe(0);
-      await cluster().mustKubectl(['apply', '--server-side', '-f', '-'], { input });
-      const { code, stderr } = await install();
-      expect([code, stderr]).toEqual([1, expect.stringContaining('release first in the namespace tools')]);
+      await putFirst();
+      const { code, stderr } = await install(...watch('serving'));
+      expect([code, stderr]).toEqual([
+        1,
+        expect.stringContaining('Weir serves this cluster already: release first in the namespace tools'),
+      ]);
+      await putFirst(...watch('serving', 'other'));
+      expect((await install()).stderr).toContain('Weir serves serving, other already');
+      expect((await install(...watch('tools', 'serving'))).code).toBe(1);
+      expect((await install(...watch('tools'))).code).toBe(0);
       // Its namespace was deleted, and helm not asked: what is left is no operator.
       await cluster().mustKubectl(['delete', 'deployment', 'first-operator', '-n', 'tools']);
       expect((await install()).code).toBe(0);

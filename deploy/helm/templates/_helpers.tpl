@@ -70,7 +70,7 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{/* Two releases would each write into every status what the other does not see. A release that went without helm is none. */}}
+{{/* Two operators of one namespace would each write into a status what the other does not see. A release that went without helm is none. */}}
 {{- define "weir.alone" -}}
 {{- range (lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" "").items -}}
 {{- $labels := default dict .metadata.labels -}}
@@ -79,8 +79,18 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- $namespace := get $notes "meta.helm.sh/release-namespace" -}}
 {{- $isOperator := and (eq (get $labels "app.kubernetes.io/part-of") "weir") (eq (get $labels "app.kubernetes.io/component") "operator") -}}
 {{- $isOther := and $namespace (or (ne $name $.Release.Name) (ne $namespace $.Release.Namespace)) -}}
-{{- if and $isOperator $isOther (lookup "apps/v1" "Deployment" $namespace .metadata.name) -}}
-{{- fail (printf "Weir serves this cluster already: release %s in the namespace %s. There is one for all namespaces: use helm upgrade %s -n %s, or helm uninstall it first" $name $namespace $name $namespace) -}}
+{{- if and $isOperator $isOther -}}
+{{- with lookup "apps/v1" "Deployment" $namespace .metadata.name -}}
+{{- $theirs := list -}}
+{{- range (first .spec.template.spec.containers).args -}}
+{{- if hasPrefix "--namespace=" . -}}{{- $theirs = splitList "," (trimPrefix "--namespace=" .) -}}{{- end -}}
+{{- end -}}
+{{- $isApart := and $theirs $.Values.watchNamespaces -}}
+{{- range $.Values.watchNamespaces -}}{{- if has . $theirs -}}{{- $isApart = false -}}{{- end -}}{{- end -}}
+{{- if not $isApart -}}
+{{- fail (printf "Weir serves %s already: release %s in the namespace %s. Use helm upgrade %s -n %s, or helm uninstall it first, or give each release its own watchNamespaces" (ternary (join ", " $theirs) "this cluster" (gt (len $theirs) 0)) $name $namespace $name $namespace) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
