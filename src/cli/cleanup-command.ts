@@ -6,8 +6,9 @@ import { connectKube } from '../controller/kube.ts';
 import { createLogger } from '../lib/log.ts';
 import { flag, listOf, parseHost, parseNamespace, parseSeconds } from './flags.ts';
 
-interface CleanupFlags extends Omit<CleanupSettings, 'deadlineMs'> {
+interface CleanupFlags extends Omit<CleanupSettings, 'deadlineMs' | 'namespaces'> {
   readonly kubeconfig?: string;
+  readonly namespace: readonly string[];
   readonly deadline: number;
 }
 
@@ -20,6 +21,15 @@ export function cleanupCommand(): Command {
       flag('--own-namespace <name>', 'WEIR_OWN_NAMESPACE', 'where the operators ran')
         .makeOptionMandatory()
         .argParser(parseNamespace),
+    )
+    .addOption(
+      flag(
+        '--namespace <names>',
+        'WEIR_NAMESPACE',
+        'namespaces that they watched, repeated or with commas (default: all)',
+      )
+        .default([], '')
+        .argParser(listOf(parseNamespace)),
     )
     .addOption(
       flag('--operator-pods <selector>', 'WEIR_OPERATOR_PODS', 'labels of the operators’ pods, which must have ended')
@@ -45,11 +55,11 @@ export function cleanupCommand(): Command {
     .action(run);
 }
 
-async function run({ kubeconfig, deadline, ...flags }: CleanupFlags): Promise<void> {
+async function run({ kubeconfig, deadline, namespace: namespaces, ...flags }: CleanupFlags): Promise<void> {
   const log = createLogger('cleanup');
   const kube = connectKube({ kubeconfig });
   try {
-    const removed = await cleanUp(kube, { ...flags, deadlineMs: deadline * 1000 }, log);
+    const removed = await cleanUp(kube, { ...flags, namespaces, deadlineMs: deadline * 1000 }, log);
     log.info('cleaned up', { ...removed });
   } finally {
     await kube.close();

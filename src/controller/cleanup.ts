@@ -13,8 +13,10 @@ export interface CleanupSettings {
   readonly operatorPods: string;
   readonly lease: string;
   readonly secrets: readonly string[];
-  /** Name of the CA's ConfigMap, in whichever namespaces. */
+  /** Name of the CA's ConfigMap, in whichever of the namespaces. */
   readonly configMap: string;
+  /** Which the operator watched; empty: all. */
+  readonly namespaces: readonly string[];
   /** ms, for the pods to end. */
   readonly deadlineMs: number;
 }
@@ -32,14 +34,16 @@ export async function cleanUp(
   settings: CleanupSettings,
   log: Logger,
 ): Promise<Readonly<Record<string, number>>> {
-  const { ownNamespace, lease, secrets, configMap } = settings;
+  const { ownNamespace, lease, secrets, configMap, namespaces } = settings;
+  // The CA is in the operator's own namespace, too.
+  const places = namespaces.length === 0 ? [undefined] : [...new Set([...namespaces, ownNamespace])];
   await whenPodsAreGone(kube, settings, log);
   await kube.remove(LEASES, ownNamespace, lease);
   for (const name of secrets) await kube.remove(SECRETS, ownNamespace, name);
   const fieldSelector = `metadata.name=${configMap}`;
   return {
-    configMaps: await removeAll(kube, CONFIG_MAPS, { fieldSelector, labelSelector: PART_OF }),
-    controllerRevisions: await removeAll(kube, RESOURCES.controllerRevisions, {
+    configMaps: await removeAll(kube, CONFIG_MAPS, places, { fieldSelector, labelSelector: PART_OF }),
+    controllerRevisions: await removeAll(kube, RESOURCES.controllerRevisions, places, {
       labelSelector: `${LAST_GOOD_LABEL},${PART_OF}`,
     }),
   };
@@ -63,16 +67,27 @@ async function whenPodsAreGone(
   }
 }
 
-/** Page by page; what is removed meanwhile by another is fine. */
 async function removeAll(
   kube: Pick<Kube, 'list' | 'remove'>,
   type: ResourceType,
+  places: readonly (string | undefined)[],
   selectors: Pick<ListOptions, 'fieldSelector' | 'labelSelector'>,
+): Promise<number> {
+  let removed = 0;
+  for (const namespace of places) removed += await removeIn(kube, type, { ...selectors, namespace });
+  return removed;
+}
+
+/** Page by page; what is removed meanwhile by another is fine. */
+async function removeIn(
+  kube: Pick<Kube, 'list' | 'remove'>,
+  type: ResourceType,
+  where: Pick<ListOptions, 'fieldSelector' | 'labelSelector' | 'namespace'>,
 ): Promise<number> {
   let removed = 0;
   let next: string | undefined;
   do {
-    const page = await kube.list<KubeObject>(type, { ...selectors, limit: PAGE, ...(next ? { next } : {}) });
+    const page = await kube.list<KubeObject>(type, { ...where, limit: PAGE, ...(next ? { next } : {}) });
     for (const { metadata } of page.items) {
       await kube.remove(type, metadata.namespace ?? '', metadata.name);
       removed += 1;

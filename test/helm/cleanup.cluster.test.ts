@@ -81,7 +81,7 @@ function suite(): void {
 
     beforeAll(async () => {
       await prepareCluster(cluster().mustKubectl);
-      for (const name of ['team', 'other']) await cluster().mustKubectl(['create', 'namespace', name]);
+      for (const name of ['team', 'other', 'third']) await cluster().mustKubectl(['create', 'namespace', name]);
       // Made by a controller otherwise, and none runs here.
       await cluster().mustKubectl(['create', 'serviceaccount', 'default', '-n', OWN]);
       const rendered = objectsIn(await mustHelm(['template', 'weir', CHART, '--namespace', OWN]));
@@ -99,6 +99,23 @@ function suite(): void {
       await expect(cleanUp('--deadline=1')).rejects.toThrow(/have not ended within 1 s: weir-operator-0/);
       expect(await present()).toEqual(before);
       await cluster().mustKubectl(['delete', 'pod', 'weir-operator-0', '-n', OWN, '--force', '--grace-period=0']);
+    });
+
+    test('of an operator that watched one namespace leaves what others have in theirs', async () => {
+      const theirs = [object('v1', 'ConfigMap', 'third/weir-ca', PART_OF), revision('third/made', lastGood)];
+      await apply(theirs);
+      const before = await present();
+      await cleanUp('--namespace=other');
+      const after = await present();
+      expect(before.filter((place) => !after.includes(place))).toEqual([
+        `ConfigMap ${OWN}/weir-ca`,
+        `Lease ${OWN}/weir-operator`,
+        `Secret ${OWN}/weir-certificates`,
+        `Secret ${OWN}/weir-redis-acl`,
+      ]);
+      await cluster().mustKubectl(['delete', 'namespace', 'third', '--wait=false']);
+      await cluster().mustKubectl(['delete', 'configmap/weir-ca', 'controllerrevision/made', '-n', 'third']);
+      await apply(MADE);
     });
 
     test('removes what operators made, and nothing else; a second time there is nothing to do', async () => {
