@@ -12,14 +12,13 @@ export async function processesOf(podUid: string, word: string): Promise<number[
 
 /** Takes memory from the container of the process, down to what the kernel cannot take back: with the next use of more it is killed. */
 export async function takeMemory(pid: number): Promise<void> {
-  const { limit, usage } = await memoryFiles(pid);
-  for (let bytes = Number(await readFile(usage, 'utf8')); bytes > 0; bytes = Math.floor(bytes * 0.95)) {
-    try {
+  try {
+    const { limit, usage } = await memoryFiles(pid);
+    for (let bytes = Number(await readFile(usage, 'utf8')); bytes > 0; bytes = Math.floor(bytes * 0.95)) {
       await writeFile(limit, String(bytes));
-    } catch {
-      // Busy (the kernel could take back no more), or gone: killed at once, as a cgroup of version 2 does.
-      return;
     }
+  } catch {
+    // Busy (the kernel could take back no more), or gone: killed at once, as a cgroup of version 2 does.
   }
 }
 
