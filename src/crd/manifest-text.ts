@@ -18,8 +18,8 @@ export interface TextDocument {
 }
 
 /**
- * Reads every document of a text; empty ones are left out, and a list (`kubectl get -o yaml`) counts as its elements. Words are read as the API server's YAML does: `yes` and `on`
- * are booleans, `22:00` and dates are texts.
+ * Reads every document of a text; empty ones are left out, and a list (`kubectl get -o yaml`) counts as its elements. Words
+ * are read as the API server's YAML does: `yes` and `on` are booleans, `22:00` and dates are texts.
  */
 export function readDocuments(text: string): TextDocument[] {
   const lines = new LineCounter();
@@ -65,7 +65,10 @@ function readDocument(document: Document.Parsed, lines: LineCounter): TextDocume
   }
 }
 
-/** As kubectl takes a list apart: whatever its kind is called, an element without one is of the kind that the list names. A list in a list is none to it. */
+/**
+ * As kubectl takes a list apart: whatever its kind is called, an element without one is of the kind that the list names. A
+ * list in a list is none to it.
+ */
 function elementsOf(document: TextDocument): TextDocument[] {
   const { value, findings } = document;
   const kind = isRecord(value) ? value['kind'] : undefined;

@@ -64,16 +64,20 @@ interface Validators {
 
 let compiled: Validators | undefined;
 
-/** Compiled by the first decision API of a process, for all of them: it costs as much as the rest of a limiter's start. */
+/** Compiled by the first decision API of a process, for all of them. */
 function validators(): Validators {
+  compiled ??= compileValidators();
+  return compiled;
+}
+
+function compileValidators(): Validators {
   const ajv = new Ajv({ allErrors: true, strict: true });
-  compiled ??= {
+  return {
     decide: ajv.compile(DECIDE_SCHEMA),
     settle: ajv.compile(SETTLE_SCHEMA),
     report: ajv.compile(REPORT_SCHEMA),
     explain: ajv.compile(EXPLAIN_SCHEMA),
   };
-  return compiled;
 }
 
 interface Route {
