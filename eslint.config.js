@@ -7,6 +7,7 @@ export default tseslint.config(
     ignores: [
       'jest.config.js',
       'scripts/strip-types.js',
+      'scripts/test-order.js',
       'dist/',
       'node_modules/',
       '.run/',

@@ -17,6 +17,7 @@ const project = (displayName, suffix) => ({
 /** @type {import('jest').Config} */
 export default {
   maxWorkers: 2,
+  testSequencer: '<rootDir>/scripts/test-order.js',
   // Jest takes this once for all projects; a test that waits for a condition has its own, shorter deadline.
   testTimeout: 120_000,
   projects: [

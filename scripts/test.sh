@@ -24,6 +24,17 @@ jest() {
     --json --outputFile "$results/$report.json" "$@"
 }
 
+# The longest end-to-end test goes to the side that is done earlier.
+upgrade='test/e2e/upgrade\.e2e\.test\.ts$'
+# Tests with pods wait most of their time (for a kubelet, a rollout, a lease), so they run beside everything else.
+with_pods() {
+  # Without the images its tests say what is missing.
+  if [[ $(id -u) == 0 ]] && command -v buildah >/dev/null 2>&1; then stage images node test/cluster/cli.ts build-images; fi
+  stage node jest node node --runInBand --forceExit
+  stage e2e-upgrade jest e2e e2e-upgrade --runInBand --forceExit --testPathPatterns "$upgrade"
+}
+with_pods >"$results/with-pods.log" 2>&1 &
+
 stage lint npm run --silent lint
 # Each test once: those of the data plane run in the copy without a control plane.
 stage limiter-alone scripts/test-limiter.sh "$results"
@@ -32,16 +43,6 @@ stage unit jest unit unit "${others[@]}"
 stage process jest process process
 # --forceExit: a red test that left a server connected must not keep the others from being told.
 stage redis jest redis redis "${others[@]}" --runInBand --forceExit
-# The longest end-to-end test goes to the side that is done earlier.
-upgrade='test/e2e/upgrade\.e2e\.test\.ts$'
-# Tests with pods wait most of their time (for a kubelet, a rollout, a lease), so they run beside the others that need servers.
-with_pods() {
-  # Without the images its tests say what is missing.
-  if [[ $(id -u) == 0 ]] && command -v buildah >/dev/null 2>&1; then stage images node test/cluster/cli.ts build-images; fi
-  stage node jest node node --runInBand --forceExit
-  stage e2e-upgrade jest e2e e2e-upgrade --runInBand --forceExit --testPathPatterns "$upgrade"
-}
-with_pods >"$results/with-pods.log" 2>&1 &
 # Two files at a time: each has a control plane of its own, and most of their time is waiting.
 stage cluster jest cluster cluster --forceExit
 stage e2e jest e2e e2e --runInBand --forceExit --testPathIgnorePatterns /node_modules/ "$upgrade"

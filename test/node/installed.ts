@@ -58,12 +58,12 @@ export class Installed {
     this.cluster = cluster;
   }
 
-  /** Installs, or upgrades to, the chart with its default values and what is given. */
+  /** Installs, or upgrades to, the chart with its default values and what is given: without the values of a release before it. */
   async install(values: Readonly<Record<string, string>> = {}): Promise<void> {
     const sets = Object.entries(values).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
     await this.helm([
       ...['upgrade', '--install', 'weir', CHART, '--namespace', SYSTEM, '--create-namespace'],
-      ...['--wait', '--timeout', '3m', ...sets],
+      ...['--wait', '--timeout', '3m', '--reset-values', ...sets],
     ]);
     await this.#untilInjecting();
   }
