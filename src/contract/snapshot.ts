@@ -13,22 +13,50 @@ export interface VersionedResource {
 
 /** JSON with sorted keys and no undefined members: equal values have equal bytes whatever order they were built in. */
 export function canonicalJson(value: unknown): string {
+  const plain = plainOf(value);
   // Like JSON.stringify, whose type does not say so either: undefined stays undefined.
-  return write(value) as string;
+  if (plain === undefined) return undefined as unknown as string;
+  const parts: string[] = [];
+  write(plain, parts);
+  return parts.join('');
 }
 
-/** Written by hand, in place of a replacer of JSON.stringify: every object is written and compared this way, again and again. */
-function write(value: unknown): string | undefined {
-  if (value === null || typeof value !== 'object') return JSON.stringify(value);
-  if ('toJSON' in value && typeof value.toJSON === 'function') return write((value.toJSON as () => unknown)());
-  if (Array.isArray(value)) return `[${value.map((element) => write(element) ?? 'null').join(',')}]`;
-  let text = '';
-  for (const name of namesIn(value)) {
-    const member = write((value as Record<string, unknown>)[name]);
-    if (member === undefined) continue;
-    text += `${text === '' ? '' : ','}${JSON.stringify(name)}:${member}`;
+/**
+ * Written by hand, in place of a replacer of JSON.stringify: every object is written and compared this way, again and again.
+ * In parts that are joined once: a text that grew by addition stays a tree of its pieces, for as long as somebody keeps it.
+ */
+function write(value: unknown, parts: string[]): void {
+  if (value === null || typeof value !== 'object') parts.push(JSON.stringify(value));
+  else if (Array.isArray(value)) writeArray(value, parts);
+  else writeObject(value as Record<string, unknown>, parts);
+}
+
+function writeArray(elements: readonly unknown[], parts: string[]): void {
+  parts.push('[');
+  for (const [index, element] of elements.entries()) {
+    if (index > 0) parts.push(',');
+    write(plainOf(element) ?? null, parts);
   }
-  return `{${text}}`;
+  parts.push(']');
+}
+
+function writeObject(object: Readonly<Record<string, unknown>>, parts: string[]): void {
+  let before = '{';
+  for (const name of namesIn(object)) {
+    const member = plainOf(object[name]);
+    if (member === undefined) continue;
+    parts.push(before, JSON.stringify(name), ':');
+    write(member, parts);
+    before = ',';
+  }
+  parts.push(before === '{' ? '{}' : '}');
+}
+
+/** What JSON makes of a value before it writes it; undefined: nothing. */
+function plainOf(value: unknown): unknown {
+  if (typeof value === 'function' || typeof value === 'symbol') return undefined;
+  if (value === null || typeof value !== 'object') return value;
+  return 'toJSON' in value && typeof value.toJSON === 'function' ? plainOf((value.toJSON as () => unknown)()) : value;
 }
 
 /** Sorted; those that look like an index come first, by number, as in every JavaScript object. */

@@ -69,6 +69,9 @@ export interface StoredObject extends KubeObject {
   readonly status?: unknown;
 }
 
+/** Which object, without what it wishes and what was said of it: what may be kept for long, when the object has changed since. */
+export type ObjectIdentity = Pick<StoredObject, 'kind' | 'metadata'>;
+
 export interface ServicePort {
   readonly name?: string;
   readonly port: number;

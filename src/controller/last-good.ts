@@ -1,10 +1,17 @@
 // Controller: the last good form of each object, kept in the cluster. Input: forms that became good. Output: one
 // ControllerRevision per object, owned by it; read at the start, before the push port opens. No secret is in a form.
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from '../lib/log.ts';
 import type { LastGood } from '../reconcile/types.ts';
 import type { Feed } from './object-feed.ts';
 import { hasStatus, type Kube } from './kube-api.ts';
-import { RESOURCES, type ControllerRevision, type OwnerReference, type StoredObject } from './kube-types.ts';
+import {
+  RESOURCES,
+  type ControllerRevision,
+  type ObjectIdentity,
+  type OwnerReference,
+  type StoredObject,
+} from './kube-types.ts';
 import type { Leadership } from './leadership.ts';
 import type { LastGoodStore } from './provider.ts';
 import { ReverseIndex } from './reverse-index.ts';
@@ -25,7 +32,7 @@ const WORKERS = 16;
 
 interface Kept {
   /** Absent after a start, until the object was seen. */
-  readonly object?: StoredObject;
+  readonly object?: ObjectIdentity;
   readonly lastGood: LastGood;
 }
 
@@ -41,7 +48,7 @@ export class ClusterLastGood implements LastGoodStore {
   /** UID of the owner -> keys of the ControllerRevisions in the cluster. */
   readonly #stored = new ReverseIndex();
   readonly #queue: WorkQueue;
-  readonly #listeners = new Set<(object: StoredObject) => void>();
+  readonly #listeners = new Set<(object: ObjectIdentity) => void>();
 
   /** To be made before the feed is started. */
   constructor(settings: LastGoodSettings) {
@@ -73,11 +80,11 @@ export class ClusterLastGood implements LastGoodStore {
     for (const revision of this.#settings.revisions.values()) {
       const uid = ownerOf(revision)?.uid ?? '';
       const object = alive.get(uid);
-      const lastGood = lastGoodOf(revision);
-      if (object === undefined || lastGood === undefined) continue;
       const known = this.#kept.get(uid);
-      if (known === undefined || known.lastGood.generation < lastGood.generation)
-        this.#kept.set(uid, { object, lastGood });
+      if (object === undefined || (known !== undefined && known.lastGood.generation >= revision.revision)) continue;
+      const lastGood = lastGoodOf(revision);
+      if (lastGood !== undefined)
+        this.#kept.set(uid, { object: identityOf(object), lastGood: sharedWith(object, lastGood) });
     }
     this.#queue.start();
   }
@@ -88,7 +95,7 @@ export class ClusterLastGood implements LastGoodStore {
 
   save(object: StoredObject, lastGood: LastGood): void {
     const uid = object.metadata.uid ?? '';
-    this.#kept.set(uid, { object, lastGood });
+    this.#kept.set(uid, { object: identityOf(object), lastGood });
     this.#unsaved.add(uid);
     this.#queue.add(uid);
   }
@@ -97,7 +104,7 @@ export class ClusterLastGood implements LastGoodStore {
     return !this.#unsaved.has(object.metadata.uid ?? '');
   }
 
-  onKept(listener: (object: StoredObject) => void): void {
+  onKept(listener: (object: ObjectIdentity) => void): void {
     this.#listeners.add(listener);
   }
 
@@ -150,7 +157,7 @@ export class ClusterLastGood implements LastGoodStore {
   }
 }
 
-function revisionOf(object: StoredObject, lastGood: LastGood): ControllerRevision {
+function revisionOf(object: ObjectIdentity, lastGood: LastGood): ControllerRevision {
   const { name, namespace, uid = '' } = object.metadata;
   const { kind } = object;
   return {
@@ -167,13 +174,24 @@ function revisionOf(object: StoredObject, lastGood: LastGood): ControllerRevisio
   };
 }
 
+function identityOf({ kind, metadata }: StoredObject): ObjectIdentity {
+  return { kind, metadata };
+}
+
 function ownerOf(revision: ControllerRevision | undefined): OwnerReference | undefined {
   return revision?.metadata.ownerReferences?.[0];
 }
 
-/** undefined: not of our making. */
+/** Of a form that the object still has: its own spec, once in memory, and what was made of it is known by it. */
+function sharedWith({ metadata, spec }: StoredObject, lastGood: LastGood): LastGood {
+  const isPresent = metadata.generation === lastGood.generation && isDeepStrictEqual(spec, lastGood.spec);
+  return isPresent ? { ...lastGood, spec } : lastGood;
+}
+
+/** Kept as a text or as it was read. undefined: not of our making. */
 function lastGoodOf({ data }: ControllerRevision): LastGood | undefined {
-  if (typeof data !== 'object' || data === null || !('generation' in data) || !('spec' in data)) return undefined;
-  const { generation, spec } = data;
+  const form: unknown = typeof data === 'string' ? JSON.parse(data) : data;
+  if (typeof form !== 'object' || form === null || !('generation' in form) || !('spec' in form)) return undefined;
+  const { generation, spec } = form;
   return typeof generation === 'number' ? { generation, spec } : undefined;
 }

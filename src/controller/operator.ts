@@ -9,7 +9,7 @@ import { RivalIndex } from '../reconcile/rival-index.ts';
 import type { LastGood, ReconcileOutcome, ReconcileSettings, World } from '../reconcile/types.ts';
 import type { AckTable, ReportChange } from './ack-table.ts';
 import type { Change, Feed } from './object-feed.ts';
-import type { Service, StoredObject } from './kube-types.ts';
+import type { ObjectIdentity, Service, StoredObject } from './kube-types.ts';
 import type { Leadership } from './leadership.ts';
 import { tallyLimiters } from './limiter-tally.ts';
 import { secretsOf, selectorPair, servicesOf, serviceFacts } from './object-references.ts';
@@ -180,7 +180,7 @@ export class Operator {
     const name = nameOf(object);
     const lastGood = this.#parts.provider.lastGood.get(object.metadata.uid ?? '');
     const specs = [object.spec, lastGood?.spec];
-    this.#rivals.put({ object, ...(lastGood === undefined ? {} : { lastGood }) });
+    this.#rivals.put({ object: withoutStatus(object), ...(lastGood === undefined ? {} : { lastGood }) });
     this.#byService.set(name, servicesOf(object.metadata.namespace, specs));
     this.#bySelector.set(name, selectorPair(object.metadata.namespace, specs));
     this.#parts.secrets.want(name, secretsOf(object.metadata.namespace, specs));
@@ -299,11 +299,16 @@ export class Operator {
   }
 }
 
-function namesOf({ metadata }: StoredObject): { namespace: string; name: string } {
+/** Whoever keeps an object until its next edit must not keep the status that it had then: there are many in between. */
+function withoutStatus(object: StoredObject): StoredObject {
+  return { ...object, status: undefined };
+}
+
+function namesOf({ metadata }: ObjectIdentity): { namespace: string; name: string } {
   return { namespace: metadata.namespace, name: metadata.name };
 }
 
-function nameOf(object: StoredObject): string {
+function nameOf(object: ObjectIdentity): string {
   return resourceName({ kind: object.kind, ...namesOf(object) });
 }
 

@@ -4,7 +4,7 @@ import type { Condition } from '../crd/types.ts';
 import type { LastGood, ObjectStatus, SecretFacts } from '../reconcile/types.ts';
 import type { Authenticator } from './authenticator.ts';
 import type { Feed } from './object-feed.ts';
-import type { Pod, Service, StoredObject } from './kube-types.ts';
+import type { ObjectIdentity, Pod, Service, StoredObject } from './kube-types.ts';
 
 /** `written`: it is there. `outdated`: the object has changed since it was read; look again. `gone`: there is no object. */
 export type WriteResult = 'written' | 'outdated' | 'gone';
@@ -24,7 +24,7 @@ export interface LastGoodStore {
   /** Whether what was saved of the object is where a restart finds it, or can never be (it was refused, which is logged). */
   isKept(object: StoredObject): boolean;
   /** Calls `listener` with each object that was not kept and now is. */
-  onKept(listener: (object: StoredObject) => void): void;
+  onKept(listener: (object: ObjectIdentity) => void): void;
   /** The object is gone. */
   forget(object: StoredObject): void;
 }

@@ -82,6 +82,10 @@ interface Call {
   readonly client: Client;
   readonly stream: Stream;
 }
+interface Dialled {
+  readonly client: Client;
+  readonly ca: Buffer;
+}
 type Tuned = ConfigClientSettings & Required<Pick<ConfigClientSettings, keyof typeof DEFAULTS>>;
 
 /** Keeps a stream to the operator for as long as it lives; without one the configs that it has stay in force. */
@@ -90,6 +94,8 @@ export class ConfigClient implements ConfigSource {
   readonly #file: SnapshotFile | undefined;
   readonly #operators: readonly string[];
   readonly #closing = new AbortController();
+  /** Clients that did not reach their operator, by its address: they go on trying, see {@link ConfigClient.#leave}. */
+  readonly #waiting = new Map<string, Dialled>();
   #loop: Promise<void> | undefined;
   #lastTrouble = '';
   #report = NO_TROUBLE;
@@ -124,6 +130,7 @@ export class ConfigClient implements ConfigSource {
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#loop;
+    this.#stopWaiting();
     await this.#file?.flush();
   }
 
@@ -143,16 +150,24 @@ export class ConfigClient implements ConfigSource {
       if (wasServed) backoffMs = minBackoffMs;
       else if (isLast) backoffMs = Math.min(backoffMs * 2, maxBackoffMs);
       else continue;
-      await delay(backoffMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
+      await this.#pause(backoffMs * (0.5 + Math.random() / 2));
     }
+  }
+
+  /** Ends early when an operator that was not reached is. */
+  async #pause(ms: number): Promise<void> {
+    const reached = [...this.#waiting.values()].map(({ client }) => reachedOrOver(client, ms));
+    const passed = delay(ms, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+    await Promise.race([passed, ...reached]);
   }
 
   /** One connection from its beginning to its end. Never rejects. */
   async #connect(operator: string, held: HeldConfigs): Promise<{ wasServed: boolean; trouble: string }> {
-    let client: Client | undefined;
+    let dialled: Dialled | undefined;
     try {
       const [ca, token] = await Promise.all([readFile(this.#settings.caFile), this.#readToken()]);
-      client = this.#dial(operator, ca);
+      dialled = this.#dial(operator, ca);
+      const { client } = dialled;
       const metadata = new Metadata();
       metadata.set('authorization', `Bearer ${token}`);
       const { path, requestSerialize, responseDeserialize } = loadPushProtocol().method;
@@ -161,12 +176,37 @@ export class ConfigClient implements ConfigSource {
     } catch (error) {
       return { wasServed: false, trouble: messageOf(error) };
     } finally {
-      client?.close();
+      if (dialled !== undefined) this.#leave(operator, dialled);
     }
   }
 
-  #dial(operator: string, ca: Buffer): Client {
-    const { keepaliveMs, serverName = operator.replace(/:[0-9]+$/, '').replace(/^\[(.*)\]$/, '$1') } = this.#settings;
+  /**
+   * A client whose last attempt to connect failed is kept for the next: closed in that state, gRPC would try once more when its
+   * own pause is over, and the operator would have two connections of this limiter.
+   */
+  #leave(operator: string, dialled: Dialled): void {
+    const state = dialled.client.getChannel().getConnectivityState(false);
+    if (state === connectivityState.TRANSIENT_FAILURE) this.#waiting.set(operator, dialled);
+    else dialled.client.close();
+  }
+
+  #stopWaiting(): void {
+    for (const { client } of this.#waiting.values()) client.close();
+    this.#waiting.clear();
+  }
+
+  /** The client that waits for this operator, if it trusts the CA of now; else a new one. */
+  #dial(operator: string, ca: Buffer): Dialled {
+    const waiting = this.#waiting.get(operator);
+    this.#waiting.delete(operator);
+    if (waiting?.ca.equals(ca) === true) return waiting;
+    waiting?.client.close();
+    return { client: this.#newClient(operator, ca), ca };
+  }
+
+  #newClient(operator: string, ca: Buffer): Client {
+    const { keepaliveMs, minBackoffMs, maxBackoffMs } = this.#settings;
+    const { serverName = operator.replace(/:[0-9]+$/, '').replace(/^\[(.*)\]$/, '$1') } = this.#settings;
     const check = {
       checkServerIdentity: (_sent: string, certificate: PeerCertificate) =>
         checkServerIdentity(serverName, certificate),
@@ -177,6 +217,8 @@ export class ConfigClient implements ConfigSource {
       'grpc.keepalive_time_ms': keepaliveMs,
       'grpc.keepalive_timeout_ms': keepaliveMs,
       'grpc.keepalive_permit_without_calls': 1,
+      'grpc.initial_reconnect_backoff_ms': minBackoffMs,
+      'grpc.max_reconnect_backoff_ms': maxBackoffMs,
       'grpc.use_local_subchannel_pool': 1,
       'grpc.enable_retries': 0,
       'grpc.service_config_disable_resolution': 1,
@@ -223,6 +265,7 @@ export class ConfigClient implements ConfigSource {
         if (!wasServed) {
           wasServed = true;
           this.#lastTrouble = '';
+          this.#stopWaiting();
           observer?.connected?.(true);
           log.info('operator connected', { operator });
         }
@@ -263,6 +306,18 @@ export class ConfigClient implements ConfigSource {
     if (rejections.length === 0) return answer;
     return { ...answer, error_detail: { code: status.INVALID_ARGUMENT, message: formatRejections(rejections) } };
   }
+}
+
+/** Resolves when a client that had failed to connect has connected, or when `withinMs` are over. */
+function reachedOrOver(client: Client, withinMs: number): Promise<void> {
+  const channel = client.getChannel();
+  const { TRANSIENT_FAILURE } = connectivityState;
+  if (channel.getConnectivityState(false) !== TRANSIENT_FAILURE) return Promise.resolve();
+  return new Promise((resolve) => {
+    channel.watchConnectivityState(TRANSIENT_FAILURE, Date.now() + withinMs, () => {
+      resolve();
+    });
+  });
 }
 
 /** The first message: everything that there is for this limiter, but for what it holds. */

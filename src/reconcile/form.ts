@@ -51,7 +51,8 @@ function asKept(form: Form): Form {
 }
 
 interface Remembered {
-  readonly object: ObjectAsRead;
+  readonly name: string;
+  readonly uid: string | undefined;
   readonly form: Form;
 }
 
@@ -63,14 +64,11 @@ function formOf(object: ObjectAsRead, spec: unknown, generation: number, setting
   const forms = remembered.get(settings) ?? new WeakMap<object, Remembered>();
   remembered.set(settings, forms);
   const known = forms.get(spec);
-  if (known?.form.generation === generation && isSame(known.object, object)) return known.form;
+  const [name, { uid }] = [resourceName(refOf(object)), object.metadata];
+  if (known?.form.generation === generation && known.name === name && known.uid === uid) return known.form;
   const form = makeForm(object, spec, generation, settings);
-  forms.set(spec, { object, form });
+  forms.set(spec, { name, uid, form });
   return form;
-}
-
-function isSame(a: ObjectAsRead, b: ObjectAsRead): boolean {
-  return resourceName(refOf(a)) === resourceName(refOf(b)) && a.metadata.uid === b.metadata.uid;
 }
 
 function makeForm(object: ObjectAsRead, spec: unknown, generation: number, settings: ReconcileSettings): Form {

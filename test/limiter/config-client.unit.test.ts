@@ -2,6 +2,7 @@
 import { status } from '@grpc/grpc-js';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FLEET_RESOURCE_NAME } from '../../src/contract/limiter-config.ts';
@@ -277,6 +278,25 @@ describe('without an operator', () => {
     await waitFor('the loss', () => (seen.includes(false) ? true : undefined), soon);
     proxy.heal();
     await operator.stream(1);
+  });
+
+  test('who looked for an operator that was away makes one connection to it when it is back', async () => {
+    const { port } = operator;
+    operator.kill();
+    let attempts = 0;
+    await start(new Runtime(), { connectMs: 1_500, observer: { connected: () => void (attempts += 1) } });
+    await waitFor('five attempts', () => attempts >= 5 || undefined, soon);
+    const connections: Socket[] = [];
+    // It says nothing, so that the first attempt that reaches it is also the last until it is given up.
+    const back = createServer((socket) => connections.push(socket.on('error', () => undefined))).listen(port);
+    undo.push(() => {
+      for (const socket of connections) socket.destroy();
+      back.close();
+    });
+    await waitFor('the connection', () => connections[0], soon);
+    const before = attempts;
+    await waitFor('the end of that attempt', () => attempts > before || undefined, soon);
+    expect(connections.length).toBe(1);
   });
 
   test('an operator that accepts but never answers is left', async () => {
