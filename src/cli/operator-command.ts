@@ -27,7 +27,7 @@ import {
 } from './default-redis-flags.ts';
 import { flag, listOf, LOG_LEVELS, parseEgress, parseHost, parseListen, parseNamespace } from './flags.ts';
 import { parseDurationMs } from './limiter-flags.ts';
-import { cutSmallBuffersFromSmallPieces, freeStartMemory } from './start-memory.ts';
+import { freeStartMemory } from './start-memory.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
 import { complaintAboutWebhook, webhookSettingsOf, withWebhookFlags, type WebhookFlags } from './webhook-flags.ts';
 
@@ -169,7 +169,6 @@ async function run(command: Command, flags: OperatorFlags): Promise<void> {
   if (complaint !== undefined) command.error(`error: ${complaint}`);
   const told = terminationSignal();
   const election = electionOf(command, flags);
-  cutSmallBuffersFromSmallPieces();
   try {
     const operator = await runOperator({ ...settingsOf(flags), election }, told);
     freeStartMemory();

@@ -1,6 +1,5 @@
 // CLI: memory that a process holds and does not need. In: nothing; out: what reading and compiling the program took is given
 // back, and the heap of a limiter grows by what lives in it and not by what has died.
-import { Buffer } from 'node:buffer';
 import { setFlagsFromString } from 'node:v8';
 
 /**
@@ -21,15 +20,4 @@ const OLD_GROWTH_PERCENT = 20;
  */
 export function collectOldOften(): void {
   setFlagsFromString(`--heap-growing-percent=${OLD_GROWTH_PERCENT}`);
-}
-
-/** Bytes of the pieces that `Buffer.from` cuts small buffers from; Node's own choice is 64 KiB. */
-const POOL_BYTES = 8 * 1024;
-
-/**
- * A TLS connection keeps a slice of twelve bytes (the names of its protocols) for as long as it lives, and by it the whole piece:
- * with a thousand limiters that come one by one, between other work, up to 64 MiB.
- */
-export function cutSmallBuffersFromSmallPieces(): void {
-  Buffer.poolSize = POOL_BYTES;
 }

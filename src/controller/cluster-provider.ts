@@ -1,7 +1,6 @@
 // Controller: a cluster as the source of objects. Input: the Kubernetes API. Output: informers of what the operator reads,
 // last good forms in ControllerRevisions, statuses and Events written, limiters authenticated by TokenReview.
 import type { Logger } from '../lib/log.ts';
-import { TextPool } from '../lib/text-pool.ts';
 import type { ObjectStatus } from '../reconcile/types.ts';
 import { createTokenAuthenticator, type Authenticator, type ReviewApi } from './authenticator.ts';
 import { EventRecorder, type EventResult, type Occurrence } from './event-recorder.ts';
@@ -179,9 +178,6 @@ export class ClusterProvider implements Provider, StatusSink {
   }
 }
 
-/** Room for what ten thousand statuses say in their own words; what they all say comes again and again. */
-const statusTexts = new TextPool(10_000);
-
 /** Neither who manages which field is read, nor an annotation that may hold the whole manifest once more. */
 function trimObject(kind: StoredObject['kind'], { metadata, ...rest }: StoredObject): StoredObject {
   const { namespace } = metadata;
@@ -194,7 +190,6 @@ function trimObject(kind: StoredObject['kind'], { metadata, ...rest }: StoredObj
     'deletionTimestamp',
     'labels',
   );
-  statusTexts.share(rest.status);
   return { ...rest, metadata: { ...read, namespace }, kind };
 }
 

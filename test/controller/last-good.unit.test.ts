@@ -8,6 +8,7 @@ import { ObjectFeed } from '../../src/controller/object-feed.ts';
 import { silentLogger } from '../../src/lib/log.ts';
 import { waitFor } from '../cluster/wait.ts';
 
+const OWNER = { apiVersion: 'weir.dev/v1alpha1', kind: 'ModelRoute', name: 'chat' };
 const SOON = { deadlineMs: 5000, everyMs: 5 };
 const CHAT: StoredObject = {
   kind: 'ModelRoute',
@@ -91,5 +92,25 @@ describe('a last good form', () => {
     await request(0);
     kept.forget(CHAT);
     expect(kept.isKept(CHAT)).toBe(true);
+  });
+
+  test('read from the cluster it is the spec that its object has, when it is the same; else as it was kept', () => {
+    const spec = { modelName: 'llama', rateLimiting: { limits: [{ name: 'all' }] } };
+    const object = { ...CHAT, metadata: { ...CHAT.metadata, generation: 2 }, spec };
+    const revisionOf = (uid: string, revision: number, text: string): ControllerRevision => ({
+      metadata: {
+        namespace: 'default',
+        name: `weir-last-good-${uid}-${revision}`,
+        ownerReferences: [{ ...OWNER, uid }],
+      },
+      revision,
+      data: text,
+    });
+    feed.set('default/a', revisionOf('u1', 2, JSON.stringify({ generation: 2, spec })));
+    feed.set('default/b', revisionOf('u2', 1, JSON.stringify({ generation: 1, spec })));
+    kept.load([object, { ...OTHER, metadata: { ...OTHER.metadata, generation: 2 }, spec }]);
+    expect(kept.get('u1')?.spec).toBe(spec);
+    expect(kept.get('u2')).toEqual({ generation: 1, spec });
+    expect(kept.get('u2')?.spec).not.toBe(spec);
   });
 });
