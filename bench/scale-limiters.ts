@@ -1,6 +1,6 @@
 // The limiters of bench/scale.ts, many in one process: each a stream of its own that acknowledges at once and keeps names alone. In: one
 // message with port, CA and tokens; out: a message per second of progress and one per ACK that may belong to an edit.
-import { Client, connectivityState, credentials, Metadata } from '@grpc/grpc-js';
+import { Client, Metadata } from '@grpc/grpc-js';
 import {
   LIMITER_CONFIG_TYPE_URL,
   loadPushProtocol,
@@ -8,6 +8,7 @@ import {
   WILDCARD,
   type DeltaDiscoveryResponse,
 } from '../src/contract/push-protocol.ts';
+import { OperatorCredentials } from '../src/limiter/operator-credentials.ts';
 
 export interface LightLimiter {
   readonly nodeId: string;
@@ -54,31 +55,15 @@ function tell(afterMs: number): void {
   }, afterMs);
 }
 
-function dial({ port, ca }: FleetOrder): Client {
-  return new Client(`dns:localhost:${port}`, credentials.createSsl(Buffer.from(ca)), {
-    'grpc.initial_reconnect_backoff_ms': RETRY_MS,
-    'grpc.max_reconnect_backoff_ms': MAX_RETRY_MS,
+function open(order: FleetOrder, limiter: LightLimiter, retryMs = RETRY_MS): void {
+  const { nodeId, token, namespaces } = limiter;
+  const names = new Set<string>();
+  const { path, requestSerialize, responseDeserialize } = loadPushProtocol().method;
+  const client = new Client(`dns:localhost:${order.port}`, new OperatorCredentials(Buffer.from(order.ca), 'localhost'), {
     'grpc.use_local_subchannel_pool': 1,
     'grpc.enable_channelz': 0,
     'grpc.max_receive_message_length': -1,
   });
-}
-
-/** After `ms`, or as soon as the client that was kept has connected. */
-function soon(ms: number, kept: Client | undefined, then: (kept?: Client) => void): void {
-  let isDue = true;
-  const once = (): void => {
-    if (isDue) then(kept);
-    isDue = false;
-  };
-  setTimeout(once, ms);
-  kept?.getChannel().watchConnectivityState(connectivityState.TRANSIENT_FAILURE, Date.now() + ms, once);
-}
-
-function open(order: FleetOrder, limiter: LightLimiter, retryMs = RETRY_MS, client = dial(order)): void {
-  const { nodeId, token, namespaces } = limiter;
-  const names = new Set<string>();
-  const { path, requestSerialize, responseDeserialize } = loadPushProtocol().method;
   const metadata = new Metadata();
   metadata.set('authorization', `Bearer ${token}`);
   const stream = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata);
@@ -97,16 +82,12 @@ function open(order: FleetOrder, limiter: LightLimiter, retryMs = RETRY_MS, clie
   });
   stream.on('error', () => undefined);
   stream.on('status', () => {
-    // A client that could not connect goes on trying, and is kept for that, as in src/limiter/config-client.ts.
-    const isWaiting = client.getChannel().getConnectivityState(false) === connectivityState.TRANSIENT_FAILURE;
-    if (!isWaiting) client.close();
+    client.close();
     held -= names.size;
     if (isOpen) connected -= 1;
     tell(SETTLED_MS);
     const nextMs = isOpen ? RETRY_MS : Math.min(retryMs * 2, MAX_RETRY_MS);
-    soon(nextMs * (0.5 + Math.random() / 2), isWaiting ? client : undefined, (kept) => {
-      open(order, limiter, nextMs, kept);
-    });
+    setTimeout(open, nextMs * (0.5 + Math.random() / 2), order, limiter, nextMs);
   });
   const self = { nodeId, version: 'bench', ...(namespaces === undefined ? {} : { namespaces }) };
   stream.write({ node: toNode(self), type_url: LIMITER_CONFIG_TYPE_URL, resource_names_subscribe: [WILDCARD] });

@@ -3,7 +3,6 @@
 import {
   Client,
   connectivityState,
-  credentials,
   Metadata,
   status,
   type ClientDuplexStream,
@@ -12,7 +11,6 @@ import {
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import {
   formatRejections,
   GOODBYE,
@@ -31,6 +29,7 @@ import type { Logger } from '../lib/log.ts';
 import { messageOf } from '../lib/thrown.ts';
 import type { ApplyConfigs, ConfigSource } from './config-source.ts';
 import { HeldConfigs } from './held-configs.ts';
+import { OperatorCredentials } from './operator-credentials.ts';
 import { SnapshotFile } from './snapshot-file.ts';
 
 /** What a config client tells of its work, for metrics. */
@@ -82,10 +81,6 @@ interface Call {
   readonly client: Client;
   readonly stream: Stream;
 }
-interface Dialled {
-  readonly client: Client;
-  readonly ca: Buffer;
-}
 type Tuned = ConfigClientSettings & Required<Pick<ConfigClientSettings, keyof typeof DEFAULTS>>;
 
 /** Keeps a stream to the operator for as long as it lives; without one the configs that it has stay in force. */
@@ -94,8 +89,6 @@ export class ConfigClient implements ConfigSource {
   readonly #file: SnapshotFile | undefined;
   readonly #operators: readonly string[];
   readonly #closing = new AbortController();
-  /** Clients that did not reach their operator, by its address: they go on trying, see {@link ConfigClient.#leave}. */
-  readonly #waiting = new Map<string, Dialled>();
   #loop: Promise<void> | undefined;
   #lastTrouble = '';
   #report = NO_TROUBLE;
@@ -130,7 +123,6 @@ export class ConfigClient implements ConfigSource {
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#loop;
-    this.#stopWaiting();
     await this.#file?.flush();
   }
 
@@ -150,24 +142,16 @@ export class ConfigClient implements ConfigSource {
       if (wasServed) backoffMs = minBackoffMs;
       else if (isLast) backoffMs = Math.min(backoffMs * 2, maxBackoffMs);
       else continue;
-      await this.#pause(backoffMs * (0.5 + Math.random() / 2));
+      await delay(backoffMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
     }
-  }
-
-  /** Ends early when an operator that was not reached is. */
-  async #pause(ms: number): Promise<void> {
-    const reached = [...this.#waiting.values()].map(({ client }) => reachedOrOver(client, ms));
-    const passed = delay(ms, undefined, { signal: this.#closing.signal }).catch(() => undefined);
-    await Promise.race([passed, ...reached]);
   }
 
   /** One connection from its beginning to its end. Never rejects. */
   async #connect(operator: string, held: HeldConfigs): Promise<{ wasServed: boolean; trouble: string }> {
-    let dialled: Dialled | undefined;
+    let client: Client | undefined;
     try {
       const [ca, token] = await Promise.all([readFile(this.#settings.caFile), this.#readToken()]);
-      dialled = this.#dial(operator, ca);
-      const { client } = dialled;
+      client = this.#dial(operator, ca);
       const metadata = new Metadata();
       metadata.set('authorization', `Bearer ${token}`);
       const { path, requestSerialize, responseDeserialize } = loadPushProtocol().method;
@@ -176,49 +160,18 @@ export class ConfigClient implements ConfigSource {
     } catch (error) {
       return { wasServed: false, trouble: messageOf(error) };
     } finally {
-      if (dialled !== undefined) this.#leave(operator, dialled);
+      client?.close();
     }
   }
 
-  /**
-   * A client whose last attempt to connect failed is kept for the next: closed in that state, gRPC would try once more when its
-   * own pause is over, and the operator would have two connections of this limiter.
-   */
-  #leave(operator: string, dialled: Dialled): void {
-    const state = dialled.client.getChannel().getConnectivityState(false);
-    if (state === connectivityState.TRANSIENT_FAILURE) this.#waiting.set(operator, dialled);
-    else dialled.client.close();
-  }
-
-  #stopWaiting(): void {
-    for (const { client } of this.#waiting.values()) client.close();
-    this.#waiting.clear();
-  }
-
-  /** The client that waits for this operator, if it trusts the CA of now; else a new one. */
-  #dial(operator: string, ca: Buffer): Dialled {
-    const waiting = this.#waiting.get(operator);
-    this.#waiting.delete(operator);
-    if (waiting?.ca.equals(ca) === true) return waiting;
-    waiting?.client.close();
-    return { client: this.#newClient(operator, ca), ca };
-  }
-
-  #newClient(operator: string, ca: Buffer): Client {
-    const { keepaliveMs, minBackoffMs, maxBackoffMs } = this.#settings;
-    const { serverName = operator.replace(/:[0-9]+$/, '').replace(/^\[(.*)\]$/, '$1') } = this.#settings;
-    const check = {
-      checkServerIdentity: (_sent: string, certificate: PeerCertificate) =>
-        checkServerIdentity(serverName, certificate),
-    };
-    return new Client(`dns:${operator}`, credentials.createSsl(ca, null, null, check), {
+  #dial(operator: string, ca: Buffer): Client {
+    const { keepaliveMs, serverName = operator.replace(/:[0-9]+$/, '').replace(/^\[(.*)\]$/, '$1') } = this.#settings;
+    return new Client(`dns:${operator}`, new OperatorCredentials(ca, serverName), {
       'grpc.max_receive_message_length': MAX_RESPONSE_BYTES,
       'grpc.max_send_message_length': MAX_REQUEST_BYTES,
       'grpc.keepalive_time_ms': keepaliveMs,
       'grpc.keepalive_timeout_ms': keepaliveMs,
       'grpc.keepalive_permit_without_calls': 1,
-      'grpc.initial_reconnect_backoff_ms': minBackoffMs,
-      'grpc.max_reconnect_backoff_ms': maxBackoffMs,
       'grpc.use_local_subchannel_pool': 1,
       'grpc.enable_retries': 0,
       'grpc.service_config_disable_resolution': 1,
@@ -265,7 +218,6 @@ export class ConfigClient implements ConfigSource {
         if (!wasServed) {
           wasServed = true;
           this.#lastTrouble = '';
-          this.#stopWaiting();
           observer?.connected?.(true);
           log.info('operator connected', { operator });
         }
@@ -306,18 +258,6 @@ export class ConfigClient implements ConfigSource {
     if (rejections.length === 0) return answer;
     return { ...answer, error_detail: { code: status.INVALID_ARGUMENT, message: formatRejections(rejections) } };
   }
-}
-
-/** Resolves when a client that had failed to connect has connected, or when `withinMs` are over. */
-function reachedOrOver(client: Client, withinMs: number): Promise<void> {
-  const channel = client.getChannel();
-  const { TRANSIENT_FAILURE } = connectivityState;
-  if (channel.getConnectivityState(false) !== TRANSIENT_FAILURE) return Promise.resolve();
-  return new Promise((resolve) => {
-    channel.watchConnectivityState(TRANSIENT_FAILURE, Date.now() + withinMs, () => {
-      resolve();
-    });
-  });
 }
 
 /** The first message: everything that there is for this limiter, but for what it holds. */
