@@ -59,11 +59,15 @@ function open(order: FleetOrder, limiter: LightLimiter, retryMs = RETRY_MS): voi
   const { nodeId, token, namespaces } = limiter;
   const names = new Set<string>();
   const { path, requestSerialize, responseDeserialize } = loadPushProtocol().method;
-  const client = new Client(`dns:localhost:${order.port}`, new OperatorCredentials(Buffer.from(order.ca), 'localhost'), {
-    'grpc.use_local_subchannel_pool': 1,
-    'grpc.enable_channelz': 0,
-    'grpc.max_receive_message_length': -1,
-  });
+  const client = new Client(
+    `dns:localhost:${order.port}`,
+    new OperatorCredentials(Buffer.from(order.ca), 'localhost'),
+    {
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.enable_channelz': 0,
+      'grpc.max_receive_message_length': -1,
+    },
+  );
   const metadata = new Metadata();
   metadata.set('authorization', `Bearer ${token}`);
   const stream = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata);

@@ -1,13 +1,6 @@
 // Limiter: the limiter's end of the push. In: resources from the operator (incremental xDS over TLS) and the snapshot on disk;
 // out: changes for the runtime, an ACK or a NACK per response, and the snapshot file kept up to date.
-import {
-  Client,
-  connectivityState,
-  Metadata,
-  status,
-  type ClientDuplexStream,
-  type StatusObject,
-} from '@grpc/grpc-js';
+import { Client, connectivityState, Metadata, status, type ClientDuplexStream, type StatusObject } from '@grpc/grpc-js';
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
