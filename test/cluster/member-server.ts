@@ -4,6 +4,7 @@ import {
   endMember,
   findMembers,
   isAlive,
+  isGone,
   signalMember,
   startMember,
   type EndOptions,
@@ -72,7 +73,7 @@ export function memberServer(options: MemberServerOptions): Server {
 
 async function untilReady(member: Member, { folder, ready, logFile, deadlineMs }: MemberServerOptions): Promise<void> {
   const check = async (): Promise<true | undefined> => {
-    if (!isAlive(folder, member)) throw new Hopeless(`${member.name} ended before it was ready`);
+    if (!isAlive(folder, member) && isGone(member.pid)) throw new Hopeless(`${member.name} ended before it was ready`);
     return await ready();
   };
   try {

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { endMember, startMember } from './members.ts';
+import { endMember, isGone, startMember } from './members.ts';
 import { freePorts, isOpen } from './ports.ts';
 import { waitFor } from './wait.ts';
 
@@ -35,4 +36,18 @@ test('a killed process counts as ended when its port is free, not when it is no 
     await endMember(folder, member, { signal: 'SIGKILL' });
   }
   expect(await isOpen(port)).toBe(false);
+});
+
+test('a process that becomes another program is not taken for one that ended', async () => {
+  const script = join(folder, 'becomes.sh');
+  const done = join(folder, 'done');
+  await writeFile(script, `if [ "$1" -lt 500 ]; then exec /bin/sh "$0" $(($1 + 1)); fi; touch ${done}; exec sleep 60`);
+  const options = { folder, run: '1', name: 'many', logFile: join(folder, 'many.log') };
+  const member = await startMember({ ...options, program: '/bin/sh', args: [script, '0'] });
+  try {
+    while (!existsSync(done)) expect(isGone(member.pid)).toBe(false);
+  } finally {
+    await endMember(folder, member, { signal: 'SIGKILL' });
+  }
+  expect(isGone(member.pid)).toBe(true);
 });

@@ -154,15 +154,17 @@ function prefix(folder: string): string {
  */
 function endOf(pid: number): () => true | undefined {
   const began = startTimeOf(`/proc/${pid}`);
-  return () => {
-    if (startTimeOf(`/proc/${pid}`) !== began) return true;
-    try {
-      const threads = readdirSync(`/proc/${pid}/task`);
-      return threads.every((thread) => hasEnded(`/proc/${pid}/task/${thread}`)) ? true : undefined;
-    } catch {
-      return true;
-    }
-  };
+  return () => startTimeOf(`/proc/${pid}`) !== began || isGone(pid) || undefined;
+}
+
+/** Whatever its environment says: a process that becomes another program (exec) has none for a moment. */
+export function isGone(pid: number): boolean {
+  try {
+    const threads = readdirSync(`/proc/${pid}/task`);
+    return threads.every((thread) => hasEnded(`/proc/${pid}/task/${thread}`));
+  } catch {
+    return true;
+  }
 }
 
 /** In clock ticks since the machine started: tells a process from a later one with the same number. */
