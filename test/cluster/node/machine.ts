@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { readFile, readlink, rm, rmdir, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { serviceRange } from '../cluster-folder.ts';
 import { waitFor } from '../wait.ts';
 import { bridge, gateway, podNetwork } from './addresses.ts';
 import { attempt, command } from './commands.ts';
@@ -53,6 +54,8 @@ export async function prepareMachine(folder: string): Promise<void> {
   const [, bits] = podNetwork.split('/');
   await command('ip', ['addr', 'add', `${gateway}/${bits}`, 'dev', bridge]);
   await command('ip', ['link', 'set', bridge, 'up']);
+  // What kube-proxy has not diverted yet would leave by the default route, where a gateway may answer in the place of a Service.
+  await command('ip', ['route', 'add', serviceRange, 'dev', bridge]);
   await attempt('modprobe', ['br_netfilter']);
   for (const [name, value] of Object.entries(needed)) await writeFile(`/proc/sys/${name}`, value);
 }

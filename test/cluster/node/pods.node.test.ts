@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { describeOnNode } from '../describe-node.ts';
-import { freePorts } from '../ports.ts';
+import { freePorts, isOpen } from '../ports.ts';
 import { waitFor } from '../wait.ts';
 import { baseImage, obtainBaseImage } from './test-images.ts';
 
@@ -90,6 +90,15 @@ describeOnNode('a cluster with a node', { local: true }, (cluster) => {
       );
       expect(said.trim()).toBe('web');
     }
+  });
+
+  test('where no Service is, nothing answers in its place, neither the node nor a pod', async () => {
+    const [address, port] = ['10.96.255.254', 80];
+    expect(await isOpen(port, address)).toBe(false);
+    const script = `require('net').connect(${port},'${address}').setTimeout(1000)
+      .on('connect',()=>say('open')).on('timeout',()=>say('closed')).on('error',()=>say('closed'));
+      function say(word){console.log(word);process.exit(0)}`;
+    expect((await call('exec', 'deploy/web', '-c', 'web', '--', 'node', '-e', script)).trim()).toBe('closed');
   });
 
   test('its native sidecar runs beside it, and its logs are read', async () => {
