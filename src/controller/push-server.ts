@@ -50,7 +50,8 @@ export interface PushServerSettings {
 const DEFAULTS = {
   maxConnections: 4_000,
   maxStreamsPerConnection: 4,
-  maxResponseBytes: 2 * 1024 * 1024,
+  // A connection keeps buffers as large as what once went out at once, a hundred KB of each of a thousand (docs/benchmarks.md).
+  maxResponseBytes: 32 * 1024,
   firstRequestMs: 10_000,
   keepaliveMs: 5_000,
 };

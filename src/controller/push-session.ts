@@ -181,8 +181,7 @@ export class PushSession {
     const resources: WireResource[] = [];
     const removed: string[] = [];
     let bytes = 0;
-    const fleet = this.#pending.has(FLEET_RESOURCE_NAME) ? [FLEET_RESOURCE_NAME] : [];
-    for (const name of new Set([...fleet, ...this.#pending])) {
+    for (const name of fleetFirst(this.#pending)) {
       const change = this.#changeOf(name);
       const size = change?.kind === 'set' ? change.bytes : name.length + 8;
       if (bytes > 0 && bytes + size > this.#parts.maxResponseBytes) break;
@@ -194,6 +193,12 @@ export class PushSession {
     }
     return { resources, removed };
   }
+}
+
+/** Without a copy: it is asked for once per response, and a response has few of the names that wait. */
+function* fleetFirst(names: ReadonlySet<string>): Generator<string> {
+  if (names.has(FLEET_RESOURCE_NAME)) yield FLEET_RESOURCE_NAME;
+  for (const name of names) if (name !== FLEET_RESOURCE_NAME) yield name;
 }
 
 /** Name -> the limiter's words. Details that cannot be read, or name nothing that was sent, refuse everything sent. */

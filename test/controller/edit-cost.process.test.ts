@@ -147,7 +147,7 @@ class Rig {
     const session = new PushSession(view, new Map(), {
       store: this.#store,
       acks: this.#acks.connect(limiterId, view, new Map()),
-      maxResponseBytes: 2 ** 21,
+      maxResponseBytes: 2 ** 15,
       send: ({ nonce, resources }) => {
         this.sent.responses += 1;
         this.sent.resources += resources.length;
