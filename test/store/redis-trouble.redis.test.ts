@@ -10,8 +10,6 @@ import { redisStore } from './redis-fixtures.ts';
 
 const SOON = { deadlineMs: 10_000, everyMs: 20 };
 const DEADLINE_MS = 100;
-/** No deadline ended a call that took as long, however busy the machine. */
-const HANGS_MS = 3000;
 
 interface Setup {
   readonly server: RedisServer;
@@ -49,16 +47,11 @@ describeOnRedis('Redis in trouble', () => {
     for (let call = 0; call < 3; call++) {
       const begin = performance.now();
       expect(await reasonOf(store.reserve(take([one, 1])))).toBe('timeout');
-      expect(performance.now() - begin).toBeLessThan(HANGS_MS);
+      expect(performance.now() - begin).toBeLessThan(DEADLINE_MS * 5);
     }
-    const waits: number[] = [];
-    for (let call = 0; call < 21; call++) {
-      const begin = performance.now();
-      expect(await reasonOf(store.reserve(take([one, 1])))).toBe('circuit-open');
-      waits.push(performance.now() - begin);
-    }
-    // The machine may stand still once; a call that waited for its deadline would do it each time.
-    expect(waits.sort((a, b) => a - b)[10]).toBeLessThan(DEADLINE_MS / 2);
+    const begin = performance.now();
+    expect(await reasonOf(store.reserve(take([one, 1])))).toBe('circuit-open');
+    expect(performance.now() - begin).toBeLessThan(DEADLINE_MS / 2);
     server.resume();
     expect(await left(store, one)).toBe(10);
     expect(circuit).toEqual(['open', 'closed']);
