@@ -195,7 +195,7 @@ export class PushSession {
   }
 }
 
-/** Without a copy: it is asked for once per response, and a response has few of the names that wait. */
+/** Without a copy: asked for at each response, which takes few of the names that wait. Names may be deleted meanwhile. */
 function* fleetFirst(names: ReadonlySet<string>): Generator<string> {
   if (names.has(FLEET_RESOURCE_NAME)) yield FLEET_RESOURCE_NAME;
   for (const name of names) if (name !== FLEET_RESOURCE_NAME) yield name;

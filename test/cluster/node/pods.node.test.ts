@@ -92,7 +92,7 @@ describeOnNode('a cluster with a node', { local: true }, (cluster) => {
     }
   });
 
-  test('where no Service is, nothing answers in its place, neither the node nor a pod', async () => {
+  test('where no Service is, nothing answers in its place, to the node or to a pod', async () => {
     const [address, port] = ['10.96.255.254', 80];
     expect(await isOpen(port, address)).toBe(false);
     const script = `require('net').connect(${port},'${address}').setTimeout(1000)
