@@ -50,21 +50,21 @@ test-process: deps ## Tests that begin processes of their own or count what V8 r
 test-redis: deps ## Tests against real Redis servers (needs redis-server)
 	$(JEST) --selectProjects redis $(ARGS)
 
-test-cluster: deps ## Tests against a real API server (needs Go, or a cluster: test/cluster/README.md)
+test-cluster: deps ## Tests against a real API server (needs Go, or a cluster: tools/node-cluster/README.md)
 	$(JEST) --selectProjects cluster --runInBand $(ARGS)
 
-test-node: deps ## Tests with pods on a real node (root, Linux, Go; or a cluster: test/cluster/README.md)
-	@node test/cluster/cli.ts build-images
+test-node: deps ## Tests with pods on a real node (root, Linux, Go; or a cluster: tools/node-cluster/README.md)
+	@node tools/node-cluster/cli.ts build-images
 	$(JEST) --selectProjects node --runInBand --forceExit $(ARGS)
 
 cluster-up: deps ## A Kubernetes that runs pods on this machine, or yours (WEIR_TEST_KUBECONFIG); writes .run/cluster.env
-	@node test/cluster/cli.ts up --node
+	@node tools/node-cluster/cli.ts up --node
 
 cluster-down: ## End that cluster; nothing of it is left on the machine
-	@node test/cluster/cli.ts down --node
+	@node tools/node-cluster/cli.ts down --node
 
 image: deps ## Build the image of Weir and those of the tests, and load them into the cluster of cluster-up
-	@node test/cluster/cli.ts image
+	@node tools/node-cluster/cli.ts image
 
 test-limiter: deps ## The limiter's tests with the control plane's sources deleted (in a copy)
 	@scripts/test-limiter.sh
@@ -73,10 +73,10 @@ e2e: build ## End to end with real processes; ONLY=<name> runs one (needs Redis 
 	$(JEST) --selectProjects e2e --runInBand $(ONLY) $(ARGS)
 
 dev-up: build ## etcd, kube-apiserver, Redis, operator, two limiters, an upstream on loopback; writes .run/env
-	@node test/dev/cli.ts up
+	@node test/rig/dev/cli.ts up
 
 dev-down: ## End exactly what dev-up started
-	@node test/dev/cli.ts down
+	@node test/rig/dev/cli.ts down
 
 bench: build ## Benchmarks: ROW=store|apply|push|memory|scale SECONDS=n; JSON to bench/results
 	@node bench/run.ts --row $(ROW) $(if $(SECONDS),--seconds $(SECONDS))

@@ -11,7 +11,7 @@ const base = {
 const project = (displayName, suffix) => ({
   ...base,
   displayName,
-  testMatch: [`<rootDir>/test/**/*.${suffix}.test.ts`],
+  testMatch: [`<rootDir>/{test,tools}/**/*.${suffix}.test.ts`],
 });
 
 /** @type {import('jest').Config} */
@@ -25,7 +25,7 @@ export default {
     project('process', 'process'),
     project('redis', 'redis'),
     project('cluster', 'cluster'),
-    { ...project('node', 'node'), globalTeardown: '<rootDir>/test/cluster/node/after-tests.ts' },
+    { ...project('node', 'node'), globalTeardown: '<rootDir>/tools/node-cluster/node/after-tests.ts' },
     project('e2e', 'e2e'),
   ],
 };

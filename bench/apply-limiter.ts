@@ -2,8 +2,8 @@
 // In: who it is, as JSON; out: a message per resource, with the time on the clock that all processes of a machine share.
 import { join } from 'node:path';
 import { silentLogger } from '../src/lib/log.ts';
-import { ConfigClient } from '../src/limiter/config-client.ts';
-import type { ConfigSource, VersionedConfig } from '../src/limiter/config-source.ts';
+import { ConfigClient } from '../src/limiter/config/config-client.ts';
+import type { ConfigSource, VersionedConfig } from '../src/limiter/config/config-source.ts';
 import { runLimiter } from '../src/limiter/main.ts';
 import { LIMITER_DEFAULTS } from '../src/limiter/settings.ts';
 

@@ -3,9 +3,9 @@
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { command } from '../test/cluster/node/commands.ts';
-import { archivePath, imagesFolder } from '../test/cluster/node/image-builder.ts';
-import { fullName } from '../test/cluster/node/images.ts';
+import { command } from '../tools/node-cluster/node/commands.ts';
+import { archivePath, imagesFolder } from '../tools/node-cluster/node/image-builder.ts';
+import { fullName } from '../tools/node-cluster/node/images.ts';
 
 export interface ImageSize {
   readonly name: string;

@@ -12,11 +12,11 @@ import { parseArgs } from 'node:util';
 import { Pool } from 'undici';
 import { resourceName, type ModelRouting } from '../src/contract/limiter-config.ts';
 import { toVersioned } from '../src/contract/snapshot.ts';
-import { formatSnapshot } from '../src/limiter/snapshot-file.ts';
-import { freePorts } from '../test/cluster/ports.ts';
-import { waitFor } from '../test/cluster/wait.ts';
+import { formatSnapshot } from '../src/limiter/config/snapshot-file.ts';
+import { freePorts } from '../tools/node-cluster/ports.ts';
+import { waitFor } from '../tools/node-cluster/wait.ts';
 import { sampleConfig } from '../test/contract/sample-config.ts';
-import { projectFolder } from '../test/stack/cluster-access.ts';
+import { projectFolder } from '../test/rig/stack/cluster-access.ts';
 import { quantile } from './figures.ts';
 
 export interface MemoryBenchOptions {

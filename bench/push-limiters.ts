@@ -2,9 +2,9 @@
 import { join } from 'node:path';
 import { ownCapabilities } from '../src/contract/capabilities.ts';
 import { silentLogger } from '../src/lib/log.ts';
-import { ConfigClient } from '../src/limiter/config-client.ts';
-import type { ApplyConfigs } from '../src/limiter/config-source.ts';
-import { compileRuntime } from '../src/limiter/runtime.ts';
+import { ConfigClient } from '../src/limiter/config/config-client.ts';
+import type { ApplyConfigs } from '../src/limiter/config/config-source.ts';
+import { compileRuntime } from '../src/limiter/compile/runtime.ts';
 import type { PushBenchOptions } from './push.ts';
 
 const [port = '', folder = '', options = '{}'] = process.argv.slice(2);

@@ -8,7 +8,7 @@ import {
   WILDCARD,
   type DeltaDiscoveryResponse,
 } from '../src/contract/push-protocol.ts';
-import { OperatorCredentials } from '../src/limiter/operator-credentials.ts';
+import { OperatorCredentials } from '../src/limiter/config/operator-credentials.ts';
 
 export interface LightLimiter {
   readonly nodeId: string;

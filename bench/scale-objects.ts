@@ -1,5 +1,5 @@
 // Benchmark of scale, what it puts into the cluster. In: numbers; out: namespaces, pods and ModelRoutes.
-import type { KubeObject, StoredObject } from '../src/controller/kube-types.ts';
+import type { KubeObject, StoredObject } from '../src/controller/kube/kube-types.ts';
 
 export function namespaceOf(index: number): string {
   return `scale-${index}`;

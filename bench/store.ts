@@ -7,7 +7,7 @@ import { systemClock } from '../src/lib/clock.ts';
 import { silentLogger } from '../src/lib/log.ts';
 import { createStore } from '../src/limiter/store/create-store.ts';
 import type { BucketRef } from '../src/limiter/store/store.ts';
-import { startRedis, stopAllRedis, type RedisServer } from '../test/redis/redis-server.ts';
+import { startRedis, stopAllRedis, type RedisServer } from '../test/rig/redis/redis-server.ts';
 
 const CALLERS = 10_000;
 /** Callers whose bucket is used up: every tenth decision is theirs. */

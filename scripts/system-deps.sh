@@ -48,7 +48,7 @@ fi
 
 if [[ -z ${WEIR_TEST_KUBECONFIG:-} && -z ${KUBEBUILDER_ASSETS:-} ]]; then
   if command -v go >/dev/null 2>&1; then
-    node test/cluster/cli.ts build
+    node tools/node-cluster/cli.ts build
   else
     echo "no Go on the PATH: tests that need an API server are skipped; to enable: install Go, or set WEIR_TEST_KUBECONFIG"
   fi

@@ -29,7 +29,7 @@ upgrade='test/e2e/upgrade\.e2e\.test\.ts$'
 # Tests with pods wait most of their time (for a kubelet, a rollout, a lease), so they run beside everything else.
 with_pods() {
   # Without the images its tests say what is missing.
-  if [[ $(id -u) == 0 ]] && command -v buildah >/dev/null 2>&1; then stage images node test/cluster/cli.ts build-images; fi
+  if [[ $(id -u) == 0 ]] && command -v buildah >/dev/null 2>&1; then stage images node tools/node-cluster/cli.ts build-images; fi
   stage node jest node node --runInBand --forceExit
   stage e2e-upgrade jest e2e e2e-upgrade --runInBand --forceExit --testPathPatterns "$upgrade"
 }
@@ -38,7 +38,7 @@ with_pods >"$results/with-pods.log" 2>&1 &
 stage lint npm run --silent lint
 # Each test once: those of the data plane run in the copy without a control plane.
 stage limiter-alone scripts/test-limiter.sh "$results"
-others=(--testPathIgnorePatterns /node_modules/ "$PWD/test/(lib|contract|limiter|store)/")
+others=(--testPathIgnorePatterns /node_modules/ "$PWD/test/(lib|contract|limiter)/")
 stage unit jest unit unit "${others[@]}"
 stage process jest process process
 # --forceExit: a red test that left a server connected must not keep the others from being told.

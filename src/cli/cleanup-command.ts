@@ -1,8 +1,8 @@
 // CLI: `weir cleanup`, run by the chart after `helm uninstall`. Input: flags. Output: what operators made while they ran is
 // gone, exit code 0; else exit code 1 and what is left.
 import { Command, InvalidArgumentError } from 'commander';
-import { cleanUp, type CleanupSettings } from '../controller/cleanup.ts';
-import { connectKube } from '../controller/kube.ts';
+import { cleanUp, type CleanupSettings } from '../controller/install/cleanup.ts';
+import { connectKube } from '../controller/kube/kube.ts';
 import { createLogger } from '../lib/log.ts';
 import { flag, listOf, parseHost, parseNamespace, parseSeconds } from './flags.ts';
 

@@ -4,8 +4,8 @@ import { globSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { Command } from 'commander';
 import { parse } from 'yaml';
-import { installKinds, type KindObject } from '../controller/kind-installer.ts';
-import { connectKube } from '../controller/kube.ts';
+import { installKinds, type KindObject } from '../controller/install/kind-installer.ts';
+import { connectKube } from '../controller/kube/kube.ts';
 import { createLogger } from '../lib/log.ts';
 import { flag, parseSeconds } from './flags.ts';
 

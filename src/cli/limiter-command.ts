@@ -6,11 +6,12 @@ import { join } from 'node:path';
 import { loadPushProtocol } from '../contract/push-protocol.ts';
 import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
 import { messageOf } from '../lib/thrown.ts';
-import { ConfigClient } from '../limiter/config-client.ts';
-import { isLoopback } from '../limiter/decision-token.ts';
+import { ConfigClient } from '../limiter/config/config-client.ts';
+import { isLoopback } from '../limiter/decision-api/decision-token.ts';
 import { runLimiter, type RunningLimiter } from '../limiter/main.ts';
 import { LimiterMetrics } from '../limiter/metrics.ts';
-import { LIMITER_DEFAULTS, type LimiterSettings, type ListenAddress } from '../limiter/settings.ts';
+import type { ListenAddress } from '../lib/http-listener.ts';
+import { LIMITER_DEFAULTS, type LimiterSettings } from '../limiter/settings.ts';
 import {
   flag,
   listOf,

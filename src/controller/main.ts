@@ -5,36 +5,35 @@
 //   push port opens        only now can a limiter be told anything, removals included
 //   ready                  with or without the lease; who holds it reads everything again before it serves limiters
 //                          and SIGTERM goes the same way back
+import type { ListenAddress } from '../lib/http-listener.ts';
 import type { Server } from 'node:http';
 import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
 import type { ReconcileSettings } from '../reconcile/types.ts';
-import { AckTable } from './ack-table.ts';
+import { AckTable } from './push/ack-table.ts';
 import { openAdmin } from './admin.ts';
-import { Candidacy, type CandidacySettings } from './candidacy.ts';
-import { ClusterProvider } from './cluster-provider.ts';
-import type { DefaultRedisSettings } from './default-redis.ts';
-import { FileProvider } from './file-provider.ts';
-import { knownLimitersIn, publishFleet } from './fleet.ts';
-import type { Kube } from './kube-api.ts';
-import { connectKube } from './kube.ts';
-import { ALWAYS_LEADER, type Leadership } from './leadership.ts';
-import { checkCertificateFolder, OperatorCertificates, type CertificateSettings } from './operator-certificates.ts';
+import { Candidacy, type CandidacySettings } from './election/candidacy.ts';
+import { ClusterProvider } from './provider/cluster-provider.ts';
+import type { DefaultRedisSettings } from './credentials/default-redis.ts';
+import { FileProvider } from './provider/file-provider.ts';
+import { knownLimitersIn, publishFleet } from './push/fleet.ts';
+import type { Kube } from './kube/kube-api.ts';
+import { connectKube } from './kube/kube.ts';
+import { ALWAYS_LEADER, type Leadership } from './election/leadership.ts';
+import {
+  checkCertificateFolder,
+  OperatorCertificates,
+  type CertificateSettings,
+} from './certificates/operator-certificates.ts';
 import { OperatorMetrics } from './operator-metrics.ts';
-import { Operator } from './operator.ts';
-import { OperatorWebhook, type WebhookSettings } from './operator-webhook.ts';
-import { podView } from './pod-index.ts';
-import { PushServer } from './push-server.ts';
-import { SnapshotStore } from './snapshot-store.ts';
-import { Tenancy, type TenancySettings } from './tenancy.ts';
+import { Operator } from './loop/reconcile-loop.ts';
+import { OperatorWebhook, type WebhookSettings } from './webhook/operator-webhook.ts';
+import { podView } from './world/pod-index.ts';
+import { PushServer } from './push/push-server.ts';
+import { SnapshotStore } from './push/snapshot-store.ts';
+import { Tenancy, type TenancySettings } from './credentials/tenancy.ts';
 
 /** It was told to stop before it was ready. */
 export class OperatorAborted extends Error {}
-
-export interface ListenAddress {
-  readonly host: string;
-  /** 0 = any free port. */
-  readonly port: number;
-}
 
 export interface OperatorSettings extends CertificateSettings {
   /** Where objects come from. */

@@ -1,9 +1,9 @@
 // Controller: what the operator counts. Input: what its parts report. Output: Prometheus text. Labels are few and fixed:
 // never a name of an object.
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { ElectionObserver } from './leader-election.ts';
-import type { AdmissionObserver } from './injection-webhook.ts';
-import type { PushObserver } from './push-session.ts';
+import type { ElectionObserver } from './election/leader-election.ts';
+import type { AdmissionObserver } from './webhook/injection-webhook.ts';
+import type { PushObserver } from './push/push-session.ts';
 
 /** Read when Prometheus asks. */
 export interface Gauges {

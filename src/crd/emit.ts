@@ -2,8 +2,8 @@
 // chart's templates. Run it with `npm run emit`.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { stringify } from 'yaml';
-import { GROUP, KINDS, VERSION } from './kinds.ts';
-import type { Kind } from './kinds.ts';
+import { GROUP, KINDS, VERSION } from './kinds/kinds.ts';
+import type { Kind } from './kinds/kinds.ts';
 
 /** helm reads nothing outside a chart, so the chart has its own copy. */
 const FOLDERS = ['../../deploy/crds/', '../../deploy/helm/files/crds/'].map((path) => new URL(path, import.meta.url));

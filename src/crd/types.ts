@@ -1,20 +1,20 @@
 // CRD: the types of the objects as the API server hands them out (defaults applied), derived from the schemas.
-import type { Status } from './conditions.ts';
-import type { MCPServerSpec } from './mcp-server.ts';
-import type { ModelRouteSpec } from './model-route.ts';
-import type { MCPRateLimiting, ModelRateLimiting } from './rate-limiting.ts';
+import type { Status } from './kinds/conditions.ts';
+import type { MCPServerSpec } from './kinds/mcp-server.ts';
+import type { ModelRouteSpec } from './kinds/model-route.ts';
+import type { MCPRateLimiting, ModelRateLimiting } from './kinds/rate-limiting.ts';
 
-export type { Authentication } from './authentication.ts';
-export type { Condition, ConditionType, LimitStatus, Status } from './conditions.ts';
-export type { KeyPart } from './key-part.ts';
-export type { Bucket, Limit, LimitBucket, Window } from './limit.ts';
-export type { HeaderMatch, Match, PathMatch, RuleMatches } from './match.ts';
-export type { MCPServerSpec } from './mcp-server.ts';
-export type { ModelRouteSpec, RouteRuleSpec } from './model-route.ts';
-export type { MCPRateLimiting, ModelRateLimiting, Tool } from './rate-limiting.ts';
-export type { Redis } from './redis.ts';
-export type { TargetSpec } from './target.ts';
-export type { SecretKeyRef, SecretRef, WorkloadSelector } from './values.ts';
+export type { Authentication } from './kinds/authentication.ts';
+export type { Condition, ConditionType, LimitStatus, Status } from './kinds/conditions.ts';
+export type { KeyPart } from './kinds/key-part.ts';
+export type { Bucket, Limit, LimitBucket, Window } from './kinds/limit.ts';
+export type { HeaderMatch, Match, PathMatch, RuleMatches } from './kinds/match.ts';
+export type { MCPServerSpec } from './kinds/mcp-server.ts';
+export type { ModelRouteSpec, RouteRuleSpec } from './kinds/model-route.ts';
+export type { MCPRateLimiting, ModelRateLimiting, Tool } from './kinds/rate-limiting.ts';
+export type { Redis } from './kinds/redis.ts';
+export type { TargetSpec } from './kinds/target.ts';
+export type { SecretKeyRef, SecretRef, WorkloadSelector } from './kinds/values.ts';
 
 /** `spec.rateLimiting` of either kind. */
 export type RateLimiting = ModelRateLimiting | MCPRateLimiting;

@@ -3,11 +3,11 @@
 import { celErrors } from './cel.ts';
 import { isRecord, formatPath, show } from './finding.ts';
 import type { Finding, FindingType, Located } from './finding.ts';
-import { API_VERSION, GROUP, KINDS, kindNamed } from './kinds.ts';
-import type { Kind } from './kinds.ts';
+import { API_VERSION, GROUP, KINDS, kindNamed } from './kinds/kinds.ts';
+import type { Kind } from './kinds/kinds.ts';
 import { readDocuments } from './manifest-text.ts';
 import type { TextDocument } from './manifest-text.ts';
-import { metadataErrors, metadataFields } from './metadata.ts';
+import { metadataErrors, metadataFields } from './kinds/metadata.ts';
 import { schemaErrors } from './schema-errors.ts';
 import type { SchemaData } from './schema.ts';
 import { complete, unknownField, unknownFields } from './structure.ts';

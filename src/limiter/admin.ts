@@ -2,7 +2,7 @@
 // and JSON without secrets.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseDurationMicros } from '../lib/duration.ts';
-import { pathOf, sendJson, sendText } from './http-listener.ts';
+import { pathOf, sendJson, sendText } from '../lib/http-listener.ts';
 
 /** What the admin listener shows of a limiter. */
 export interface AdminView {

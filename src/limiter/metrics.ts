@@ -3,7 +3,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { LimiterConfig } from '../contract/limiter-config.ts';
 import { resourceName } from '../contract/limiter-config.ts';
-import type { Decision } from './decision.ts';
+import type { Decision } from './decide/decision.ts';
 import type { StoreHooks } from './store/create-store.ts';
 
 type Labels = Record<string, string>;

@@ -1,11 +1,6 @@
 // Limiter: what a limiter process is told once, at its start. In: flags and environment (src/cli); out: typed settings.
-import type { ConfigSource } from './config-source.ts';
-
-/** Where a server listens; port 0 = any free port. */
-export interface ListenAddress {
-  readonly host: string;
-  readonly port: number;
-}
+import type { ListenAddress } from '../lib/http-listener.ts';
+import type { ConfigSource } from './config/config-source.ts';
 
 /** Everything `runLimiter` needs. All durations in ms, all sizes in bytes. */
 export interface LimiterSettings {

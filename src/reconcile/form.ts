@@ -2,7 +2,7 @@
 // wrong with it.
 import { type LimiterConfig, type ObjectRef, resourceName } from '../contract/limiter-config.ts';
 import type { WorkloadSelector } from '../crd/types.ts';
-import { compile } from './compile.ts';
+import { compile } from './compile/compile.ts';
 import { given } from './optional.ts';
 import { parse } from './parse.ts';
 import type { Problem } from './problems.ts';

@@ -1,7 +1,7 @@
 // Reconcile: an object as read -> the same with its type established and its defaults filled in, or all that schema and CEL
 // have against it.
 import { type Finding, judgeObject } from '../crd/validate.ts';
-import { API_VERSION } from '../crd/kinds.ts';
+import { API_VERSION } from '../crd/kinds/kinds.ts';
 import type { WeirObject } from '../crd/types.ts';
 import type { Problem } from './problems.ts';
 import type { ObjectAsRead } from './types.ts';

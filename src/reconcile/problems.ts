@@ -1,5 +1,5 @@
 // Reconcile: what can be wrong with an object, as values: a reason for programs, a place and a fix for people.
-import { MAX_CONDITION_MESSAGE, type AcceptedReason } from '../crd/conditions.ts';
+import { MAX_CONDITION_MESSAGE, type AcceptedReason } from '../crd/kinds/conditions.ts';
 
 /** A reason for which an object is not accepted. */
 export interface Problem {

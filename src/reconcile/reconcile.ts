@@ -6,15 +6,15 @@
 import { resourceName, type LimiterConfig } from '../contract/limiter-config.ts';
 import { storeIdOf } from '../contract/limiter-report.ts';
 import { toVersioned, type VersionedResource } from '../contract/snapshot.ts';
-import { notesOn } from './notes.ts';
-import { degradedVerdict } from './degraded.ts';
+import { notesOn } from './status/notes.ts';
+import { degradedVerdict } from './status/degraded.ts';
 import { type Form, presentForm, refOf } from './form.ts';
 import { given } from './optional.ts';
 import { type Standing, standingOf } from './precedence.ts';
 import { type Problem, summarise } from './problems.ts';
-import { type Verdict, programmedVerdict } from './programmed.ts';
+import { type Verdict, programmedVerdict } from './status/programmed.ts';
 import { secretRefsOf, unresolved } from './references.ts';
-import { changedReasons, differs, statusOf } from './status.ts';
+import { changedReasons, differs, statusOf } from './status/status.ts';
 import { withSecrets } from './secrets.ts';
 import type { InForce, LastGood, ReconcileInput, ReconcileOutcome, World } from './types.ts';
 

@@ -2,7 +2,7 @@
 // or the key.
 import { valuesAt } from '../contract/capabilities.ts';
 import { CREDENTIAL_LABEL } from '../contract/names.ts';
-import type { ResolvedRefsReason } from '../crd/conditions.ts';
+import type { ResolvedRefsReason } from '../crd/kinds/conditions.ts';
 import type { SecretFacts, ServiceFacts, World } from './types.ts';
 
 /** What one reference lacks. */

@@ -1,8 +1,8 @@
 // Reconcile, validate: an object that schema and CEL admitted -> everything else that is wrong with it, all at once.
 import { usesOf, valuesAt } from '../contract/capabilities.ts';
 import type { WeirObject } from '../crd/types.ts';
-import { isNameless } from './compile-routing.ts';
-import { mayUseDefault } from './compile-store.ts';
+import { isNameless } from './compile/compile-routing.ts';
+import { mayUseDefault } from './compile/compile-store.ts';
 import {
   type FieldCheck,
   checkAddress,

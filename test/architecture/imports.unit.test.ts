@@ -13,7 +13,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   cli: ['cli', 'controller', 'reconcile', 'crd', 'limiter', 'contract', 'lib'],
 };
 const ONE_DOOR: Record<string, string> = {
-  '@kubernetes/client-node': 'src/controller/kube.ts',
+  '@kubernetes/client-node': 'src/controller/kube/kube.ts',
   ioredis: 'src/lib/redis-client.ts',
 };
 const IMPORT = /(?:import|export)\s(?:[^'";]*?from\s)?['"]([^'"]+)['"]|import\(['"]([^'"]+)['"]\)/g;

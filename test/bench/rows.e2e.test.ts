@@ -5,7 +5,7 @@ import { benchApply } from '../../bench/apply.ts';
 import { benchMemory } from '../../bench/memory.ts';
 import { benchPush } from '../../bench/push.ts';
 import { benchScale } from '../../bench/scale.ts';
-import { CannotStart, findPrograms } from '../dev/dev-stack.ts';
+import { CannotStart, findPrograms } from '../rig/dev/dev-stack.ts';
 import { leaveOut } from '../leave-out.ts';
 
 const missing = await findPrograms((line) => void process.stderr.write(`${line}\n`)).then(

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from '@jest/globals';
-import { describeOnRedis } from '../redis/describe-redis.ts';
+import { describeOnRedis } from '../rig/redis/describe-redis.ts';
 
 interface StoreResult {
   readonly loads: readonly {

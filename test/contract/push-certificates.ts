@@ -1,5 +1,5 @@
 // Certificates of a push port on loopback, made once per test file.
-import { createAuthority, issueServerCertificate, type KeyPairPem } from '../cluster/certificates.ts';
+import { createAuthority, issueServerCertificate, type KeyPairPem } from '../../tools/node-cluster/certificates.ts';
 
 export interface PushCertificates {
   /** PEM of the authority: what a limiter is given. */

@@ -9,7 +9,7 @@ import {
   type DeltaDiscoveryResponse,
   type LimiterSelf,
 } from '../../src/contract/push-protocol.ts';
-import { waitFor } from '../cluster/wait.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 
 export interface RawLimiterOptions {
   readonly port: number;

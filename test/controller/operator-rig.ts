@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLogger } from '../../src/lib/log.ts';
 import { runOperator, type OperatorSettings, type RunningOperator } from '../../src/controller/main.ts';
-import { ConfigClient } from '../../src/limiter/config-client.ts';
-import type { ApplyConfigs, ConfigOutcome, VersionedConfig } from '../../src/limiter/config-source.ts';
-import { untilEstablished } from '../cluster/established.ts';
-import type { TestCluster } from '../cluster/describe-cluster.ts';
-import { waitFor } from '../cluster/wait.ts';
+import { ConfigClient } from '../../src/limiter/config/config-client.ts';
+import type { ApplyConfigs, ConfigOutcome, VersionedConfig } from '../../src/limiter/config/config-source.ts';
+import { untilEstablished } from '../../tools/node-cluster/established.ts';
+import type { TestCluster } from '../../tools/node-cluster/describe-cluster.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 
 export interface Condition {
   readonly type: string;

@@ -1,14 +1,14 @@
 // The operator with exactly the rights of deploy/rbac.yaml: they are enough, and they end where secrets begin.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { Informer } from '../../src/controller/informer.ts';
-import { connectKube } from '../../src/controller/kube.ts';
-import { ClusterProvider } from '../../src/controller/cluster-provider.ts';
-import { RESOURCES, type StoredObject } from '../../src/controller/kube-types.ts';
-import { ALWAYS_LEADER } from '../../src/controller/leadership.ts';
+import { Informer } from '../../src/controller/kube/informer.ts';
+import { connectKube } from '../../src/controller/kube/kube.ts';
+import { ClusterProvider } from '../../src/controller/provider/cluster-provider.ts';
+import { RESOURCES, type StoredObject } from '../../src/controller/kube/kube-types.ts';
+import { ALWAYS_LEADER } from '../../src/controller/election/leadership.ts';
 import { silentLogger } from '../../src/lib/log.ts';
 import type { ObjectStatus } from '../../src/reconcile/types.ts';
-import { describeOnControlPlane } from '../cluster/describe-cluster.ts';
-import { waitFor } from '../cluster/wait.ts';
+import { describeOnControlPlane } from '../../tools/node-cluster/describe-cluster.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { OperatorRig, prepareCluster, route, verdict } from './operator-rig.ts';
 
 const ROUTE = 'modelroutes.weir.dev';

@@ -1,10 +1,10 @@
 // A thousand objects at once on a real API server: every status right in time, few reconciles, and then silence.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import type { Kube } from '../../src/controller/kube-api.ts';
-import { connectKube } from '../../src/controller/kube.ts';
-import { RESOURCES, type StoredObject } from '../../src/controller/kube-types.ts';
-import { describeOnControlPlane } from '../cluster/describe-cluster.ts';
-import { waitFor } from '../cluster/wait.ts';
+import type { Kube } from '../../src/controller/kube/kube-api.ts';
+import { connectKube } from '../../src/controller/kube/kube.ts';
+import { RESOURCES, type StoredObject } from '../../src/controller/kube/kube-types.ts';
+import { describeOnControlPlane } from '../../tools/node-cluster/describe-cluster.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { counter, OperatorRig, prepareCluster, route, verdict, type Status } from './operator-rig.ts';
 
 const OBJECTS = 1000;

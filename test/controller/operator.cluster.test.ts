@@ -1,7 +1,7 @@
 // The operator on a real API server: what is applied reaches limiters, and the status says what they said.
 import { afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { describeOnControlPlane } from '../cluster/describe-cluster.ts';
-import { waitFor } from '../cluster/wait.ts';
+import { describeOnControlPlane } from '../../tools/node-cluster/describe-cluster.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { condition, counter, OperatorRig, prepareCluster, route, verdict, type Status } from './operator-rig.ts';
 
 const ROUTE = 'modelroutes.weir.dev';

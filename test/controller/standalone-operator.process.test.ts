@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { runOperator, type RunningOperator } from '../../src/controller/main.ts';
 import { silentLogger } from '../../src/lib/log.ts';
-import { ConfigClient } from '../../src/limiter/config-client.ts';
-import { waitFor } from '../cluster/wait.ts';
+import { ConfigClient } from '../../src/limiter/config/config-client.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { TestLimiter, verdict, type Status } from './operator-rig.ts';
 
 const SOON = { deadlineMs: 8000, everyMs: 20 };

@@ -1,6 +1,6 @@
 // Tests: compares the offline verdict with that of the API server, as the API defines equal; in: both, out: differences.
 import type { Finding, Verdict } from '../../src/crd/validate.ts';
-import { KINDS } from '../../src/crd/kinds.ts';
+import { KINDS } from '../../src/crd/kinds/kinds.ts';
 import type { ServerCause, ServerVerdict } from './api-server.ts';
 
 /** The API server's note that it left the CEL rules out because the schema is broken. */

@@ -1,6 +1,6 @@
 // Tests the corpus on a real API server: it says what the headers expect, and the offline verdict is equal to its own.
 import { expect, test } from '@jest/globals';
-import { describeOnCluster } from '../cluster/describe-cluster.ts';
+import { describeOnCluster } from '../../tools/node-cluster/describe-cluster.ts';
 import { judgeText } from '../../src/crd/validate.ts';
 import { disagreements } from './agreement.ts';
 import type { ServerVerdict } from './api-server.ts';

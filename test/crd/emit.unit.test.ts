@@ -2,7 +2,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { crdFiles } from '../../src/crd/emit.ts';
-import { KINDS } from '../../src/crd/kinds.ts';
+import { KINDS } from '../../src/crd/kinds/kinds.ts';
 import { MAX_INTEGER } from '../../src/crd/schema.ts';
 import type { SchemaData } from '../../src/crd/schema.ts';
 

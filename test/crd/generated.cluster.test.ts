@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { expect, test } from '@jest/globals';
 import { judgeText } from '../../src/crd/validate.ts';
-import { describeOnCluster } from '../cluster/describe-cluster.ts';
+import { describeOnCluster } from '../../tools/node-cluster/describe-cluster.ts';
 import { disagreements } from './agreement.ts';
 import { apiServerOf, pluralOf, storedSpec } from './installed-kinds.ts';
 import { mutate, validManifests } from './mutation.ts';

@@ -2,9 +2,9 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll } from '@jest/globals';
 import { parse } from 'yaml';
-import { KINDS } from '../../src/crd/kinds.ts';
-import type { TestCluster } from '../cluster/describe-cluster.ts';
-import { untilEstablished } from '../cluster/established.ts';
+import { KINDS } from '../../src/crd/kinds/kinds.ts';
+import type { TestCluster } from '../../tools/node-cluster/describe-cluster.ts';
+import { untilEstablished } from '../../tools/node-cluster/established.ts';
 import { ApiServer } from './api-server.ts';
 import type { ServerVerdict } from './api-server.ts';
 

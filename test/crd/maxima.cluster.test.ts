@@ -1,9 +1,9 @@
 // Tests objects at all maxima on a real API server: they are admitted within the budget of CEL, kept, and valid offline.
 import { beforeAll, expect, test } from '@jest/globals';
-import { KINDS } from '../../src/crd/kinds.ts';
+import { KINDS } from '../../src/crd/kinds/kinds.ts';
 import type { SchemaData } from '../../src/crd/schema.ts';
 import { judgeObject } from '../../src/crd/validate.ts';
-import { describeOnCluster } from '../cluster/describe-cluster.ts';
+import { describeOnCluster } from '../../tools/node-cluster/describe-cluster.ts';
 import { installKinds } from './installed-kinds.ts';
 
 const times = <T>(count: number, make: (index: number) => T): T[] => Array.from({ length: count }, (_, i) => make(i));

@@ -1,7 +1,7 @@
 // Tests the metadata of objects on a real API server: the offline verdict is equal to its own.
 import { expect, test } from '@jest/globals';
 import { judgeText } from '../../src/crd/validate.ts';
-import { describeOnCluster } from '../cluster/describe-cluster.ts';
+import { describeOnCluster } from '../../tools/node-cluster/describe-cluster.ts';
 import { disagreements } from './agreement.ts';
 import { apiServerOf } from './installed-kinds.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { customResourceDefinition } from '../../src/crd/emit.ts';
-import { KINDS } from '../../src/crd/kinds.ts';
+import { KINDS } from '../../src/crd/kinds/kinds.ts';
 import { lostIn, type KindDefinition, type SchemaNode } from '../../src/crd/narrowing.ts';
 
 type Node = Record<string, unknown>;

@@ -1,10 +1,10 @@
 // Tests the kinds as a real API server serves them: the examples, the status as a part of its own, the printed columns.
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { CONDITION_TYPES } from '../../src/crd/conditions.ts';
-import type { Status } from '../../src/crd/conditions.ts';
+import { CONDITION_TYPES } from '../../src/crd/kinds/conditions.ts';
+import type { Status } from '../../src/crd/kinds/conditions.ts';
 import { judgeText } from '../../src/crd/validate.ts';
-import { describeOnCluster } from '../cluster/describe-cluster.ts';
+import { describeOnCluster } from '../../tools/node-cluster/describe-cluster.ts';
 import { installKinds } from './installed-kinds.ts';
 
 const EXAMPLES = fileURLToPath(new URL('./examples/api.yaml', import.meta.url));

@@ -6,11 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { findMembers } from '../cluster/members.ts';
-import { chooseCluster } from '../cluster/programs.ts';
+import { findMembers } from '../../tools/node-cluster/members.ts';
+import { chooseCluster } from '../../tools/node-cluster/programs.ts';
 import { leaveOut } from '../leave-out.ts';
-import { redisMissing } from '../redis/redis-server.ts';
-import { projectFolder } from '../stack/cluster-access.ts';
+import { redisMissing } from '../rig/redis/redis-server.ts';
+import { projectFolder } from '../rig/stack/cluster-access.ts';
 import { call, chat, flood, tally } from './traffic.ts';
 
 const run = promisify(execFile);

@@ -1,7 +1,7 @@
 // End to end 4: edits keep what was used. Each test uses up 60 of a bucket of 100 over both limiters, edits the object,
 // waits until both limiters have acknowledged, and counts what then passes.
 import { beforeAll, expect, test } from '@jest/globals';
-import { waitFor } from '../cluster/wait.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { describeEndToEnd } from './harness.ts';
 import { modelRoute, refOf, requestLimit, slowBucket, type Manifest } from './manifests.ts';
 import { chat, flood, tally, type Answer } from './traffic.ts';

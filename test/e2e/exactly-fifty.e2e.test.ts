@@ -2,7 +2,7 @@
 // refusal is well-formed, and the status tells who enforces what.
 import OpenAI, { RateLimitError } from 'openai';
 import { beforeAll, expect, test } from '@jest/globals';
-import { waitFor } from '../cluster/wait.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { describeEndToEnd, type EndToEnd } from './harness.ts';
 import { modelRoute, refOf, requestLimit } from './manifests.ts';
 import { chat, flood, tally, type Answer } from './traffic.ts';

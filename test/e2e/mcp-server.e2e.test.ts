@@ -2,7 +2,7 @@
 // client and the official example server.
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { waitFor } from '../cluster/wait.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { describeEndToEnd } from './harness.ts';
 import { mcpServer, refOf, requestLimit, slowBucket, type Manifest } from './manifests.ts';
 import { callTool, ECHO, openSession, passedOf, RawSession, SUM, toolsCall } from './mcp-session.ts';

@@ -1,8 +1,8 @@
 // End to end 6: operators and limiters that go and come back. Limiters decide without an operator, also after a restart of
 // their own; what changed meanwhile is in force on its return; a status never says more than limiters acknowledge.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { waitFor } from '../cluster/wait.ts';
-import type { Limiter } from '../stack/weir-stack.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
+import type { Limiter } from '../rig/stack/weir-stack.ts';
 import { conditionOf, describeEndToEnd, MODEL, type Expected, type WeirObject } from './harness.ts';
 import { refOf, requestLimit, type Manifest } from './manifests.ts';
 import { call, chat, flood, tally } from './traffic.ts';

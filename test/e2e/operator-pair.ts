@@ -1,11 +1,11 @@
 // End to end, two operators. In: the parts of a test; out: two operator processes, each with the token of a pod of its own, and what the API server wrote down of them.
 import { readFile } from 'node:fs/promises';
-import { freePorts } from '../cluster/ports.ts';
-import { loopback } from '../cluster/servers.ts';
-import { waitFor } from '../cluster/wait.ts';
-import type { Server } from '../cluster/member-server.ts';
+import { freePorts } from '../../tools/node-cluster/ports.ts';
+import { loopback } from '../../tools/node-cluster/servers.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
+import type { Server } from '../../tools/node-cluster/member-server.ts';
 import { startStallingProxy, type StallingProxy } from '../contract/stalling-proxy.ts';
-import { makeOperatorPod } from '../stack/operator-pod.ts';
+import { makeOperatorPod } from '../rig/stack/operator-pod.ts';
 import type { EndToEnd } from './harness.ts';
 import { call } from './traffic.ts';
 

@@ -1,6 +1,6 @@
 // End to end, sidecars: a pod object that no node runs, and a limiter that shows a token bound to it.
 import type { EndToEnd } from './harness.ts';
-import type { Limiter } from '../stack/weir-stack.ts';
+import type { Limiter } from '../rig/stack/weir-stack.ts';
 
 export interface SidecarOptions {
   readonly namespace: string;

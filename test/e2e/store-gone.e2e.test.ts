@@ -1,8 +1,8 @@
 // End to end 8: Redis goes and comes back, stopped (it keeps its connections and answers nothing) and killed. Each failure
 // policy does what it says, in time; afterwards Redis knows what it knew, and nothing is charged late.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { waitFor } from '../cluster/wait.ts';
-import type { Limiter } from '../stack/weir-stack.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
+import type { Limiter } from '../rig/stack/weir-stack.ts';
 import { describeEndToEnd, MODEL } from './harness.ts';
 import { requestLimit } from './manifests.ts';
 import { call, tally, type Answer } from './traffic.ts';

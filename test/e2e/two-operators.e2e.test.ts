@@ -1,7 +1,7 @@
 // End to end 7: two operators, of which one leads. Killed, told to stop, stopped and woken: no config is lost, limiters keep
 // deciding, changes come into force, and the API server's audit log shows one writer at a time.
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { waitFor } from '../cluster/wait.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { describeEndToEnd, type WeirObject } from './harness.ts';
 import { refOf, requestLimit, type Manifest } from './manifests.ts';
 import { isLeader, OperatorPair, type PairedOperator } from './operator-pair.ts';

@@ -1,7 +1,7 @@
 // End to end 2: two ModelRoutes with one model name keep everything apart: numbers, buckets, Redis keys, lives. What
 // matches nothing spends nothing, and of two that want the same requests one wins until it goes.
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { waitFor } from '../cluster/wait.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { describeEndToEnd } from './harness.ts';
 import { modelRoute, refOf, requestLimit, type Manifest } from './manifests.ts';
 import { startSidecar } from './sidecar.ts';

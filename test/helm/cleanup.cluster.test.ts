@@ -2,9 +2,9 @@
 // operators made goes; what is somebody else's, or the user's, stays.
 import { beforeAll, expect, test } from '@jest/globals';
 import { cleanupCommand } from '../../src/cli/cleanup-command.ts';
-import { LAST_GOOD_LABEL } from '../../src/controller/last-good.ts';
-import { describeOnControlPlane } from '../cluster/describe-cluster.ts';
-import { prepareCluster } from '../stack/cluster-access.ts';
+import { LAST_GOOD_LABEL } from '../../src/controller/provider/last-good.ts';
+import { describeOnControlPlane } from '../../tools/node-cluster/describe-cluster.ts';
+import { prepareCluster } from '../rig/stack/cluster-access.ts';
 import { leaveOut } from '../leave-out.ts';
 import { CHART, findHelm, type Manifest, mustHelm, NO_HELM, objectsIn } from './helm.ts';
 

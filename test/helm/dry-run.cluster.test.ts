@@ -3,8 +3,8 @@
 import { beforeAll, expect, test } from '@jest/globals';
 import { globSync } from 'node:fs';
 import { basename } from 'node:path';
-import { describeOnControlPlane } from '../cluster/describe-cluster.ts';
-import { untilEstablished } from '../cluster/established.ts';
+import { describeOnControlPlane } from '../../tools/node-cluster/describe-cluster.ts';
+import { untilEstablished } from '../../tools/node-cluster/established.ts';
 import { leaveOut } from '../leave-out.ts';
 import { FOREIGN_KINDS } from './foreign-kinds.ts';
 import { CHART, findHelm, helm, mustHelm, NO_HELM, objectsIn } from './helm.ts';

@@ -1,10 +1,10 @@
 // The admin listener and what it shows: readiness, metrics that neither leak nor vanish, and no secrets.
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { StandInModel } from '../../src/cli/stand-in-model.ts';
-import { StaticConfigSource, type ApplyConfigs } from '../../src/limiter/config-source.ts';
+import { StaticConfigSource, type ApplyConfigs } from '../../src/limiter/config/config-source.ts';
 import { hideSecrets } from '../../src/limiter/admin.ts';
-import { freePorts } from '../cluster/ports.ts';
-import { HOUR, tokens } from '../store/fixtures.ts';
+import { freePorts } from '../../tools/node-cluster/ports.ts';
+import { HOUR, tokens } from './store/fixtures.ts';
 import { limit } from './fixtures.ts';
 import {
   LOOPBACK_FLEET,

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { listen } from '../../src/limiter/http-listener.ts';
+import { listen } from '../../src/lib/http-listener.ts';
 import { startLimiter, until, type Running } from './running.ts';
 
 const TOKEN = 'only-the-kubelet';

@@ -9,12 +9,12 @@ import type {
   RouteRule,
 } from '../../src/contract/limiter-config.ts';
 import { ownCapabilities } from '../../src/contract/capabilities.ts';
-import type { Identity, RequestFacts, WireRequest } from '../../src/limiter/decision.ts';
-import { RuntimeSet } from '../../src/limiter/runtime-set.ts';
-import { compileRuntime } from '../../src/limiter/runtime.ts';
-import type { RouteOptions } from '../../src/limiter/route-index.ts';
-import type { RuntimeObject } from '../../src/limiter/runtime-object.ts';
-import { MINUTE, tokens } from '../store/fixtures.ts';
+import type { Identity, RequestFacts, WireRequest } from '../../src/limiter/decide/decision.ts';
+import { RuntimeSet } from '../../src/limiter/compile/runtime-set.ts';
+import { compileRuntime } from '../../src/limiter/compile/runtime.ts';
+import type { RouteOptions } from '../../src/limiter/route/route-index.ts';
+import type { RuntimeObject } from '../../src/limiter/compile/runtime-object.ts';
+import { MINUTE, tokens } from './store/fixtures.ts';
 
 export const UPSTREAM = { url: 'http://up.serving.svc:8000', weight: 1 };
 

@@ -9,7 +9,7 @@ import {
 } from '../../src/contract/limiter-config.ts';
 import { toVersioned } from '../../src/contract/snapshot.ts';
 import { silentLogger } from '../../src/lib/log.ts';
-import { StaticConfigSource, type VersionedConfig } from '../../src/limiter/config-source.ts';
+import { StaticConfigSource, type VersionedConfig } from '../../src/limiter/config/config-source.ts';
 import { runLimiter, type LimiterParts, type RunningLimiter } from '../../src/limiter/main.ts';
 import { LIMITER_DEFAULTS, type LimiterSettings } from '../../src/limiter/settings.ts';
 import { config, mcpRouting, modelRouting, rule } from './fixtures.ts';

@@ -2,7 +2,7 @@
 // limiter, and limiters that connect anew afterwards trust what the kubelet has put into their volume meanwhile.
 import { X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { waitFor } from '../cluster/wait.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { chat, tally, type Answer } from '../e2e/traffic.ts';
 import { describeInstalled, SYSTEM } from './installed.ts';
 import { namespace, sidecarRoute, workload } from './workloads.ts';

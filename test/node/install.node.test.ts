@@ -7,10 +7,10 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { describeOnNode, type NodeTestCluster } from '../cluster/describe-node.ts';
-import { waitFor } from '../cluster/wait.ts';
+import { describeOnNode, type NodeTestCluster } from '../../tools/node-cluster/describe-node.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { chat, tally, type Answer } from '../e2e/traffic.ts';
-import { projectFolder } from '../stack/cluster-access.ts';
+import { projectFolder } from '../rig/stack/cluster-access.ts';
 import { Installed, SYSTEM } from './installed.ts';
 import { namespace, sidecarRoute, workload, WORKLOAD_PORT } from './workloads.ts';
 

@@ -5,13 +5,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, jest } from '@jest/globals';
-import type { KubectlResult } from '../cluster/kubectl.ts';
-import { describeOnNode, type NodeTestCluster, type NodeTestOptions } from '../cluster/describe-node.ts';
-import { isOpen } from '../cluster/ports.ts';
-import { waitFor } from '../cluster/wait.ts';
+import type { KubectlResult } from '../../tools/node-cluster/kubectl.ts';
+import { describeOnNode, type NodeTestCluster, type NodeTestOptions } from '../../tools/node-cluster/describe-node.ts';
+import { isOpen } from '../../tools/node-cluster/ports.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { isAsExpected, type Expected, type WeirObject } from '../e2e/harness.ts';
 import { chat, flood, type Answer } from '../e2e/traffic.ts';
-import { projectFolder } from '../stack/cluster-access.ts';
+import { projectFolder } from '../rig/stack/cluster-access.ts';
 import type { KubeManifest } from './workloads.ts';
 
 jest.setTimeout(300_000);

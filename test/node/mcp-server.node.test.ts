@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { beforeAll, expect, test } from '@jest/globals';
 import { ECHO, openSession, passedOf, SUM } from '../e2e/mcp-session.ts';
-import { projectFolder } from '../stack/cluster-access.ts';
+import { projectFolder } from '../rig/stack/cluster-access.ts';
 import { describeInstalled } from './installed.ts';
 import { namespace, workload } from './workloads.ts';
 

@@ -2,7 +2,7 @@
 // API server's audit log has are the witnesses.
 import { readFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { waitFor } from '../cluster/wait.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { conditionOf } from '../e2e/harness.ts';
 import { tally } from '../e2e/traffic.ts';
 import { describeInstalled, SYSTEM, type Installed } from './installed.ts';

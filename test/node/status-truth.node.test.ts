@@ -2,7 +2,7 @@
 // whose kubelet does nothing for a minute.
 import { setTimeout as pause } from 'node:timers/promises';
 import { beforeAll, expect, test } from '@jest/globals';
-import { waitFor } from '../cluster/wait.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { conditionOf } from '../e2e/harness.ts';
 import { call, tally } from '../e2e/traffic.ts';
 import { describeInstalled, type PodSeen } from './installed.ts';

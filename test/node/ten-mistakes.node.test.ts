@@ -1,6 +1,6 @@
 // On a real node 8: ten ways to get it wrong. Each is told by kubectl: what is wrong, and how to mend it (docs/troubleshooting.md).
 import { beforeAll, expect, test } from '@jest/globals';
-import { waitFor } from '../cluster/wait.ts';
+import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { conditionOf, type WeirObject } from '../e2e/harness.ts';
 import { describeInstalled, SYSTEM } from './installed.ts';
 import { namespace, sidecarRoute, workload } from './workloads.ts';

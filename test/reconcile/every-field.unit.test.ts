@@ -1,7 +1,7 @@
 // Every field of the API is either enforced (it changes what limiters are told) or named by NotSupported.
 import { describe, expect, test } from '@jest/globals';
 import { canonicalJson } from '../../src/contract/snapshot.ts';
-import { KINDS } from '../../src/crd/kinds.ts';
+import { KINDS } from '../../src/crd/kinds/kinds.ts';
 import type { SchemaData } from '../../src/crd/schema.ts';
 import { presentForm } from '../../src/reconcile/form.ts';
 import { ALWAYS_REFUSED, SPECIMENS, type Specimen } from './specimens.ts';

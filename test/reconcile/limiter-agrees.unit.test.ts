@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { ownCapabilities } from '../../src/contract/capabilities.ts';
 import { judgeText } from '../../src/crd/validate.ts';
-import { compileRuntime } from '../../src/limiter/runtime.ts';
+import { compileRuntime } from '../../src/limiter/compile/runtime.ts';
 import { presentForm } from '../../src/reconcile/form.ts';
 import { loadCorpus } from '../crd/corpus.ts';
 

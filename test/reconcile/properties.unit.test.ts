@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { canonicalJson } from '../../src/contract/snapshot.ts';
-import { MAX_CONDITION_MESSAGE } from '../../src/crd/conditions.ts';
+import { MAX_CONDITION_MESSAGE } from '../../src/crd/kinds/conditions.ts';
 import { reconcile } from '../../src/reconcile/reconcile.ts';
 import type { ObjectAsRead, ReconcileOutcome } from '../../src/reconcile/types.ts';
 import { SPECIMENS } from './specimens.ts';

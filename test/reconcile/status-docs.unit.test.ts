@@ -1,8 +1,8 @@
 // docs/status.md explains every reason and every state of a limit that the code can write, and no other.
 import { expect, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
-import { REASONS } from '../../src/crd/conditions.ts';
-import { LIMIT_STATES } from '../../src/reconcile/limit-states.ts';
+import { REASONS } from '../../src/crd/kinds/conditions.ts';
+import { LIMIT_STATES } from '../../src/reconcile/status/limit-states.ts';
 
 const text = readFileSync(new URL('../../docs/status.md', import.meta.url), 'utf8');
 /** The first cells of the tables, by the heading they stand under. */

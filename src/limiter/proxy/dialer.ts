@@ -4,9 +4,9 @@ import { lookup as systemLookup } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import type { Target } from '../../contract/limiter-config.ts';
 import { WeirError } from '../../lib/errors.ts';
-import type { InForce } from '../config-applier.ts';
-import { hostOf, mayDial, targetProblem } from '../egress.ts';
-import { guardedLookup, isForbiddenAddress } from './guarded-lookup.ts';
+import type { InForce } from '../config/config-applier.ts';
+import { hostOf, mayDial, targetProblem } from '../egress/egress.ts';
+import { guardedLookup, isForbiddenAddress } from '../egress/guarded-lookup.ts';
 
 /** How to connect to a target. */
 export interface Dial {

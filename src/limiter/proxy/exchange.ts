@@ -3,11 +3,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ResponseConfig } from '../../contract/limiter-config.ts';
 import type { ErrorName } from '../../lib/errors.ts';
-import type { LocalReply, RefusalContext, WireRequest } from '../decision.ts';
+import type { LocalReply, RefusalContext, WireRequest } from '../decide/decision.ts';
 import { renderError } from '../refusal/render.ts';
 import { shapeOf } from '../refusal/shape.ts';
-import type { RuntimeObject } from '../runtime-object.ts';
-import type { JsonRpcId } from './mcp-request.ts';
+import type { RuntimeObject } from '../compile/runtime-object.ts';
+import type { JsonRpcId } from '../request/mcp-request.ts';
 
 /** How answers look where no object says so. */
 const DEFAULT_RESPONSE: ResponseConfig = {

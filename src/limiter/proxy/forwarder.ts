@@ -1,8 +1,8 @@
 // Limiter, proxy: sends an admitted request to its upstream and settles its reservation by how that went. In: a routed
 // request; out: the upstream's answer with the limiter's headers, or an error of the limiter.
 import type { IncomingHttpHeaders } from 'node:http';
-import type { RouteMatch } from '../decision.ts';
-import type { InForce } from '../config-applier.ts';
+import type { RouteMatch } from '../decide/decision.ts';
+import type { InForce } from '../config/config-applier.ts';
 import type { Dialer } from './dialer.ts';
 import type { Exchange } from './exchange.ts';
 import { requestHeaders, responseHeaders } from './http-headers.ts';

@@ -3,15 +3,15 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { WeirError } from '../../lib/errors.ts';
-import type { WireRequest } from '../decision.ts';
-import { normalisePath } from '../path.ts';
-import { readBody, type RequestBody } from './body.ts';
-import { formField } from './form-body.ts';
+import type { WireRequest } from '../decide/decision.ts';
+import { normalisePath } from '../../lib/path.ts';
+import { readBody, type RequestBody } from '../request/body.ts';
+import { formField } from '../request/form-body.ts';
 import { singleValues } from './http-headers.ts';
-import { asRecord, readJsonBody, type JsonBody } from './json-body.ts';
-import { toolNameOf } from './mcp-request.ts';
-import { isInferencePath, modelOf } from './model-request.ts';
-import { readRequestTarget } from './request-target.ts';
+import { asRecord, readJsonBody, type JsonBody } from '../request/json-body.ts';
+import { toolNameOf } from '../request/mcp-request.ts';
+import { isInferencePath, modelOf } from '../request/model-request.ts';
+import { readRequestTarget } from '../request/request-target.ts';
 
 /** A request, read. */
 export interface Incoming {

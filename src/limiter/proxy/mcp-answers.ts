@@ -1,8 +1,8 @@
 // Limiter, proxy: the limiter's own answers to MCP bodies that are faulty, and to batches that are refused. In: a fault or
 // a decision; out: a reply.
-import type { Decision, LocalReply, RefusalContext } from '../decision.ts';
+import type { Decision, LocalReply, RefusalContext } from '../decide/decision.ts';
 import { renderRefusal } from '../refusal/render.ts';
-import type { McpFault, McpMessage, McpRequest } from './mcp-request.ts';
+import type { McpFault, McpMessage, McpRequest } from '../request/mcp-request.ts';
 
 type Refusal = Exclude<Decision, { kind: 'allowed' }>;
 

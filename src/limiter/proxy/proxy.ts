@@ -7,20 +7,20 @@ import type { Clock } from '../../lib/clock.ts';
 import { WeirError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import { messageOf } from '../../lib/thrown.ts';
-import type { InForce } from '../config-applier.ts';
-import type { Configured } from '../configured.ts';
-import type { Decider } from '../decide.ts';
-import type { Decision, RequestFacts, RouteMatch } from '../decision.ts';
-import { establishIdentity, factsOf } from '../identity.ts';
+import type { InForce } from '../config/config-applier.ts';
+import type { Configured } from '../config/configured.ts';
+import type { Decider } from '../decide/decide.ts';
+import type { Decision, RequestFacts, RouteMatch } from '../decide/decision.ts';
+import { establishIdentity, factsOf } from '../identity/identity.ts';
 import type { LimiterMetrics } from '../metrics.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
-import type { RuntimeObject } from '../runtime-object.ts';
+import type { RuntimeObject } from '../compile/runtime-object.ts';
 import { Exchange } from './exchange.ts';
 import type { Forwarder, Reservable } from './forwarder.ts';
 import { readHead, readIncoming, requestIdOf, type Incoming } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
-import { isMcpFault, readMcpRequest, type McpRequest } from './mcp-request.ts';
-import { isInferencePath, isModelRequired } from './model-request.ts';
+import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
+import { isInferencePath, isModelRequired } from '../request/model-request.ts';
 import { McpSessions } from './sessions.ts';
 
 /** What the proxy needs of its limiter. */

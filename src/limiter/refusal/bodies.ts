@@ -1,6 +1,6 @@
 // Limiter, refuse stage: what went wrong -> the body that the caller's client understands (OpenAI, Anthropic, Problem).
 import { ERRORS, type ErrorName } from '../../lib/errors.ts';
-import type { RefusalContext } from '../decision.ts';
+import type { RefusalContext } from '../decide/decision.ts';
 
 /** A refusal or an error in words, before it takes a form. */
 export interface Fault {

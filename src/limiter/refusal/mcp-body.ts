@@ -1,5 +1,5 @@
 // Limiter, refuse stage: what went wrong with an MCP message -> status and JSON-RPC body in the configured form.
-import type { RefusalContext } from '../decision.ts';
+import type { RefusalContext } from '../decide/decision.ts';
 import type { Fault } from './bodies.ts';
 
 /** Protocol versions are dates: they compare as texts. */

@@ -1,6 +1,6 @@
 // Limiter, refuse stage: one quota -> the header families that clients read.
 import type { HeaderFamily, Measure, ResponseConfig } from '../../contract/limiter-config.ts';
-import type { RefusalContext } from '../decision.ts';
+import type { RefusalContext } from '../decide/decision.ts';
 import { clientDuration, wholeSeconds, type Quota } from './quota.ts';
 
 type Headers = Record<string, string>;

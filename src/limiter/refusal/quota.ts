@@ -1,6 +1,6 @@
 // Limiter, refuse stage: a decision -> the one quota that every header and text of the answer speaks of.
 import type { LimitConfig, Measure, WindowPeriod } from '../../contract/limiter-config.ts';
-import type { Decision, LimitOutcome } from '../decision.ts';
+import type { Decision, LimitOutcome } from '../decide/decision.ts';
 
 /** A limit as an answer tells it. All amounts in units of the measure. */
 export interface Quota {

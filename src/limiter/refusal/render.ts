@@ -1,7 +1,7 @@
 // Limiter, refuse stage: Decision or error code -> status, headers and body in the caller's dialect. Pure functions; all
 // of one answer speaks of the one bucket that refused.
 import { ERRORS, type ErrorName } from '../../lib/errors.ts';
-import type { Decision, LimitOutcome, LocalReply, RefusalContext } from '../decision.ts';
+import type { Decision, LimitOutcome, LocalReply, RefusalContext } from '../decide/decision.ts';
 import { anthropicBody, openAiBody, problemBody, type Fault } from './bodies.ts';
 import { mcpError, mcpRefusal } from './mcp-body.ts';
 import { allowance, clientDuration, printable, quotaOf, tightestQuota, waitOf, type Wait } from './quota.ts';

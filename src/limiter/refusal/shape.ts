@@ -1,7 +1,7 @@
 // Limiter, refuse stage: dialect of the object + path and headers of the request -> the shape that the client understands.
 import type { Dialect } from '../../contract/limiter-config.ts';
-import type { RefusalContext, WireRequest } from '../decision.ts';
-import { pathForms } from '../path.ts';
+import type { RefusalContext, WireRequest } from '../decide/decision.ts';
+import { pathForms } from '../../lib/path.ts';
 
 const FIXED: Readonly<Record<Exclude<Dialect, 'Auto'>, RefusalContext['shape']>> = {
   OpenAI: 'openai',

@@ -1,6 +1,6 @@
 // Limiter, store: what every store checks before it looks at a reservation or a settlement. Input: from the caller; output:
 // nothing, or a RangeError that says what is wrong (a fault of the caller, never a decision).
-import { MAX_AMOUNT } from './bucket-state.ts';
+import { MAX_AMOUNT } from './rule/bucket-state.ts';
 import type { BucketState, Claim, Reservation, Settlement } from './store.ts';
 
 /**

@@ -2,8 +2,8 @@
 // hash tag; output: keys and the packed program of one call, and its packed reply read back.
 import { createHash } from 'node:crypto';
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
-import { compileRule, MAX_USED, type BucketView, type CompiledRule } from './bucket-state.ts';
-import type { WindowCalendar } from './calendar-window.ts';
+import { compileRule, MAX_USED, type BucketView, type CompiledRule } from './rule/bucket-state.ts';
+import type { WindowCalendar } from './rule/calendar-window.ts';
 import { decisionOf, type Look } from './decision.ts';
 import type { BucketRef, Claim, Reservation, StoreDecision } from './store.ts';
 

@@ -1,6 +1,6 @@
 // Limiter, store: the answer to a reservation. Input: its claims and how each bucket looks before anything is taken; output: the
 // decision with the live states. Every store answers through here, so that all of them answer alike.
-import { resetAfter, waitFor, type BucketView, type CompiledRule } from './bucket-state.ts';
+import { resetAfter, waitFor, type BucketView, type CompiledRule } from './rule/bucket-state.ts';
 import type { BucketState, Claim, StoreDecision } from './store.ts';
 
 /** A claim, and its bucket as it sees it. */

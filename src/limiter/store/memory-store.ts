@@ -11,8 +11,8 @@ import {
   type BucketView,
   type CompiledRule,
   type StoredBucket,
-} from './bucket-state.ts';
-import { WindowCalendar } from './calendar-window.ts';
+} from './rule/bucket-state.ts';
+import { WindowCalendar } from './rule/calendar-window.ts';
 import { checkReservation, checkSettlement, ReservationTimes } from './claims.ts';
 import { decisionOf, taken, type Look } from './decision.ts';
 import type { Claim, Reservation, Settlement, Store, StoreDecision } from './store.ts';

@@ -3,7 +3,7 @@
 import type { RedisEndpoint } from '../../contract/limiter-config.ts';
 import { messageOf } from '../../lib/thrown.ts';
 import type { RedisLogin } from '../../lib/redis-client.ts';
-import { WindowCalendar } from './calendar-window.ts';
+import { WindowCalendar } from './rule/calendar-window.ts';
 import { checkReservation, checkSettlement, ReservationTimes } from './claims.ts';
 import { decodeReply, encodeCall, type DecideCall, type DecideReply, type Operation } from './decide-script.ts';
 import { loadScript, type LuaScript } from './lua-script.ts';

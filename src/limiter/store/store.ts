@@ -1,5 +1,5 @@
 // Limiter, innermost stage: the interface of every store of buckets. Input: claims on buckets; output: all taken or
-// none, and when the refused amount would fit. One contract suite (test/store) runs against every implementation.
+// none, and when the refused amount would fit. One contract suite (test/limiter/store) runs against every implementation.
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
 
 /**

@@ -1,0 +1,187 @@
+// Controller: the parts of Kubernetes objects that the operator reads, and the resource types that it asks for.
+import type { ObjectKind } from '../../contract/limiter-config.ts';
+import type { PodSpec } from '../../reconcile/injection/pod.ts';
+
+/** Where a type of object lives in the API. */
+export interface ResourceType {
+  /** '' for the core group. */
+  readonly group: string;
+  readonly version: string;
+  readonly plural: string;
+}
+
+export const RESOURCES = {
+  modelRoutes: { group: 'weir.dev', version: 'v1alpha1', plural: 'modelroutes' },
+  mcpServers: { group: 'weir.dev', version: 'v1alpha1', plural: 'mcpservers' },
+  services: { group: '', version: 'v1', plural: 'services' },
+  pods: { group: '', version: 'v1', plural: 'pods' },
+  controllerRevisions: { group: 'apps', version: 'v1', plural: 'controllerrevisions' },
+  leases: { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' },
+  /** Only by name, and only where a namespace has granted it. */
+  secrets: { group: '', version: 'v1', plural: 'secrets' },
+  configMaps: { group: '', version: 'v1', plural: 'configmaps' },
+  namespaces: { group: '', version: 'v1', plural: 'namespaces' },
+  webhookConfigurations: {
+    group: 'admissionregistration.k8s.io',
+    version: 'v1',
+    plural: 'mutatingwebhookconfigurations',
+  },
+  events: { group: 'events.k8s.io', version: 'v1', plural: 'events' },
+  kinds: { group: 'apiextensions.k8s.io', version: 'v1', plural: 'customresourcedefinitions' },
+  tokenReviews: { group: 'authentication.k8s.io', version: 'v1', plural: 'tokenreviews' },
+  subjectAccessReviews: { group: 'authorization.k8s.io', version: 'v1', plural: 'subjectaccessreviews' },
+} as const satisfies Record<string, ResourceType>;
+
+export interface OwnerReference {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly controller?: boolean;
+}
+
+export interface ObjectMeta {
+  readonly name: string;
+  /** Absent on cluster-scoped objects. */
+  readonly namespace?: string;
+  readonly uid?: string;
+  readonly resourceVersion?: string;
+  readonly generation?: number;
+  /** RFC 3339, whole seconds. */
+  readonly creationTimestamp?: string;
+  readonly deletionTimestamp?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly ownerReferences?: readonly OwnerReference[];
+}
+
+export interface KubeObject {
+  readonly apiVersion?: string;
+  readonly kind?: string;
+  readonly metadata: ObjectMeta;
+}
+
+/** A ModelRoute or an MCPServer as the API server (or a file) gave it; `spec` is believed only after it was checked. */
+export interface StoredObject extends KubeObject {
+  readonly kind: ObjectKind;
+  readonly metadata: ObjectMeta & { readonly namespace: string };
+  readonly spec?: unknown;
+  readonly status?: unknown;
+}
+
+/** Which object, without what it wishes and what was said of it: what may be kept for long, when the object has changed since. */
+export type ObjectIdentity = Pick<StoredObject, 'kind' | 'metadata'>;
+
+export interface ServicePort {
+  readonly name?: string;
+  readonly port: number;
+  /** Absent: TCP. */
+  readonly protocol?: string;
+  /** Of the pods, by number or name; absent: `port`. */
+  readonly targetPort?: number | string;
+}
+
+export interface Service extends KubeObject {
+  readonly spec?: {
+    readonly ports?: readonly ServicePort[];
+    /** Absent: it selects no pods. */
+    readonly selector?: Readonly<Record<string, string>>;
+    /** `None`: headless. */
+    readonly clusterIP?: string;
+    readonly type?: string;
+    readonly externalName?: string;
+  };
+}
+
+/** core/v1 Secret; `data` is base64. */
+export interface Secret extends KubeObject {
+  readonly data?: Readonly<Record<string, string>>;
+  readonly type?: string;
+}
+
+/** Of a container's status what tells why it does not run. */
+export interface ContainerStatus {
+  readonly name: string;
+  readonly state?: ContainerState;
+  readonly lastState?: ContainerState;
+}
+
+interface ContainerState {
+  readonly running?: object;
+  readonly waiting?: { readonly reason?: string };
+  readonly terminated?: { readonly reason?: string };
+}
+
+export interface Pod extends KubeObject {
+  readonly spec?: Pick<PodSpec, 'initContainers'>;
+  readonly status?: {
+    readonly phase?: string;
+    readonly initContainerStatuses?: readonly ContainerStatus[];
+    readonly containerStatuses?: readonly ContainerStatus[];
+  };
+}
+
+export interface ControllerRevision extends KubeObject {
+  readonly data?: unknown;
+  readonly revision: number;
+}
+
+/** coordination.k8s.io/v1; times are RFC 3339 with microseconds, by the clock of whoever wrote them. */
+export interface Lease extends KubeObject {
+  readonly spec?: LeaseSpec;
+}
+
+export interface LeaseSpec {
+  /** '' or absent: nobody's. */
+  readonly holderIdentity?: string;
+  readonly leaseDurationSeconds?: number;
+  readonly acquireTime?: string;
+  readonly renewTime?: string;
+  readonly leaseTransitions?: number;
+}
+
+export interface ConfigMap extends KubeObject {
+  readonly data?: Readonly<Record<string, string>>;
+}
+
+export interface WebhookConfiguration extends KubeObject {
+  readonly webhooks?: readonly {
+    readonly name: string;
+    /** `caBundle` is base64 of PEM. */
+    readonly clientConfig: Readonly<Record<string, unknown>> & { readonly caBundle?: string };
+  }[];
+}
+
+/** events.k8s.io/v1; `eventTime` is RFC 3339 with microseconds. */
+export interface KubeEvent extends KubeObject {
+  readonly eventTime: string;
+  readonly reportingController: string;
+  readonly reportingInstance: string;
+  readonly action: string;
+  readonly reason: string;
+  readonly note: string;
+  readonly type: 'Normal' | 'Warning';
+  readonly regarding: {
+    readonly apiVersion: string;
+    readonly kind: string;
+    readonly namespace?: string;
+    readonly name: string;
+    readonly uid?: string;
+  };
+}
+
+/** `<namespace>/<name>`, or the name alone when cluster-scoped. */
+export function objectKey(object: KubeObject): string {
+  const { namespace, name } = object.metadata;
+  return namespace === undefined ? name : `${namespace}/${name}`;
+}
+
+/** The named parts of the metadata that are there; the name always is. */
+export function pickMeta<K extends keyof ObjectMeta>(
+  metadata: ObjectMeta,
+  ...names: readonly K[]
+): Pick<ObjectMeta, K> & Pick<ObjectMeta, 'name'> {
+  const wanted = new Set<string>(['name', ...names]);
+  const entries = Object.entries(metadata).filter(([name, value]) => wanted.has(name) && value !== undefined);
+  return Object.fromEntries(entries) as Pick<ObjectMeta, K> & Pick<ObjectMeta, 'name'>;
+}

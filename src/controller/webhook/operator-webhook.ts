@@ -1,0 +1,77 @@
+// Controller: the sidecar injection of one operator, whole. Input: settings, the API server, certificates. Output: the webhook's
+// port, open on every replica from its first certificate until it stops.
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from '../../lib/log.ts';
+import type { InjectorSettings } from '../../reconcile/injection/inject.ts';
+import type { CertificateSource, EnsureCaConfigMap } from '../certificates/certificate-source.ts';
+import { InjectionConfigFile } from './injection-config-file.ts';
+import { InjectionWebhook, type AdmissionObserver } from './injection-webhook.ts';
+import type { Kube } from '../kube/kube-api.ts';
+import { RESOURCES } from '../kube/kube-types.ts';
+import { WebhookServer } from './webhook-server.ts';
+
+export interface WebhookSettings extends Pick<InjectorSettings, 'version' | 'ownNamespace' | 'caConfigMap'> {
+  readonly listen: { readonly host: string; readonly port: number };
+  /** YAML file, followed. */
+  readonly configFile: string;
+  /** How long it goes on answering once it is told to stop, ms; default 0. */
+  readonly lingerMs?: number;
+}
+
+export interface WebhookParts {
+  readonly kube: Kube;
+  /** Namespaces that the operator watches; empty: all. */
+  readonly namespaces: readonly string[];
+  readonly certificates: CertificateSource;
+  readonly ensureCaConfigMap: EnsureCaConfigMap;
+  readonly observer: AdmissionObserver;
+  readonly log: Logger;
+}
+
+/** Whoever makes a pod waits: an API server that is slow to tell labels is not waited for. */
+const LABELS_MS = 1_500;
+
+export class OperatorWebhook {
+  port = 0;
+  readonly #settings: WebhookSettings;
+  readonly #config: InjectionConfigFile;
+  readonly #server: WebhookServer;
+
+  constructor(settings: WebhookSettings, parts: WebhookParts) {
+    const { kube, namespaces: watchedNamespaces, certificates, log } = parts;
+    const { version, ownNamespace, caConfigMap, configFile } = settings;
+    this.#settings = settings;
+    this.#config = new InjectionConfigFile(configFile, log);
+    const webhook = new InjectionWebhook({
+      ...parts,
+      config: () => this.#config.current(),
+      own: { version, caConfigMap, watchedNamespaces, ...(ownNamespace === undefined ? {} : { ownNamespace }) },
+      labelsOf: (namespace) => labelsOf(kube, namespace),
+    });
+    this.#server = new WebhookServer({ certificates, answer: (text) => webhook.answer(text), log });
+  }
+
+  /** Whether the config file holds something that cannot be used. */
+  get isFaulty(): boolean {
+    return this.#config.isFaulty;
+  }
+
+  /** @throws InjectionConfigError, or the error of a port that cannot be bound */
+  async start(): Promise<void> {
+    await this.#config.start();
+    this.port = await this.#server.listen(this.#settings.listen);
+  }
+
+  async stop(): Promise<void> {
+    if (this.port !== 0) await delay(this.#settings.lingerMs ?? 0);
+    this.#config.stop();
+    await this.#server.close();
+  }
+}
+
+/** Those of a namespace that is gone meanwhile are none. */
+async function labelsOf(kube: Kube, namespace: string): Promise<Readonly<Record<string, string>>> {
+  const fieldSelector = `metadata.name=${namespace}`;
+  const { items } = await kube.list(RESOURCES.namespaces, { fieldSelector, signal: AbortSignal.timeout(LABELS_MS) });
+  return items[0]?.metadata.labels ?? {};
+}

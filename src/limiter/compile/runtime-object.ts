@@ -1,0 +1,67 @@
+// Limiter, compile: the frozen forms that a request meets. Types alone; runtime.ts makes them, the later stages read them.
+import type { LimitConfig, LimiterConfig, SecretValues, Target } from '../../contract/limiter-config.ts';
+import type { CidrSet } from '../../lib/address.ts';
+import type { RequestFacts, WireRequest } from '../decide/decision.ts';
+
+/** One limit, ready to run. */
+export interface RuntimeLimit {
+  readonly config: LimitConfig;
+  /** `weir:{namespace}:kind:uid:limit:fingerprint`: everything of the bucket's key but the caller. */
+  readonly keyPrefix: string;
+  /** True when every `when` holds. */
+  readonly applies: (facts: RequestFacts) => boolean;
+  /** What the bucket can hold, in units; 0 blocks. */
+  readonly capacity: number;
+  /** Whether a caller chooses a part of the key (header, query, address, session, tool): such keys are bounded in number. */
+  readonly callerChosen: boolean;
+}
+
+/** One routing rule, ready to run. */
+export interface RuntimeRule {
+  readonly name: string;
+  readonly matches: (request: Pick<WireRequest, 'method' | 'headers'>, pathBelowPrefix: string) => boolean;
+  readonly targets: readonly Target[];
+  /** Compared number by number; the greater one is the more specific match: path kind, path length, headers, methods. */
+  readonly specificity: readonly number[];
+}
+
+/** What a request is routed by. An MCP server has one rule that takes everything and no models. */
+export interface RuntimeRouting {
+  readonly kind: 'model' | 'mcp';
+  readonly models: readonly string[];
+  /** Lower case; [''] = every host. */
+  readonly hostnames: readonly string[];
+  /** In its normal form, without a slash at its end; "/" takes everything. */
+  readonly pathPrefix: string;
+  /** The prefix was not chosen by the owner: it counts on a shared limiter, a sidecar takes every path. */
+  readonly isDefaultPrefix: boolean;
+  readonly rules: readonly RuntimeRule[];
+}
+
+/** How the callers of an object are known. */
+export interface RuntimeIdentity {
+  readonly required: boolean;
+  readonly trustedHops: number;
+  readonly trustedPeers: CidrSet;
+  readonly user?: string;
+  readonly application?: string;
+  /** [attribute, header] */
+  readonly attributes: readonly (readonly [string, string])[];
+  /** Names (lower case) of the headers that only a trusted peer may set: taken off every other request. */
+  readonly headerNames: readonly string[];
+}
+
+/** One object, compiled. Frozen; a request in flight keeps the one it was routed to. */
+export interface RuntimeObject {
+  readonly config: LimiterConfig;
+  /** What the config names: never dumped, never logged. */
+  readonly secrets: SecretValues;
+  /** `<kind>/<namespace>/<name>` */
+  readonly resourceName: string;
+  readonly routing: RuntimeRouting;
+  readonly identity?: RuntimeIdentity;
+  /** In list order: the order of outcomes. */
+  readonly limits: readonly RuntimeLimit[];
+  /** Indices into `limits` in the order in which groups are resolved: priority (higher first), then list order. */
+  readonly evaluationOrder: readonly number[];
+}

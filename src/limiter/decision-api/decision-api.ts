@@ -1,0 +1,236 @@
+// Limiter, decision API: limits for callers that do not send their traffic through the proxy. In: JSON over HTTP (described
+// by docs/openapi.yaml); out: decisions as values with status 200, errors with their own status.
+import { createHash, randomUUID } from 'node:crypto';
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Clock } from '../../lib/clock.ts';
+import { ERRORS, WeirError } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
+import { messageOf } from '../../lib/thrown.ts';
+import type { Configured } from '../config/configured.ts';
+import type { Decider } from '../decide/decide.ts';
+import {
+  decideAnswer,
+  errorAnswer,
+  explainAnswer,
+  unauthenticatedAnswer,
+  UNCLAIMED,
+  type Answer,
+} from './decision-answers.ts';
+import {
+  DECIDE_SCHEMA,
+  EXPLAIN_SCHEMA,
+  REPORT_SCHEMA,
+  SETTLE_SCHEMA,
+  type DecideBody,
+  type ReportBody,
+  type SettleBody,
+  type SubjectBody,
+} from './decision-schemas.ts';
+import { subjectOf, type Subject } from './decision-subject.ts';
+import type { Owner, TokenFile } from './decision-token.ts';
+import { pathOf, sendJson } from '../../lib/http-listener.ts';
+import type { LimiterMetrics } from '../metrics.ts';
+import { readBody } from '../request/body.ts';
+import { ReservationOwners } from '../decide/reservation-owners.ts';
+import type { RuntimeSet } from '../compile/runtime-set.ts';
+import { StoreUnavailable } from '../store/store.ts';
+
+export interface DecisionApiOptions {
+  readonly inForce: () => { readonly set: RuntimeSet };
+  readonly configured: Configured;
+  readonly decider: Decider;
+  readonly metrics: LimiterMetrics;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** Absent: whoever reaches the listener (loopback alone) is one and the same owner. */
+  readonly tokens?: TokenFile;
+  /** Reservations that wait for their settlement; beyond it the oldest stay charged. */
+  readonly maxPending?: number;
+}
+
+const MAX_BODY_BYTES = 1024 * 1024;
+const DEFAULT_MAX_PENDING = 100_000;
+const LOOPBACK: Owner = 'loopback';
+
+type Operation = (body: never, owner: Owner) => Promise<Answer>;
+
+interface Validators {
+  readonly decide: ValidateFunction;
+  readonly settle: ValidateFunction;
+  readonly report: ValidateFunction;
+  readonly explain: ValidateFunction;
+}
+
+let compiled: Validators | undefined;
+
+/** Compiled by the first decision API of a process, for all of them. */
+function validators(): Validators {
+  compiled ??= compileValidators();
+  return compiled;
+}
+
+function compileValidators(): Validators {
+  const ajv = new Ajv({ allErrors: true, strict: true });
+  return {
+    decide: ajv.compile(DECIDE_SCHEMA),
+    settle: ajv.compile(SETTLE_SCHEMA),
+    report: ajv.compile(REPORT_SCHEMA),
+    explain: ajv.compile(EXPLAIN_SCHEMA),
+  };
+}
+
+interface Route {
+  readonly validate: ValidateFunction;
+  readonly run: Operation;
+}
+
+export class DecisionApi {
+  readonly #options: DecisionApiOptions;
+  readonly #owners: ReservationOwners;
+  readonly #routes: ReadonlyMap<string, Route>;
+
+  constructor(options: DecisionApiOptions) {
+    this.#options = options;
+    this.#owners = new ReservationOwners(options.maxPending ?? DEFAULT_MAX_PENDING, () => options.clock.monotonicMs());
+    const { decide, settle, report, explain } = validators();
+    this.#routes = new Map<string, Route>([
+      ['/v1/decide', { validate: decide, run: this.#decide.bind(this) }],
+      ['/v1/settle', { validate: settle, run: this.#settle.bind(this) }],
+      ['/v1/report', { validate: report, run: this.#report.bind(this) }],
+      ['/v1/explain', { validate: explain, run: this.#explain.bind(this) }],
+    ]);
+  }
+
+  /** The paths served; all take POST. */
+  get paths(): readonly string[] {
+    return [...this.#routes.keys()];
+  }
+
+  /** Serves one request; never throws. */
+  handle(request: IncomingMessage, response: ServerResponse): void {
+    this.#serve(request).then(
+      (answer) => {
+        sendJson(response, 200, answer);
+      },
+      (error: unknown) => {
+        this.#fail(request, response, error);
+      },
+    );
+  }
+
+  async #serve(request: IncomingMessage): Promise<Answer> {
+    const route = this.#routes.get(pathOf(request));
+    if (route === undefined) throw new WeirError('not_found', `no such path: POST ${this.paths.join(', POST ')}`);
+    if (request.method !== 'POST') throw new WeirError('invalid_request', 'the method must be POST');
+    const owner = this.#ownerOf(request);
+    const { decoded } = await readBody(request, MAX_BODY_BYTES);
+    const body = parse(decoded);
+    if (!route.validate(body)) throw new WeirError('invalid_request', problemsOf(route.validate.errors ?? []));
+    await this.#options.configured.whenDecided();
+    return route.run(body as never, owner);
+  }
+
+  #ownerOf(request: IncomingMessage): Owner {
+    // A web page may reach loopback through its visitor's browser, which says so.
+    if (request.headers.origin !== undefined) throw new WeirError('unauthorized', 'not for web pages');
+    const { tokens } = this.#options;
+    const owner = tokens === undefined ? LOOPBACK : tokens.ownerOf(request);
+    if (owner === undefined) throw new WeirError('unauthorized');
+    return owner;
+  }
+
+  async #decide(body: DecideBody, owner: Owner): Promise<Answer> {
+    const subject = this.#subject(body);
+    if (subject === undefined) return UNCLAIMED;
+    const { decider, clock, metrics } = this.#options;
+    const id = randomUUID();
+    if (lacksIdentity(subject)) return unauthenticatedAnswer(subject, id);
+    const mode = body.mode ?? 'reserve';
+    const start = clock.monotonicMs();
+    const decision = await decider.decide(subject.object, subject.facts, { id, mode, ...hitsOf(body) });
+    const answer = decideAnswer(subject, decision, id, clock.nowMicros());
+    if (mode === 'peek') return answer;
+    metrics.decided(subject.object.resourceName, decision, (clock.monotonicMs() - start) / 1000);
+    if (decision.kind !== 'allowed') return answer;
+    this.#owners.add(id, owner);
+    return { ...answer, reservation: id };
+  }
+
+  async #settle({ reservation, hits }: SettleBody, owner: Owner): Promise<Answer> {
+    const state = this.#owners.settle(reservation, owner);
+    if (state === 'unknown') throw new WeirError('unknown_reservation');
+    if (state === 'repeated') return { settled: false, outcome: 'repeated' };
+    const outcome = await this.#options.decider.settle(reservation, hits === undefined ? 'claimed' : { hits });
+    // Without an applicable limit nothing was reserved, so there is nothing to settle.
+    if (outcome === 'unavailable')
+      throw new WeirError('store_unavailable', 'the store did not take the settlement: it stays charged');
+    return { settled: true, outcome: 'settled' };
+  }
+
+  async #report(body: ReportBody, owner: Owner): Promise<Answer> {
+    const subject = this.#subject(body);
+    if (subject === undefined) return { reported: true, outcome: 'reported' };
+    const id = body.id === undefined ? randomUUID() : ownedId(owner, body.id);
+    const isFirst = await this.#options.decider.report(subject.object, subject.facts, { id, ...hitsOf(body) });
+    return { reported: isFirst, outcome: isFirst ? 'reported' : 'repeated' };
+  }
+
+  async #explain(body: SubjectBody): Promise<Answer> {
+    const subject = this.#subject(body);
+    if (subject === undefined) return { decision: 'allowed', object: null, limits: [] };
+    const { decider } = this.#options;
+    const explanations = decider.explain(subject.object, subject.facts);
+    const request = { id: randomUUID(), mode: 'peek', ...hitsOf(body) } as const;
+    return explainAnswer(subject, explanations, await decider.decide(subject.object, subject.facts, request));
+  }
+
+  #subject(body: SubjectBody): Subject | undefined {
+    return subjectOf(body, this.#options.inForce().set);
+  }
+
+  #fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
+    request.resume();
+    if (error instanceof WeirError)
+      sendJson(response, ERRORS[error.code].status, errorAnswer(error.code, error.message));
+    else if (error instanceof StoreUnavailable) {
+      sendJson(response, 503, errorAnswer('store_unavailable', 'the rate limit store does not answer'));
+    } else {
+      this.#options.logger.error('decision request failed', { error: messageOf(error) });
+      sendJson(response, 500, { error: { code: 'internal', message: 'internal error' } });
+    }
+  }
+}
+
+function parse(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString());
+  } catch {
+    throw new WeirError('invalid_request', 'the body is not JSON');
+  }
+}
+
+/** All problems at once, each with its field. */
+function problemsOf(errors: readonly ErrorObject[]): string {
+  const texts = errors.map(({ instancePath, message, params }) => {
+    const name = 'additionalProperty' in params ? ` "${String(params['additionalProperty'])}"` : '';
+    const field = instancePath.slice(1).replaceAll('/', '.');
+    return `${field === '' ? 'body' : field}: ${message ?? 'is not valid'}${name}`;
+  });
+  return texts.join('; ');
+}
+
+function lacksIdentity({ object, facts: { identity } }: Subject): boolean {
+  if (object.identity?.required !== true) return false;
+  const hasAttributes = Object.keys(identity.attributes).length > 0;
+  return identity.user === undefined && identity.application === undefined && !hasAttributes;
+}
+
+function hitsOf({ hits }: { readonly hits?: number }): { readonly hits?: number } {
+  return hits === undefined ? {} : { hits };
+}
+
+/** Ids of different owners never meet, and none meets an id that the limiter makes. */
+function ownedId(owner: Owner, id: string): string {
+  return `report-${createHash('sha256').update(`${owner.length}:${owner}${id}`).digest('base64url')}`;
+}

@@ -1,0 +1,66 @@
+// Limiter: what this limiter has trouble with, looked at once a second whether there is traffic or not. In: its stores and what is
+// known of its upstreams; out: a report whenever it differs from the one before.
+import { type LimiterReport, NO_TROUBLE } from '../../contract/limiter-report.ts';
+import { canonicalJson } from '../../contract/snapshot.ts';
+import { StoreHealth } from '../store/store-health.ts';
+import type { Store } from '../store/store.ts';
+import type { UpstreamHealth } from './upstream-health.ts';
+
+export const EXAMINE_EVERY_MS = 1_000;
+
+export interface HealthWatchParts {
+  /** By {@link storeIdOf}: the stores that configs in force name. */
+  readonly stores: () => ReadonlyMap<string, Store>;
+  readonly upstreams: UpstreamHealth;
+  readonly nowMs: () => number;
+  readonly onReport: (report: LimiterReport) => void;
+}
+
+export class HealthWatch {
+  readonly #parts: HealthWatchParts;
+  readonly #healths = new Map<string, StoreHealth>();
+  #timer: NodeJS.Timeout | undefined;
+  #isLooking = false;
+  #last = canonicalJson(NO_TROUBLE);
+
+  constructor(parts: HealthWatchParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => void this.look(), EXAMINE_EVERY_MS).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** One look at everything; each examination has a deadline of its own. Never rejects. */
+  async look(): Promise<void> {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    const stores = this.#parts.stores();
+    for (const id of this.#healths.keys()) if (!stores.has(id)) this.#healths.delete(id);
+    await Promise.all([...stores].map(([id, store]) => this.#examine(id, store)));
+    this.#isLooking = false;
+    this.#tell();
+  }
+
+  async #examine(id: string, store: Store): Promise<void> {
+    const examination = await store.examine?.();
+    if (examination === undefined) return;
+    const health = this.#healths.get(id) ?? new StoreHealth(id);
+    this.#healths.set(id, health);
+    health.note(examination);
+  }
+
+  #tell(): void {
+    const { upstreams, nowMs, onReport } = this.#parts;
+    const stores = [...this.#healths.keys()].sort().flatMap((id) => this.#healths.get(id)?.trouble ?? []);
+    const report: LimiterReport = { stores, upstreams: upstreams.troubles(nowMs()) };
+    const text = canonicalJson(report);
+    if (text === this.#last) return;
+    this.#last = text;
+    onReport(report);
+  }
+}

@@ -1,0 +1,82 @@
+// Changes to what is in force: applied as one step, answered one by one, the last good version kept.
+import { describe, expect, test } from '@jest/globals';
+import { FLEET_RESOURCE_NAME } from '../../../src/contract/limiter-config.ts';
+import { ConfigApplier } from '../../../src/limiter/config/config-applier.ts';
+import type { VersionedConfig } from '../../../src/limiter/config/config-source.ts';
+import { HOUR, tokens } from '../store/fixtures.ts';
+import { config, limit } from '../fixtures.ts';
+import { LOOPBACK_FLEET, routeTo, versioned } from '../running.ts';
+
+const NAME = 'ModelRoute/serving/chat';
+const create = (withoutCapabilities: string[] = []): ConfigApplier =>
+  new ConfigApplier({ route: { mode: 'shared' }, withoutCapabilities, egressAllow: [] }, () => undefined);
+const route = (...amounts: number[]): VersionedConfig[] =>
+  versioned(
+    routeTo('http://127.0.0.1:1', {
+      limits: amounts.map((amount, index) => limit({ name: `l${index}`, rule: tokens(amount, HOUR) })),
+    }),
+  );
+const amountsOf = (applier: ConfigApplier): unknown =>
+  applier.inForce.set.get(NAME)?.limits.map(({ capacity }) => capacity);
+
+describe('a change', () => {
+  test('applies Fleet first: it says what the others may dial', () => {
+    const applier = create();
+    expect(applier.apply({ updates: route(1), removals: [] })).toMatchObject([{ name: NAME, accepted: false }]);
+    const outcomes = applier.apply({ updates: [...route(1), LOOPBACK_FLEET], removals: [] });
+    expect(outcomes.map(({ accepted }) => accepted)).toEqual([true, true]);
+  });
+
+  test('trap 12: removing one limit removes that one, an empty list all', () => {
+    const applier = create();
+    applier.apply({ updates: [LOOPBACK_FLEET, ...route(1, 2)], removals: [] });
+    applier.apply({ updates: route(1), removals: [] });
+    expect(amountsOf(applier)).toEqual([1]);
+    applier.apply({ updates: route(), removals: [] });
+    expect(amountsOf(applier)).toEqual([]);
+  });
+
+  test('that is refused leaves the last good version, the others of the change in force', () => {
+    const applier = create();
+    applier.apply({ updates: [LOOPBACK_FLEET, ...route(1)], removals: [] });
+    const bad = route(-5);
+    const other = versioned(config({ name: 'other', routing: { ...config().routing, pathPrefix: '/other' } as never }));
+    const outcomes = applier.apply({ updates: [...bad, ...other], removals: [] });
+    expect(outcomes).toMatchObject([
+      { accepted: false, message: expect.stringContaining('limits[0]') },
+      { name: 'ModelRoute/serving/other' },
+    ]);
+    expect(amountsOf(applier)).toEqual([1]);
+    expect(applier.versions().get(NAME)).toBe(route(1)[0]?.version);
+  });
+
+  test('trap 41: a capability that is missing is a refusal in words', () => {
+    const applier = create(['limit.bucket']);
+    const needs = versioned(config({ requires: ['limit.bucket', 'measure.requests'] }));
+    expect(applier.apply({ updates: needs, removals: [] })).toMatchObject([
+      { accepted: false, message: expect.stringContaining('lacks limit.bucket') },
+    ]);
+  });
+
+  test('whose name and content differ, or that is no config at all, is refused without harm', () => {
+    const applier = create();
+    const [update] = route(1);
+    const wrong = [
+      { ...update!, name: 'ModelRoute/serving/else' },
+      { name: 'ModelRoute/serving/none', version: '1', resource: {} as never },
+      { name: 'ModelRoute/serving/null', version: '1', resource: null as never },
+      { name: FLEET_RESOURCE_NAME, version: '1', resource: update!.resource },
+    ];
+    const outcomes = applier.apply({ updates: wrong, removals: [] });
+    expect(outcomes.map(({ accepted }) => accepted)).toEqual([false, false, false, false]);
+    expect(applier.inForce.set.size).toBe(0);
+  });
+
+  test('removes, and removing what is not there is no error', () => {
+    const applier = create();
+    applier.apply({ updates: [LOOPBACK_FLEET, ...route(1)], removals: [] });
+    expect(applier.apply({ updates: [], removals: [NAME, 'ModelRoute/serving/never'] })).toEqual([]);
+    expect(applier.inForce.set.size).toBe(0);
+    expect(applier.versions().has(NAME)).toBe(false);
+  });
+});
