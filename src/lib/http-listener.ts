@@ -1,7 +1,7 @@
 // Leaf of every HTTP server: start listening, answer in JSON, stop within a grace period.
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 
 /** Where a server listens; port 0 = any free port. */
 export interface ListenAddress {
@@ -24,9 +24,31 @@ export interface HttpListener {
 const KEEP_ALIVE_MS = 75_000;
 const IDLE_CHECK_MS = 50;
 
+/** Stands before an HTTP server: takes every connection, and gives it those that are HTTP. */
+export interface ConnectionFront {
+  accept(socket: Socket, serveHttp: (socket: Socket) => void): void;
+  /** Closes connections of its own that nobody would miss. */
+  closeIdle(): void;
+  /** Closes all connections of its own. */
+  closeAll(): void;
+}
+
+/** What a server needs beside its handler. */
+export interface ListenOptions {
+  readonly front?: ConnectionFront | undefined;
+  /** Called before the server listens. */
+  readonly prepare?: ((server: Server) => void) | undefined;
+}
+
 /** Starts a server. Rejects with the system's error (EADDRINUSE …), naming the address. */
-export async function listen(handler: RequestListener, address: ListenAddress): Promise<HttpListener> {
+export async function listen(
+  handler: RequestListener,
+  address: ListenAddress,
+  { front, prepare }: ListenOptions = {},
+): Promise<HttpListener> {
   const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, handler);
+  prepare?.(server);
+  if (front !== undefined) putBefore(server, front);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     // Without a host: every IPv6 and IPv4 address, or those of IPv4 alone where the kernel has no IPv6.
@@ -37,19 +59,32 @@ export async function listen(handler: RequestListener, address: ListenAddress): 
     });
   });
   const { port } = server.address() as AddressInfo;
-  return { address: { host: address.host, port }, close: (graceMs) => closeServer(server, graceMs) };
+  return { address: { host: address.host, port }, close: (graceMs) => closeServer(server, front, graceMs) };
 }
 
-function closeServer(server: Server, graceMs: number): Promise<boolean> {
+/** The server goes on to count, time and close connections: only who gets a new one first changes. */
+function putBefore(server: Server, front: ConnectionFront): void {
+  const listeners = server.listeners('connection') as ((socket: Socket) => void)[];
+  server.removeAllListeners('connection');
+  server.on('connection', (socket: Socket) => {
+    front.accept(socket, (given) => {
+      for (const listener of listeners) listener.call(server, given);
+    });
+  });
+}
+
+function closeServer(server: Server, front: ConnectionFront | undefined, graceMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     let isCut = false;
     // A connection that falls idle is not needed any more: its client would wait for nothing.
     const idle = setInterval(() => {
       server.closeIdleConnections();
+      front?.closeIdle();
     }, IDLE_CHECK_MS);
     const cut = setTimeout(() => {
       isCut = true;
       server.closeAllConnections();
+      front?.closeAll();
     }, graceMs);
     server.close(() => {
       clearTimeout(cut);
@@ -57,6 +92,7 @@ function closeServer(server: Server, graceMs: number): Promise<boolean> {
       resolve(!isCut);
     });
     server.closeIdleConnections();
+    front?.closeIdle();
   });
 }
 

@@ -14,6 +14,9 @@ import { isLoopback, TokenFile } from './decision-api/decision-token.ts';
 import { mayDial } from './egress/egress.ts';
 import { HealthWatch } from './health/health-watch.ts';
 import { FirstContact } from './config/first-contact.ts';
+import { FrontDoor } from './front/front-door.ts';
+import { ownServerOf } from './front/own-server.ts';
+import { Splices } from './front/splices.ts';
 import { listen, type HttpListener, type ListenAddress } from '../lib/http-listener.ts';
 import { LimiterMetrics } from './metrics.ts';
 import { Dialer } from './proxy/dialer.ts';
@@ -32,6 +35,11 @@ import type { Store } from './store/store.ts';
 const HOUSEKEEPING_MS = 1_000;
 /** How often a drain looks whether requests are in flight. */
 const DRAIN_LOOK_MS = 50;
+
+/** Once an object is in force: how long connections that were spliced before it may send what cannot be judged. */
+const UNJUDGED_GRACE_MS = 60_000;
+/** How long a client may be silent where an object is in force. */
+const FIRST_BYTES_TIMEOUT_MS = 60_000;
 
 /** A limiter that serves. */
 export interface RunningLimiter {
@@ -88,6 +96,9 @@ class Limiter implements RunningLimiter {
   readonly #upstreamHealth = new UpstreamHealth();
   readonly #health: HealthWatch;
   readonly #proxy: Proxy;
+  readonly #splices: Splices;
+  /** Of a sidecar. */
+  readonly #frontDoor: FrontDoor | undefined;
   readonly #listeners: { traffic?: HttpListener; admin?: HttpListener; decision?: HttpListener } = {};
   #housekeeping: NodeJS.Timeout | undefined;
   #isStale = false;
@@ -125,6 +136,12 @@ class Limiter implements RunningLimiter {
     this.#upstreams = new Upstreams({ connectMs: settings.connectTimeoutMs, headersMs: settings.headersTimeoutMs });
     this.#dialer = new Dialer(ownTarget);
     this.#health = this.#createHealthWatch();
+    this.#splices = new Splices({
+      metrics: this.#metrics,
+      nowMs: () => this.#clock.monotonicMs(),
+      graceMs: UNJUDGED_GRACE_MS,
+    });
+    this.#frontDoor = settings.mode === 'sidecar' ? this.#createFrontDoor() : undefined;
     this.#proxy = new Proxy({
       inForce: () => this.#applier.inForce,
       configured: this.#configured,
@@ -161,9 +178,13 @@ class Limiter implements RunningLimiter {
       this.#log.warn('no configuration came in time', { policy: this.#settings.unconfiguredPolicy });
     });
     await this.#settings.source.start((change) => this.#applier.apply(change));
-    this.#listeners.traffic = await listen((request, response) => {
-      this.#take(request, response);
-    }, trafficAddress);
+    this.#listeners.traffic = await listen(
+      (request, response) => {
+        this.#take(request, response);
+      },
+      trafficAddress,
+      { front: this.#frontDoor },
+    );
     this.#housekeeping = setInterval(() => {
       this.#keepHouse();
     }, HOUSEKEEPING_MS);
@@ -195,7 +216,8 @@ class Limiter implements RunningLimiter {
     const startMs = this.#clock.monotonicMs();
     this.drain();
     await delay(Math.min(delayMs, maxMs));
-    while (this.#inFlight > 0 && this.#clock.monotonicMs() - startMs < maxMs) await delay(DRAIN_LOOK_MS);
+    while (this.#inFlight + this.#splices.busy > 0 && this.#clock.monotonicMs() - startMs < maxMs)
+      await delay(DRAIN_LOOK_MS);
   }
 
   #mayDial(address: string): boolean {
@@ -228,6 +250,30 @@ class Limiter implements RunningLimiter {
         this.#upstreamHealth.unreachable(object, url, this.#clock.monotonicMs());
       },
     };
+  }
+
+  #createFrontDoor(): FrontDoor {
+    const { upstream, connectTimeoutMs } = this.#settings;
+    return new FrontDoor({
+      server: ownServerOf(upstream),
+      isOpen: () => this.#isOpen(),
+      whenDecided: () => this.#configured.whenDecided(),
+      splices: this.#splices,
+      connectTimeoutMs,
+      firstBytesTimeoutMs: FIRST_BYTES_TIMEOUT_MS,
+      onHandled: (handling) => {
+        const isKnown = handling !== 'spliced' || this.#configured.state === 'configured';
+        this.#metrics.connectionHandled(isKnown ? handling : 'spliced_unconfigured');
+      },
+      log: this.#log,
+      nowMs: () => this.#clock.monotonicMs(),
+    });
+  }
+
+  /** Nothing is in force, and nothing says that this is a reason to refuse. */
+  #isOpen(): boolean {
+    if (this.#applier.inForce.set.size > 0) return false;
+    return this.#configured.state === 'configured' || this.#settings.unconfiguredPolicy === 'Pass';
   }
 
   #createHealthWatch(): HealthWatch {
@@ -300,8 +346,9 @@ class Limiter implements RunningLimiter {
     }
     this.#upstreams.prune((scope) => this.#dialer.isCurrent(scope, inForce));
     this.#isStale = true;
+    if (!isPartial) this.#configured.markConfigured();
+    this.#frontDoor?.review();
     if (isPartial) return;
-    this.#configured.markConfigured();
     this.#firstContact.begin(this.#stores.whenReached());
   }
 
