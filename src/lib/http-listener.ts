@@ -1,5 +1,5 @@
 // Leaf of every HTTP server: start listening, answer in JSON, stop within a grace period.
-import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, RequestListener, Server, ServerOptions, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 
@@ -36,17 +36,18 @@ export interface ConnectionFront {
 /** What a server needs beside its handler. */
 export interface ListenOptions {
   readonly front?: ConnectionFront | undefined;
-  /** Called before the server listens. */
-  readonly prepare?: ((server: Server) => void) | undefined;
+  readonly serverOptions?: ServerOptions;
+  /** Called before the server listens: to listen to its other events. */
+  readonly prepare?: (server: Server) => void;
 }
 
 /** Starts a server. Rejects with the system's error (EADDRINUSE …), naming the address. */
 export async function listen(
   handler: RequestListener,
   address: ListenAddress,
-  { front, prepare }: ListenOptions = {},
+  { front, serverOptions, prepare }: ListenOptions = {},
 ): Promise<HttpListener> {
-  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, handler);
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS, ...serverOptions }, handler);
   prepare?.(server);
   if (front !== undefined) putBefore(server, front);
   await new Promise<void>((resolve, reject) => {

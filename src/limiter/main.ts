@@ -1,6 +1,7 @@
 // Limiter, wiring: settings -> a running limiter. The order of a request is in proxy/proxy.ts; here is who knows whom, and
 // the order of starting and stopping.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { systemClock, type Clock } from '../lib/clock.ts';
 import { createLogger, type Logger } from '../lib/log.ts';
@@ -22,7 +23,9 @@ import { LimiterMetrics } from './metrics.ts';
 import { Dialer } from './proxy/dialer.ts';
 import { Forwarder, type UpstreamObserver } from './proxy/forwarder.ts';
 import { guardedLookup } from './egress/guarded-lookup.ts';
+import { OwnServer } from './proxy/own-server.ts';
 import { Proxy } from './proxy/proxy.ts';
+import { Unclaimed } from './proxy/unclaimed.ts';
 import { Upstreams } from './proxy/upstream.ts';
 import type { RuntimeObject } from './compile/runtime-object.ts';
 import type { LimiterSettings } from './settings.ts';
@@ -40,6 +43,9 @@ const DRAIN_LOOK_MS = 50;
 const UNJUDGED_GRACE_MS = 60_000;
 /** How long a client may be silent where an object is in force. */
 const FIRST_BYTES_TIMEOUT_MS = 60_000;
+
+/** How long an unused connection to the own server is kept: servers close theirs after 5 s and more. */
+const OWN_SERVER_IDLE_MS = 4_000;
 
 /** A limiter that serves. */
 export interface RunningLimiter {
@@ -150,8 +156,9 @@ class Limiter implements RunningLimiter {
       metrics: this.#metrics,
       logger: this.#log,
       clock: this.#clock,
-      mode: settings.mode,
       ownTarget,
+      unclaimed: this.#createUnclaimed(),
+      isOpen: () => this.#isOpen(),
       unconfiguredPolicy: settings.unconfiguredPolicy,
       maxBodyBytes: settings.maxBodyBytes,
       random: parts.random ?? Math.random,
@@ -178,13 +185,7 @@ class Limiter implements RunningLimiter {
       this.#log.warn('no configuration came in time', { policy: this.#settings.unconfiguredPolicy });
     });
     await this.#settings.source.start((change) => this.#applier.apply(change));
-    this.#listeners.traffic = await listen(
-      (request, response) => {
-        this.#take(request, response);
-      },
-      trafficAddress,
-      { front: this.#frontDoor },
-    );
+    this.#listeners.traffic = await this.#listenForTraffic(trafficAddress);
     this.#housekeeping = setInterval(() => {
       this.#keepHouse();
     }, HOUSEKEEPING_MS);
@@ -202,14 +203,34 @@ class Limiter implements RunningLimiter {
     return this.#closed;
   }
 
+  #listenForTraffic(address: ListenAddress): Promise<HttpListener> {
+    const take = (request: IncomingMessage, response: ServerResponse): void => {
+      this.#take(request, response, false);
+    };
+    return listen(take, address, {
+      front: this.#frontDoor,
+      serverOptions: { shouldUpgradeCallback: (request) => this.#proxy.mayUpgrade(request) },
+      prepare: (server) => {
+        server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+          this.#take(request, response, true);
+        });
+        for (const event of ['upgrade', 'connect']) {
+          server.on(event, (request: IncomingMessage, socket: Socket, head: Buffer) => {
+            this.#proxy.upgrade(request, socket, head);
+          });
+        }
+      },
+    });
+  }
+
   /** While it drains, no connection is kept for another request: callers go to other pods. */
-  #take(request: IncomingMessage, response: ServerResponse): void {
+  #take(request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void {
     if (this.#isDraining) response.shouldKeepAlive = false;
     this.#inFlight += 1;
     response.once('close', () => {
       this.#inFlight -= 1;
     });
-    this.#proxy.handle(request, response);
+    this.#proxy.handle(request, response, awaitsContinue);
   }
 
   async #drainAndWait({ delayMs, maxMs }: DrainHold): Promise<void> {
@@ -270,9 +291,21 @@ class Limiter implements RunningLimiter {
     });
   }
 
+  #createUnclaimed(): Unclaimed | undefined {
+    const { mode, upstream: url, connectTimeoutMs } = this.#settings;
+    if (mode !== 'sidecar' || url === undefined) return undefined;
+    return new Unclaimed({
+      server: new OwnServer({ url, connectTimeoutMs, idleTimeoutMs: OWN_SERVER_IDLE_MS }),
+      inForce: () => this.#applier.inForce,
+      isOpen: () => this.#isOpen(),
+      splices: this.#splices,
+      metrics: this.#metrics,
+    });
+  }
+
   /** Nothing is in force, and nothing says that this is a reason to refuse. */
   #isOpen(): boolean {
-    if (this.#applier.inForce.set.size > 0) return false;
+    if (this.#applier.inForce.set.size > 0 || this.#configured.state === 'waiting') return false;
     return this.#configured.state === 'configured' || this.#settings.unconfiguredPolicy === 'Pass';
   }
 

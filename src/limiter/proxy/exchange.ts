@@ -29,10 +29,24 @@ export class Exchange {
   /** The object that takes the request, once it is routed. */
   object: RuntimeObject | undefined;
 
-  constructor(request: IncomingMessage, response: ServerResponse, requestId: string) {
+  #awaitsContinue: boolean;
+
+  /** `awaitsContinue`: the client sends its body when it is asked for it (`Expect: 100-continue`). */
+  constructor(request: IncomingMessage, response: ServerResponse, requestId: string, awaitsContinue = false) {
     this.request = request;
     this.response = response;
     this.requestId = requestId;
+    this.#awaitsContinue = awaitsContinue;
+  }
+
+  get awaitsContinue(): boolean {
+    return this.#awaitsContinue;
+  }
+
+  /** Before a body is read: asks a client that waits for it. */
+  askForBody(): void {
+    if (this.#awaitsContinue) this.response.writeContinue();
+    this.#awaitsContinue = false;
   }
 
   /** What the rendering of an answer needs to know. */

@@ -2,6 +2,7 @@
 // reserve (one step) -> upstream -> settle. In: HTTP requests; out: answers of the upstream, or of the limiter.
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Target } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { WeirError } from '../../lib/errors.ts';
@@ -22,6 +23,7 @@ import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
 import { isInferencePath } from '../request/model-request.ts';
 import { McpSessions } from './sessions.ts';
+import { closingResponse, type Unclaimed } from './unclaimed.ts';
 
 /** What the proxy needs of its limiter. */
 export interface ProxyOptions {
@@ -32,9 +34,12 @@ export interface ProxyOptions {
   readonly metrics: LimiterMetrics;
   readonly logger: Logger;
   readonly clock: Clock;
-  readonly mode: 'sidecar' | 'shared';
-  /** Sidecar: the server of its own pod. */
+  /** The server of the own pod. */
   readonly ownTarget: Target | undefined;
+  /** Of a sidecar: what nobody claims. */
+  readonly unclaimed: Unclaimed | undefined;
+  /** true: nothing is in force, and that is no reason to refuse. */
+  readonly isOpen: () => boolean;
   readonly unconfiguredPolicy: 'Pass' | 'Refuse';
   readonly maxBodyBytes: number;
   /** A number in [0, 1): chooses among weighted targets. */
@@ -60,15 +65,43 @@ export class Proxy {
     this.#options = options;
   }
 
-  /** Serves one request; never throws. */
-  handle(request: IncomingMessage, response: ServerResponse): void {
+  /** Serves one request; never throws. `awaitsContinue`: its client sends the body when it is asked for it. */
+  handle(request: IncomingMessage, response: ServerResponse, awaitsContinue = false): void {
+    const exchange = new Exchange(request, response, requestIdOf(request), awaitsContinue);
+    this.#options.unclaimed?.started(exchange);
+    this.#run(exchange, () => this.#serve(exchange));
+  }
+
+  /** true: this request asks for an upgrade that nobody's limit is in the way of; then `upgrade` takes it. */
+  mayUpgrade(request: IncomingMessage): boolean {
+    return this.#options.unclaimed?.mayUpgrade(request) ?? false;
+  }
+
+  /** Serves a request whose connection node has handed over: an upgrade, or a CONNECT, which nobody can judge. */
+  upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const { unclaimed } = this.#options;
+    socket.on('error', () => undefined);
+    const response = closingResponse(request, socket);
+    if (response === undefined) {
+      socket.destroy();
+      return;
+    }
+    const exchange = new Exchange(request, response, requestIdOf(request));
+    this.#run(exchange, async () => {
+      if (request.method === 'CONNECT' || unclaimed === undefined) {
+        throw new WeirError('invalid_request', 'CONNECT is not proxied: what goes through it could not be limited');
+      }
+      await unclaimed.upgrade(exchange, socket, head);
+    });
+  }
+
+  #run(exchange: Exchange, serve: () => Promise<void>): void {
     const { metrics, logger } = this.#options;
     metrics.requestStarted();
-    response.once('close', () => {
+    exchange.response.once('close', () => {
       metrics.requestEnded();
     });
-    const exchange = new Exchange(request, response, requestIdOf(request));
-    this.#serve(exchange).catch((error: unknown) => {
+    serve().catch((error: unknown) => {
       if (error instanceof WeirError) this.#fail(exchange, error);
       else {
         logger.error('request failed', { error: messageOf(error), requestId: exchange.requestId });
@@ -78,12 +111,21 @@ export class Proxy {
   }
 
   async #serve(exchange: Exchange): Promise<void> {
+    const { unclaimed, isOpen } = this.#options;
+    if (unclaimed !== undefined && isOpen()) {
+      await unclaimed.pass(exchange);
+      return;
+    }
     const head = readHead(exchange.request);
     exchange.wire = head.wire;
     if (asksForUpgrade(exchange.request)) {
       exchange.fail('upgrade_required', undefined, { upgrade: 'HTTP/1.1', connection: 'upgrade' });
       return;
     }
+    if (unclaimed !== undefined && this.#options.inForce().set.size > 0) {
+      if (await unclaimed.passes(exchange, head.wire)) return;
+    }
+    exchange.askForBody();
     const incoming = await readIncoming(exchange.request, head, this.#options.maxBodyBytes);
     exchange.wire = incoming.wire;
     exchange.isJsonRpc = incoming.isJsonRpc;
@@ -104,8 +146,9 @@ export class Proxy {
       exchange.fail('unconfigured', undefined, { 'retry-after': '1' });
       return;
     }
-    if (resolution.kind === 'unclaimed' && this.#options.ownTarget !== undefined) {
-      await this.#forwardUnclaimed(exchange, incoming, this.#options.ownTarget, inForce);
+    if (resolution.kind === 'unclaimed' && this.#options.unclaimed !== undefined) {
+      if (inForce.set.size > 0) rejectHiddenModel(incoming);
+      await this.#options.unclaimed.pass(exchange, incoming.body.raw);
       return;
     }
     this.#options.metrics.unrouted('not_found');
@@ -117,14 +160,6 @@ export class Proxy {
     const passes = this.#options.unconfiguredPolicy === 'Pass' && this.#options.ownTarget !== undefined;
     this.#options.metrics.unrouted(passes ? 'unconfigured_passed' : 'unconfigured_refused');
     return passes;
-  }
-
-  /** What no route claims goes to the sidecar's own pod uncounted, unless it hides which model it wants. */
-  async #forwardUnclaimed(exchange: Exchange, incoming: Incoming, target: Target, inForce: InForce): Promise<void> {
-    if (inForce.set.size > 0) rejectHiddenModel(incoming);
-    this.#options.metrics.unrouted('forwarded');
-    const match: RouteMatch = { target, ruleName: '', upstreamPath: incoming.wire.path };
-    await this.#options.forwarder.forward({ exchange, incoming, match, strip: [], inForce, ownHeaders: {} });
   }
 
   async #serveModel(routed: Routed): Promise<void> {

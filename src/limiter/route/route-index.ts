@@ -109,6 +109,14 @@ export class RouteIndex {
     return { kind: 'claimed', object: walk.found.object, upstreamPath: walk.found.below };
   }
 
+  /** false: no object takes anything at this place, whatever a request there says. */
+  mayClaim({ host, path }: Pick<RouteRequest, 'host' | 'path'>): boolean {
+    const prefixes = prefixCandidates(path, this.#depth.pathSegments);
+    return hostCandidates(host, this.#depth.hostLabels).some((name) =>
+      prefixes.some((prefix) => [ANY_MODEL, MCP].some((kind) => this.#at(`${name}\n${prefix}\n${kind}`).length > 0)),
+    );
+  }
+
   #withoutObject(walk: Walk): Exclude<Resolution, { kind: 'matched' }> {
     if (walk.claimed !== undefined) return { kind: 'notFound', code: 'not_found', object: walk.claimed };
     if (this.#options.mode === 'sidecar') return { kind: 'unclaimed' };
