@@ -41,11 +41,6 @@ const DRAIN_LOOK_MS = 50;
 
 /** Once an object is in force: how long connections that were spliced before it may send what cannot be judged. */
 const UNJUDGED_GRACE_MS = 60_000;
-/** How long a client may be silent where an object is in force. */
-const FIRST_BYTES_TIMEOUT_MS = 60_000;
-
-/** How long an unused connection to the own server is kept: servers close theirs after 5 s and more. */
-const OWN_SERVER_IDLE_MS = 4_000;
 
 /** A limiter that serves. */
 export interface RunningLimiter {
@@ -274,14 +269,14 @@ class Limiter implements RunningLimiter {
   }
 
   #createFrontDoor(): FrontDoor {
-    const { upstream, connectTimeoutMs } = this.#settings;
+    const { upstream, connectTimeoutMs, requestHeadersTimeoutMs } = this.#settings;
     return new FrontDoor({
       server: ownServerOf(upstream),
       isOpen: () => this.#isOpen(),
       whenDecided: () => this.#configured.whenDecided(),
       splices: this.#splices,
       connectTimeoutMs,
-      firstBytesTimeoutMs: FIRST_BYTES_TIMEOUT_MS,
+      firstBytesTimeoutMs: requestHeadersTimeoutMs,
       onHandled: (handling) => {
         const isKnown = handling !== 'spliced' || this.#configured.state === 'configured';
         this.#metrics.connectionHandled(isKnown ? handling : 'spliced_unconfigured');
@@ -292,10 +287,10 @@ class Limiter implements RunningLimiter {
   }
 
   #createUnclaimed(): Unclaimed | undefined {
-    const { mode, upstream: url, connectTimeoutMs } = this.#settings;
+    const { mode, upstream: url, connectTimeoutMs, upstreamIdleTimeoutMs: idleTimeoutMs } = this.#settings;
     if (mode !== 'sidecar' || url === undefined) return undefined;
     return new Unclaimed({
-      server: new OwnServer({ url, connectTimeoutMs, idleTimeoutMs: OWN_SERVER_IDLE_MS }),
+      server: new OwnServer({ url, connectTimeoutMs, idleTimeoutMs }),
       inForce: () => this.#applier.inForce,
       isOpen: () => this.#isOpen(),
       splices: this.#splices,
