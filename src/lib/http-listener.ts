@@ -29,7 +29,20 @@ export interface HttpListener {
 /** Serves one request. What it throws, or rejects with, is answered with 500 and goes to `onThrow`. */
 export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => unknown;
 
+/** Stands before an HTTP server: takes every connection, and gives it those that are HTTP. */
+export interface ConnectionFront {
+  accept(socket: Socket, serveHttp: (socket: Socket) => void): void;
+  /** Closes connections of its own that nobody would miss. */
+  closeIdle(): void;
+  /** Closes all connections of its own. */
+  closeAll(): void;
+}
+
+/** What a server needs beside its handler. */
 export interface ListenOptions {
+  readonly front?: ConnectionFront | undefined;
+  /** Called before the server listens. */
+  readonly prepare?: ((server: Server) => void) | undefined;
   readonly maxHeaderBytes?: number;
   readonly maxHeaders?: number;
   /** From a connection, or the first byte of a request, to the end of its headers. */
@@ -62,7 +75,10 @@ export async function listen(
   address: ListenAddress,
   options: ListenOptions = {},
 ): Promise<HttpListener> {
+  const { front, prepare } = options;
   const server = createHttpServer(handler, { ...DEFAULTS, ...options });
+  prepare?.(server);
+  if (front !== undefined) putBefore(server, front);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     // Without a host: every IPv6 and IPv4 address, or those of IPv4 alone where the kernel has no IPv6.
@@ -73,10 +89,10 @@ export async function listen(
     });
   });
   const { port } = server.address() as AddressInfo;
-  return { address: { host: address.host, port }, close: (graceMs) => closeServer(server, graceMs) };
+  return { address: { host: address.host, port }, close: (graceMs) => closeServer(server, front, graceMs) };
 }
 
-function createHttpServer(handler: HttpHandler, options: Required<ListenOptions>): Server {
+function createHttpServer(handler: HttpHandler, options: Required<Omit<ListenOptions, 'front' | 'prepare'>>): Server {
   const { maxHeaders, maxHeaderBytes, headersTimeoutMs, keepAliveTimeoutMs, answerTo, onFault, onThrow } = options;
   const server = createServer({
     maxHeaderSize: maxHeaderBytes,
@@ -195,16 +211,29 @@ function jsonFault({ code, message }: WeirError, { requestId }: AnsweredRequest)
   };
 }
 
-function closeServer(server: Server, graceMs: number): Promise<boolean> {
+/** The server goes on to count, time and close connections: only who gets a new one first changes. */
+function putBefore(server: Server, front: ConnectionFront): void {
+  const listeners = server.listeners('connection') as ((socket: Socket) => void)[];
+  server.removeAllListeners('connection');
+  server.on('connection', (socket: Socket) => {
+    front.accept(socket, (given) => {
+      for (const listener of listeners) listener.call(server, given);
+    });
+  });
+}
+
+function closeServer(server: Server, front: ConnectionFront | undefined, graceMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     let isCut = false;
     // A connection that falls idle is not needed any more: its client would wait for nothing.
     const idle = setInterval(() => {
       server.closeIdleConnections();
+      front?.closeIdle();
     }, IDLE_CHECK_MS);
     const cut = setTimeout(() => {
       isCut = true;
       server.closeAllConnections();
+      front?.closeAll();
     }, graceMs);
     server.close(() => {
       clearTimeout(cut);
@@ -212,6 +241,7 @@ function closeServer(server: Server, graceMs: number): Promise<boolean> {
       resolve(!isCut);
     });
     server.closeIdleConnections();
+    front?.closeIdle();
   });
 }
 

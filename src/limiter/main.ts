@@ -15,6 +15,9 @@ import { mayDial } from './egress/egress.ts';
 import { HealthWatch } from './health/health-watch.ts';
 import { FirstContact } from './config/first-contact.ts';
 import { listen, type HttpHandler, type HttpListener, type ListenAddress } from '../lib/http-listener.ts';
+import { FrontDoor } from './front/front-door.ts';
+import { ownServerOf } from './front/own-server.ts';
+import { Splices } from './front/splices.ts';
 import { LimiterMetrics } from './metrics.ts';
 import { Observation } from './observation.ts';
 import { Dialer } from './proxy/dialer.ts';
@@ -33,6 +36,11 @@ import type { Store } from './store/store.ts';
 const HOUSEKEEPING_MS = 1_000;
 /** How often a drain looks whether requests are in flight. */
 const DRAIN_LOOK_MS = 50;
+
+/** Once an object is in force: how long connections that were spliced before it may send what cannot be judged. */
+const UNJUDGED_GRACE_MS = 60_000;
+/** How long a client may be silent where an object is in force. */
+const FIRST_BYTES_TIMEOUT_MS = 60_000;
 
 /** A limiter that serves. */
 export interface RunningLimiter {
@@ -90,6 +98,9 @@ class Limiter implements RunningLimiter {
   readonly #upstreamHealth = new UpstreamHealth();
   readonly #health: HealthWatch;
   readonly #proxy: Proxy;
+  readonly #splices: Splices;
+  /** Of a sidecar. */
+  readonly #frontDoor: FrontDoor | undefined;
   readonly #listeners: { traffic?: HttpListener; admin?: HttpListener; decision?: HttpListener } = {};
   #housekeeping: NodeJS.Timeout | undefined;
   #isStale = false;
@@ -129,21 +140,13 @@ class Limiter implements RunningLimiter {
     this.#upstreams = new Upstreams(settings);
     this.#dialer = new Dialer(ownTarget);
     this.#health = this.#createHealthWatch();
-    this.#proxy = new Proxy({
-      inForce: () => this.#applier.inForce,
-      configured: this.#configured,
-      decider: this.#decider,
-      forwarder: new Forwarder(this.#upstreams, this.#dialer, this.#seen.upstreamObserver(this.#upstreamHealth)),
+    this.#splices = new Splices({
       metrics: this.#metrics,
-      errors: this.#seen.errors,
-      clock: this.#clock,
-      mode: settings.mode,
-      ownTarget,
-      unconfiguredPolicy: settings.unconfiguredPolicy,
-      maxBodyBytes: settings.maxBodyBytes,
-      requestTimeoutMs: settings.requestTimeoutMs,
-      random: parts.random ?? Math.random,
+      nowMs: () => this.#clock.monotonicMs(),
+      graceMs: UNJUDGED_GRACE_MS,
     });
+    this.#frontDoor = settings.mode === 'sidecar' ? this.#createFrontDoor() : undefined;
+    this.#proxy = this.#createProxy(ownTarget, parts.random ?? Math.random);
   }
 
   get addresses(): RunningLimiter['addresses'] {
@@ -170,7 +173,7 @@ class Limiter implements RunningLimiter {
     });
     await this.#settings.source.start((change) => this.#applier.apply(change));
     const take: HttpHandler = (request, response) => this.#take(request, response);
-    const options = this.#seen.listenOptions('traffic', this.#settings);
+    const options = { ...this.#seen.listenOptions('traffic', this.#settings), front: this.#frontDoor };
     this.#listeners.traffic = await listen(take, trafficAddress, options);
     this.#housekeeping = setInterval(() => {
       this.#keepHouse();
@@ -203,7 +206,8 @@ class Limiter implements RunningLimiter {
     const startMs = this.#clock.monotonicMs();
     this.drain();
     await delay(Math.min(delayMs, maxMs));
-    while (this.#inFlight > 0 && this.#clock.monotonicMs() - startMs < maxMs) await delay(DRAIN_LOOK_MS);
+    while (this.#inFlight + this.#splices.busy > 0 && this.#clock.monotonicMs() - startMs < maxMs)
+      await delay(DRAIN_LOOK_MS);
   }
 
   #mayDial(address: string): boolean {
@@ -225,6 +229,49 @@ class Limiter implements RunningLimiter {
     await this.#upstreams.close();
     await admin?.close(0);
     this.#log.info('limiter stopped');
+  }
+
+  #createProxy(ownTarget: Target | undefined, random: () => number): Proxy {
+    const settings = this.#settings;
+    return new Proxy({
+      inForce: () => this.#applier.inForce,
+      configured: this.#configured,
+      decider: this.#decider,
+      forwarder: new Forwarder(this.#upstreams, this.#dialer, this.#seen.upstreamObserver(this.#upstreamHealth)),
+      metrics: this.#metrics,
+      errors: this.#seen.errors,
+      clock: this.#clock,
+      mode: settings.mode,
+      ownTarget,
+      unconfiguredPolicy: settings.unconfiguredPolicy,
+      maxBodyBytes: settings.maxBodyBytes,
+      requestTimeoutMs: settings.requestTimeoutMs,
+      random,
+    });
+  }
+
+  #createFrontDoor(): FrontDoor {
+    const { upstream, connectTimeoutMs } = this.#settings;
+    return new FrontDoor({
+      server: ownServerOf(upstream),
+      isOpen: () => this.#isOpen(),
+      whenDecided: () => this.#configured.whenDecided(),
+      splices: this.#splices,
+      connectTimeoutMs,
+      firstBytesTimeoutMs: FIRST_BYTES_TIMEOUT_MS,
+      onHandled: (handling) => {
+        const isKnown = handling !== 'spliced' || this.#configured.state === 'configured';
+        this.#metrics.connectionHandled(isKnown ? handling : 'spliced_unconfigured');
+      },
+      log: this.#log,
+      nowMs: () => this.#clock.monotonicMs(),
+    });
+  }
+
+  /** Nothing is in force, and nothing says that this is a reason to refuse. */
+  #isOpen(): boolean {
+    if (this.#applier.inForce.set.size > 0) return false;
+    return this.#configured.state === 'configured' || this.#settings.unconfiguredPolicy === 'Pass';
   }
 
   #createHealthWatch(): HealthWatch {
@@ -296,8 +343,9 @@ class Limiter implements RunningLimiter {
     }
     this.#upstreams.prune((scope) => this.#dialer.isCurrent(scope, inForce));
     this.#isStale = true;
+    if (!isPartial) this.#configured.markConfigured();
+    this.#frontDoor?.review();
     if (isPartial) return;
-    this.#configured.markConfigured();
     this.#firstContact.begin(this.#stores.whenReached());
   }
 

@@ -5,6 +5,8 @@ import type { LimiterConfig } from '../contract/limiter-config.ts';
 import { resourceName } from '../contract/limiter-config.ts';
 import type { ErrorName } from '../lib/errors.ts';
 import type { Decision } from './decide/decision.ts';
+import type { Handling } from './front/front-door.ts';
+import type { Direction } from './front/splice.ts';
 import type { FaultPlace } from './internal-errors.ts';
 import type { UpstreamFault } from './proxy/relay.ts';
 import type { StoreHooks } from './store/create-store.ts';
@@ -85,6 +87,17 @@ export class LimiterMetrics {
   readonly #configChanges = this.#counter('weir_config_updates_total', 'Configs received by outcome.', ['outcome']);
   readonly #objects = this.#gauge('weir_objects', 'Objects in force.');
   readonly #inFlight = this.#gauge('weir_requests_in_flight', 'Requests being served.');
+  readonly #connections = this.#counter(
+    'weir_connections_total',
+    'Connections of a sidecar by what became of them: spliced to the own server, served as HTTP, refused, or not accepted by it.',
+    ['handling'],
+  );
+  readonly #spliced = this.#gauge('weir_spliced_connections', 'Connections that are passed on byte for byte now.');
+  readonly #splicedBytes = this.#counter(
+    'weir_spliced_bytes_total',
+    'Bytes passed on untouched; in: from clients, out: from the own server.',
+    ['direction'],
+  );
   readonly #configured = this.#gauge('weir_configured', '1 once a snapshot was applied.');
   readonly #connected = this.#gauge('weir_operator_connected', '1 while the operator answers.');
   readonly #circuits = new Gauge({
@@ -189,6 +202,23 @@ export class LimiterMetrics {
 
   operatorConnected(isConnected: boolean): void {
     this.#connected.set(isConnected ? 1 : 0);
+  }
+
+  /** A connection of a sidecar was placed; `spliced_unconfigured`: before any configuration came. */
+  connectionHandled(handling: Handling | 'spliced_unconfigured'): void {
+    this.#connections.inc({ handling });
+  }
+
+  spliceOpened(): void {
+    this.#spliced.inc();
+  }
+
+  spliceClosed(): void {
+    this.#spliced.dec();
+  }
+
+  spliceBytes(direction: Direction, bytes: number): void {
+    this.#splicedBytes.inc({ direction }, bytes);
   }
 
   requestStarted(): void {

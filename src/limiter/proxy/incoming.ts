@@ -10,7 +10,7 @@ import { formField } from '../request/form-body.ts';
 import { singleValues } from './http-headers.ts';
 import { asRecord, readJsonBody, type JsonBody } from '../request/json-body.ts';
 import { toolNameOf } from '../request/mcp-request.ts';
-import { isInferencePath, modelOf } from '../request/model-request.ts';
+import { isInferencePath, modelName, modelOf } from '../request/model-request.ts';
 import { readRequestTarget } from '../request/request-target.ts';
 
 /** A request, read. */
@@ -55,7 +55,7 @@ export async function readIncoming(request: IncomingMessage, head: RequestHead, 
   const body = await readBody(request, maxBytes);
   const json = readJsonBody(body.decoded);
   const value = json.kind === 'json' ? json.value : undefined;
-  const model = modelOf(head.wire.path, json) ?? modelOfForm(head.wire, json, body);
+  const model = modelOf(head.wire, json) ?? modelOfForm(head.wire, json, body);
   const tool = toolNameOf(value);
   const wire: WireRequest = {
     ...head.wire,
@@ -67,8 +67,8 @@ export async function readIncoming(request: IncomingMessage, head: RequestHead, 
 
 /** Uploads (audio, images) name their model in a form, whose parts only its Content-Type can tell. */
 function modelOfForm(wire: WireRequest, json: JsonBody, body: RequestBody): string | undefined {
-  if (json.kind !== 'other' || !isInferencePath(wire.path)) return undefined;
-  return formField(body.decoded, wire.headers['content-type'] ?? '', 'model');
+  if (json.kind !== 'other' || !isInferencePath(wire.method, wire.path)) return undefined;
+  return modelName(formField(body.decoded, wire.headers['content-type'] ?? '', 'model'));
 }
 
 function isJsonRpc(value: unknown): boolean {

@@ -20,8 +20,8 @@ import type { InternalErrors } from '../internal-errors.ts';
 import { readHead, readIncoming, type Incoming } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
-import { isInferencePath, isModelRequired } from '../request/model-request.ts';
 import { inTime } from '../request/reading-deadline.ts';
+import { isInferencePath } from '../request/model-request.ts';
 import { McpSessions } from './sessions.ts';
 
 /** What the proxy needs of its limiter. */
@@ -259,13 +259,11 @@ export class Proxy {
 /** Refuses a body that could name a model to the upstream and does not to the limiter. */
 function rejectHiddenModel({ wire, json }: Incoming): void {
   if (json.kind === 'ambiguous') throw new WeirError('invalid_request', json.problem);
-  if (wire.model !== undefined || wire.method === 'GET' || wire.method === 'HEAD' || wire.method === 'OPTIONS') return;
-  if (json.kind === 'other' && isInferencePath(wire.path)) {
+  if (wire.model !== undefined || !isInferencePath(wire.method, wire.path)) return;
+  if (json.kind === 'other') {
     throw new WeirError('invalid_request', 'the body is neither JSON nor a form that names its model');
   }
-  if (json.kind === 'json' && isModelRequired(wire.path)) {
-    throw new WeirError('invalid_request', 'the body names no model: set "model"');
-  }
+  throw new WeirError('invalid_request', 'the request names no model: set "model"');
 }
 
 /** Other protocols than HTTP/1.1 are not proxied; an offer of HTTP/2 is one that a server may pass over. */

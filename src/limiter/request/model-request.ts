@@ -1,52 +1,35 @@
-// Limiter, proxy: reads which model a request names. In: path and body; out: the model's name, and whether the path is
-// one where a model runs (there a body that cannot be read is refused).
+// Limiter, request stage: reads which model a request names. In: request line and body; out: the model's name, or undefined
+// where it names none. Whether it must name one is a column of the endpoint table.
+import { endpointOf } from './endpoints.ts';
 import { asRecord, type JsonBody } from './json-body.ts';
 
-/** Paths on which models run, after any prefix. */
-const INFERENCE_PATH =
-  /\/(chat\/completions|completions|embeddings|responses|messages|rerank|score|pooling|classify|generate|generate_stream|invocations|audio\/(speech|transcriptions|translations)|images\/(generations|edits|variations))\/?$/;
-/** Paths that name the model themselves; there the body's `model` means nothing to the upstream. */
-const MODEL_IN_PATH: readonly RegExp[] = [
-  /\/models\/(.+):[A-Za-z]+$/,
-  /\/v2\/models\/(.+?)(?:\/versions\/[^/]+)?\/(?:infer|explain|generate|generate_stream)$/,
-  /\/openai\/deployments\/([^/]+)\/.+$/,
-];
-
-/** Where the API asks for a model in the body: a request without one would run the server's default model, unseen. */
-const MODEL_REQUIRED =
-  /\/(chat\/completions|completions|embeddings|responses|messages|audio\/(speech|transcriptions|translations))\/?$/;
-
-/** true: a POST there must name its model. */
-export function isModelRequired(path: string): boolean {
-  return MODEL_REQUIRED.test(path) && modelOfPath(path) === undefined;
+/**
+ * A model's name as it was given: text with something in it, without the white space around it. Everything else names no
+ * model: a missing member, null, a number, an empty or blank text. An engine runs its default model on all of these.
+ */
+export function modelName(value: unknown): string | undefined {
+  if (typeof value !== 'string') return undefined;
+  const name = value.trim();
+  return name === '' ? undefined : name;
 }
 
-/** true: a model runs there, so the model's name must be readable. `path` is in normal form. */
-export function isInferencePath(path: string): boolean {
-  return INFERENCE_PATH.test(path) || modelOfPath(path) !== undefined;
+/** true: a request there must name its model, or runs the server's own one; a body that hides it is refused. */
+export function isInferencePath(method: string, path: string): boolean {
+  return (endpointOf(method, path)?.endpoint.need ?? 'none') !== 'none';
 }
 
-/** The model that a request names: by its path where the path says so, else by its JSON body whatever its Content-Type. */
-export function modelOf(path: string, body: JsonBody): string | undefined {
-  const inPath = modelOfPath(path);
-  if (inPath !== undefined) return inPath;
-  const model = body.kind === 'json' ? asRecord(body.value)?.['model'] : undefined;
-  return typeof model === 'string' ? model : undefined;
-}
-
-function modelOfPath(path: string): string | undefined {
-  for (const pattern of MODEL_IN_PATH) {
-    const name = pattern.exec(path)?.[1];
-    if (name !== undefined) return decodeName(name);
-  }
-  return undefined;
-}
-
-/** A normal path keeps as %XX what it may not hold literally; a name has it decoded. */
-function decodeName(name: string): string {
-  try {
-    return decodeURIComponent(name);
-  } catch {
-    return name;
-  }
+/**
+ * The model that a request names: by its path where the path says so (there the body's `model` means nothing to the
+ * upstream), by the query of a WebSocket, else by its JSON body, whatever its Content-Type.
+ */
+export function modelOf(
+  { method, path, query }: { readonly method: string; readonly path: string; readonly query: URLSearchParams },
+  body: JsonBody,
+): string | undefined {
+  const found = endpointOf(method, path);
+  if (found?.pathModel !== undefined) return modelName(found.pathModel);
+  const inBody = body.kind === 'json' ? modelName(asRecord(body.value)?.['model']) : undefined;
+  if (inBody !== undefined || found?.endpoint.model !== 'query') return inBody;
+  const values = query.getAll('model');
+  return values.length === 1 ? modelName(values[0]) : undefined;
 }
