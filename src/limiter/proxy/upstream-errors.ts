@@ -48,7 +48,7 @@ const CLOSING = /^UND_ERR_(DESTROYED|CLOSED)$/;
 /** What a failed call means. */
 export function failureOf(thrown: unknown): UpstreamFailure {
   if (thrown instanceof WeirError) return { error: thrown };
-  const code = errorCode(thrown);
+  const code = errorCode(thrown) ?? parserCode(thrown);
   if (code === undefined) return { error: new WeirError('internal_error'), isUnforeseen: true };
   const known = knownError(code, thrown);
   if (known !== undefined) return { error: known };
@@ -77,6 +77,12 @@ function unsendable(thrown: unknown): WeirError {
     .replace(/[^\x20-\x7e]/g, '?')
     .slice(0, 100);
   return new WeirError('invalid_request', `the request cannot be sent to the upstream: ${detail}`);
+}
+
+/** undici's parser error has a code for some of its reasons only. */
+function parserCode(thrown: unknown): string | undefined {
+  const isOfParser = typeof thrown === 'object' && thrown !== null && 'name' in thrown;
+  return isOfParser && thrown.name === 'HTTPParserError' ? 'HPE_INVALID' : undefined;
 }
 
 function isBadAnswer(thrown: unknown): boolean {
