@@ -3,9 +3,12 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { LimiterConfig } from '../contract/limiter-config.ts';
 import { resourceName } from '../contract/limiter-config.ts';
+import type { ErrorName } from '../lib/errors.ts';
 import type { Decision } from './decide/decision.ts';
 import type { Handling } from './front/front-door.ts';
 import type { Direction } from './front/splice.ts';
+import type { FaultPlace } from './internal-errors.ts';
+import type { UpstreamFault } from './proxy/relay.ts';
 import type { StoreHooks } from './store/create-store.ts';
 
 type Labels = Record<string, string>;
@@ -114,6 +117,17 @@ export class LimiterMetrics {
     'Settlements that were dropped, and keys of a wrong type or content that were found.',
     ['kind'],
   );
+  readonly #internalErrors = this.#counter('weir_internal_errors_total', 'Faults of the limiter itself.', ['place']);
+  readonly #httpFaults = this.#counter(
+    'weir_http_faults_total',
+    'Requests that are not HTTP as it is served here, by listener and the code of the answer.',
+    ['listener', 'code'],
+  );
+  readonly #upstreamFaults = this.#counter(
+    'weir_upstream_faults_total',
+    'Answers of upstreams that were refused, mended or cut.',
+    ['kind'],
+  );
   readonly #decisionSeconds = new Histogram({
     name: 'weir_decision_seconds',
     help: 'Time from the request read to the decision made.',
@@ -146,6 +160,21 @@ export class LimiterMetrics {
   /** Counts a request without an object: forwarded by a sidecar, not found, or met before any config came. */
   unrouted(outcome: 'forwarded' | 'not_found' | 'unconfigured_passed' | 'unconfigured_refused' | 'invalid'): void {
     this.#unrouted.inc({ outcome });
+  }
+
+  /** The limiter's own code threw. */
+  internalError(place: FaultPlace): void {
+    this.#internalErrors.inc({ place });
+  }
+
+  /** A request was answered, or cut, before any handler saw it. */
+  httpFault(listener: 'traffic' | 'decision' | 'admin', code: ErrorName): void {
+    this.#httpFaults.inc({ listener, code });
+  }
+
+  /** An upstream's answer was not valid HTTP, or paused for too long. */
+  upstreamFault(kind: UpstreamFault): void {
+    this.#upstreamFaults.inc({ kind });
   }
 
   /** A caller's key was put into the overflow bucket of a limit. */

@@ -1,10 +1,10 @@
 // Limiter, proxy: reads a whole request once. In: node's incoming message; out: what routing, limits and the upstream need
 // of it, each read one way only.
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { WeirError } from '../../lib/errors.ts';
 import type { WireRequest } from '../decide/decision.ts';
 import { normalisePath } from '../../lib/path.ts';
+import { requestIdOf } from '../../lib/request-id.ts';
 import { readBody, type RequestBody } from '../request/body.ts';
 import { formField } from '../request/form-body.ts';
 import { singleValues } from './http-headers.ts';
@@ -31,9 +31,6 @@ export interface RequestHead {
   readonly requestId: string;
 }
 
-/** Ids that go into headers and logs as they are. */
-const SAFE_ID = /^[\x21-\x7e]{1,128}$/;
-
 /** Reads the request line and headers. @throws WeirError invalid_request for a path that servers read differently */
 export function readHead(request: IncomingMessage): RequestHead {
   const headers = singleValues(request.headers);
@@ -51,12 +48,6 @@ export function readHead(request: IncomingMessage): RequestHead {
     ...(session === undefined ? {} : { session }),
   };
   return { wire, search: target.search, requestId: requestIdOf(request) };
-}
-
-/** The caller's X-Request-Id where it is safe to repeat, else a new one. */
-export function requestIdOf(request: IncomingMessage): string {
-  const given = request.headers['x-request-id'];
-  return typeof given === 'string' && SAFE_ID.test(given) ? given : randomUUID();
 }
 
 /** Reads the body and what it names. @throws WeirError as readBody does */

@@ -3,8 +3,11 @@
 import type { EventEmitter } from 'node:events';
 import type { ClientRequest, IncomingMessage, InformationEvent, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
+import { setImmediate as turn } from 'node:timers/promises';
 import { WeirError } from '../../lib/errors.ts';
+import { askForBody, awaitsContinue } from '../../lib/expect-continue.ts';
+import { expectsBody } from '../../lib/http-faults.ts';
+import { linger } from '../../lib/lingering-close.ts';
 import { pairsOf, wireAnswerHeaders } from './wire-headers.ts';
 
 /** What is sent on. `read`: the whole body, where it had to be read before it was known that nobody claims it. */
@@ -12,8 +15,6 @@ export interface Passing {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly read?: Buffer | undefined;
-  /** The client waits for the server to ask for its body. */
-  readonly awaitsContinue: boolean;
   /** Opens the request to the server. */
   readonly open: () => ClientRequest;
   /** Takes the connection once the server has accepted an upgrade; absent: there is nothing to accept. */
@@ -22,8 +23,6 @@ export interface Passing {
 
 /** Requests that may be sent twice (RFC 9110, 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
-/** A client that still sends its body when the answer is complete has this long before its connection closes. */
-const LINGER_MS = 5_000;
 
 /**
  * Passes a request on. Resolves when the answer is out, or either side left.
@@ -48,11 +47,9 @@ class Passage {
   readonly #passing: Passing;
   readonly #done = Promise.withResolvers<PassageEnd>();
   #answer: IncomingMessage | undefined;
-  #isAsked: boolean;
 
   constructor(passing: Passing) {
     this.#passing = passing;
-    this.#isAsked = !passing.awaitsContinue;
   }
 
   run(): Promise<PassageEnd> {
@@ -110,7 +107,7 @@ class Passage {
       // The client left in the middle of its body, or its trailers cannot be sent: the server must not take it for whole.
       upstream.destroy();
     } finally {
-      if (!request.complete) request.resume();
+      if (read === undefined && !request.complete) request.resume();
     }
   }
 
@@ -118,10 +115,8 @@ class Passage {
     const { request, response } = this.#passing;
     if (response.headersSent || response.destroyed || isOldClient(request)) return;
     try {
-      if (statusCode === 100) {
-        if (!this.#isAsked) response.writeContinue();
-        this.#isAsked = true;
-      } else response.writeInformation(statusCode, rawHeaders as unknown as string[]);
+      if (statusCode === 100) askForBody(request);
+      else response.writeInformation(statusCode, rawHeaders);
     } catch {
       // A hint that cannot be repeated is left out: the answer is still to come.
     }
@@ -155,7 +150,7 @@ class Passage {
     response.sendDate = false;
     if (!isOld) response.removeHeader('connection');
     // A client that was not asked for its body may send it or not: what comes next could be either.
-    const closes = !response.shouldKeepAlive || !this.#isAsked;
+    const closes = !response.shouldKeepAlive || awaitsContinue(request);
     const headers = wireAnswerHeaders({ rawHeaders, isOldClient: isOld, closes });
     response.writeHead(statusCode, statusMessage, headers);
     // The head goes out at once even if the body pauses; a body that is already here shares its packet.
@@ -167,9 +162,7 @@ class Passage {
   /** A client that is still sending would lose the answer if its connection closed under it. */
   async #finish(answer: IncomingMessage): Promise<void> {
     const { request, response } = this.#passing;
-    if (!request.complete && !request.destroyed && this.#isAsked) {
-      await Promise.race([anyOf(request, 'end', 'close'), delay(LINGER_MS, undefined, { ref: false })]);
-    }
+    if (!request.complete && !awaitsContinue(request)) await lingering(request);
     try {
       response.addTrailers(pairsOf(answer.rawTrailers));
     } catch {
@@ -187,7 +180,7 @@ class Passage {
   #fail(upstream: ClientRequest, error: Error): void {
     if (this.#answer !== undefined) return;
     const { request } = this.#passing;
-    if (upstream.reusedSocket && !hasBody(request) && IDEMPOTENT.has(request.method ?? '')) {
+    if (upstream.reusedSocket && !expectsBody(request) && IDEMPOTENT.has(request.method ?? '')) {
       this.#done.resolve({ isStale: true });
     } else this.#done.resolve({ error: error instanceof WeirError ? error : new WeirError('upstream_unreachable') });
   }
@@ -199,13 +192,16 @@ class Passage {
   }
 }
 
-/** true: bytes of a body follow the head. */
-export function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-}
-
 function isOldClient({ httpVersionMajor, httpVersionMinor }: IncomingMessage): boolean {
   return httpVersionMajor < 1 || (httpVersionMajor === 1 && httpVersionMinor === 0);
+}
+
+/** Resolves when the rest of a body was read, or when the client need not be waited for any longer. */
+function lingering(request: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = linger(request.socket, resolve);
+    void anyOf(request, 'end', 'error', 'close').then(stop);
+  });
 }
 
 /** Resolves when one of the events happens. */

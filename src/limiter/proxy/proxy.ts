@@ -6,8 +6,7 @@ import type { Socket } from 'node:net';
 import type { Target } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { WeirError } from '../../lib/errors.ts';
-import type { Logger } from '../../lib/log.ts';
-import { messageOf } from '../../lib/thrown.ts';
+import { requestIdOf } from '../../lib/request-id.ts';
 import type { InForce } from '../config/config-applier.ts';
 import type { Configured } from '../config/configured.ts';
 import type { Decider } from '../decide/decide.ts';
@@ -17,10 +16,12 @@ import type { LimiterMetrics } from '../metrics.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
 import { Exchange } from './exchange.ts';
-import type { Forwarder, Reservable } from './forwarder.ts';
-import { readHead, readIncoming, requestIdOf, type Incoming } from './incoming.ts';
+import { settledOnce, type Forwarder, type Reservable } from './forwarder.ts';
+import type { InternalErrors } from '../internal-errors.ts';
+import { readHead, readIncoming, type Incoming } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
+import { inTime } from '../request/reading-deadline.ts';
 import { isInferencePath } from '../request/model-request.ts';
 import { McpSessions } from './sessions.ts';
 import { closingResponse, type Unclaimed } from './unclaimed.ts';
@@ -31,17 +32,18 @@ export interface ProxyOptions {
   readonly configured: Configured;
   readonly decider: Decider;
   readonly forwarder: Forwarder;
+  /** Must not throw. */
   readonly metrics: LimiterMetrics;
-  readonly logger: Logger;
+  readonly errors: InternalErrors;
   readonly clock: Clock;
   /** The server of the own pod. */
   readonly ownTarget: Target | undefined;
   /** Of a sidecar: what nobody claims. */
   readonly unclaimed: Unclaimed | undefined;
-  /** true: nothing is in force, and that is no reason to refuse. */
-  readonly isOpen: () => boolean;
   readonly unconfiguredPolicy: 'Pass' | 'Refuse';
   readonly maxBodyBytes: number;
+  /** From a request's headers to the end of its body. */
+  readonly requestTimeoutMs: number;
   /** A number in [0, 1): chooses among weighted targets. */
   readonly random: () => number;
 }
@@ -54,6 +56,9 @@ interface Routed {
   readonly match: RouteMatch;
 }
 
+/** A decision, and what an allowed one took: to be settled once. */
+type Decided = Decision & { readonly reserved: Reservable };
+
 /** Paths where MCP clients learn how to authenticate: free, and open to callers without an identity. */
 const OAUTH_METADATA = /^\/\.well-known\/(oauth-|openid-configuration)/;
 
@@ -65,54 +70,51 @@ export class Proxy {
     this.#options = options;
   }
 
-  /** Serves one request; never throws. `awaitsContinue`: its client sends the body when it is asked for it. */
-  handle(request: IncomingMessage, response: ServerResponse, awaitsContinue = false): void {
-    const exchange = new Exchange(request, response, requestIdOf(request), awaitsContinue);
+  /** Serves one request; never rejects. */
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const exchange = new Exchange(request, response, requestIdOf(request));
     this.#options.unclaimed?.started(exchange);
-    this.#run(exchange, () => this.#serve(exchange));
+    await this.#run(exchange, () => this.#serve(exchange));
   }
 
-  /** true: this request asks for an upgrade that nobody's limit is in the way of; then `upgrade` takes it. */
+  /** true: this request asks for an upgrade that no limit is in the way of; then `upgrade` takes it. */
   mayUpgrade(request: IncomingMessage): boolean {
     return this.#options.unclaimed?.mayUpgrade(request) ?? false;
   }
 
-  /** Serves a request whose connection node has handed over: an upgrade, or a CONNECT, which nobody can judge. */
-  upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+  /** Serves a request that asks for an upgrade, on the connection that node has handed over; never rejects. */
+  async upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
     const { unclaimed } = this.#options;
     socket.on('error', () => undefined);
     const response = closingResponse(request, socket);
-    if (response === undefined) {
+    if (response === undefined || unclaimed === undefined) {
       socket.destroy();
       return;
     }
     const exchange = new Exchange(request, response, requestIdOf(request));
-    this.#run(exchange, async () => {
-      if (request.method === 'CONNECT' || unclaimed === undefined) {
-        throw new WeirError('invalid_request', 'CONNECT is not proxied: what goes through it could not be limited');
-      }
-      await unclaimed.upgrade(exchange, socket, head);
-    });
+    await this.#run(exchange, () => unclaimed.upgrade(exchange, socket, head));
   }
 
-  #run(exchange: Exchange, serve: () => Promise<void>): void {
-    const { metrics, logger } = this.#options;
+  async #run(exchange: Exchange, serve: () => Promise<void>): Promise<void> {
+    const { metrics, errors } = this.#options;
     metrics.requestStarted();
     exchange.response.once('close', () => {
       metrics.requestEnded();
     });
-    serve().catch((error: unknown) => {
+    try {
+      await serve();
+    } catch (error) {
       if (error instanceof WeirError) this.#fail(exchange, error);
       else {
-        logger.error('request failed', { error: messageOf(error), requestId: exchange.requestId });
-        exchange.reply({ status: 500, headers: {}, body: '' });
+        errors.note('traffic', error, { requestId: exchange.requestId });
+        this.#fail(exchange, new WeirError('internal_error'));
       }
-    });
+    }
   }
 
   async #serve(exchange: Exchange): Promise<void> {
-    const { unclaimed, isOpen } = this.#options;
-    if (unclaimed !== undefined && isOpen()) {
+    const { unclaimed } = this.#options;
+    if (unclaimed?.isAll === true) {
       await unclaimed.pass(exchange);
       return;
     }
@@ -122,11 +124,9 @@ export class Proxy {
       exchange.fail('upgrade_required', undefined, { upgrade: 'HTTP/1.1', connection: 'upgrade' });
       return;
     }
-    if (unclaimed !== undefined && this.#options.inForce().set.size > 0) {
-      if (await unclaimed.passes(exchange, head.wire)) return;
-    }
-    exchange.askForBody();
-    const incoming = await readIncoming(exchange.request, head, this.#options.maxBodyBytes);
+    if (await unclaimed?.passes(exchange, head.wire)) return;
+    const { maxBodyBytes, requestTimeoutMs } = this.#options;
+    const incoming = await inTime(readIncoming(exchange.request, head, maxBodyBytes), requestTimeoutMs);
     exchange.wire = incoming.wire;
     exchange.isJsonRpc = incoming.isJsonRpc;
     await this.#options.configured.whenDecided();
@@ -195,7 +195,7 @@ export class Proxy {
   }
 
   /** Counts tools/call alone; undefined: there is none in the body, so nothing is asked. */
-  async #decideCalls(routed: Routed, mcp: McpRequest, facts: RequestFacts): Promise<Decision | undefined> {
+  async #decideCalls(routed: Routed, mcp: McpRequest, facts: RequestFacts): Promise<Decided | undefined> {
     if (mcp.calls.length === 0) return undefined;
     return this.#decide(
       routed,
@@ -227,38 +227,43 @@ export class Proxy {
     return { facts: factsOf(incoming.wire, match, caller), strip };
   }
 
-  async #decide({ object }: Routed, facts: readonly RequestFacts[]): Promise<Decision & { id?: string }> {
-    const { decider, clock, metrics } = this.#options;
+  async #decide({ object }: Routed, facts: readonly RequestFacts[]): Promise<Decided> {
+    const { decider, clock, metrics, errors } = this.#options;
     const id = randomUUID();
     const start = clock.monotonicMs();
     const decision = await decider.decideAll(object, facts, { id, mode: 'reserve' });
     metrics.decided(object.resourceName, decision, (clock.monotonicMs() - start) / 1000);
-    return { ...decision, id };
+    const settle = (actual: 'claimed' | 'nothing'): Promise<unknown> => decider.settle(id, actual);
+    const reservation = settledOnce(settle, (error) => {
+      errors.note('settle', error);
+    });
+    return { ...decision, reserved: reservation };
   }
 
   async #forward(
     routed: Routed,
     strip: readonly string[],
-    decision: (Extract<Decision, { kind: 'allowed' }> & { id?: string }) | undefined,
+    decision: Extract<Decided, { kind: 'allowed' }> | undefined,
     onSession?: (session: string) => void,
   ): Promise<void> {
     const { exchange, object } = routed;
-    const { decider } = this.#options;
-    const id = decision?.id;
-    const reservation: Reservable | undefined =
-      id === undefined ? undefined : { settle: (actual) => decider.settle(id, actual) };
-    const status = await this.#options.forwarder.forward({
-      exchange,
-      incoming: routed.incoming,
-      match: routed.match,
-      namespace: object.config.namespace,
-      strip,
-      inForce: this.#options.inForce(),
-      ownHeaders: decision === undefined ? {} : allowedHeaders(decision, exchange.context(), this.#now()),
-      ...(reservation === undefined ? {} : { reservation }),
-      ...(onSession === undefined ? {} : { onSession }),
-    });
-    if (status !== undefined) this.#options.metrics.answered(object.resourceName, status, 'upstream');
+    try {
+      const status = await this.#options.forwarder.forward({
+        exchange,
+        incoming: routed.incoming,
+        match: routed.match,
+        namespace: object.config.namespace,
+        strip,
+        inForce: this.#options.inForce(),
+        ownHeaders: decision === undefined ? {} : allowedHeaders(decision, exchange.context(), this.#now()),
+        ...(decision === undefined ? {} : { reservation: decision.reserved }),
+        ...(onSession === undefined ? {} : { onSession }),
+      });
+      if (status !== undefined) this.#options.metrics.answered(object.resourceName, status, 'upstream');
+    } finally {
+      // Settled by the forwarder, unless it was never reached.
+      await decision?.reserved.settle('nothing');
+    }
   }
 
   #fail(exchange: Exchange, error: WeirError): void {

@@ -3,6 +3,8 @@
 import { ServerResponse, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { WeirError } from '../../lib/errors.ts';
+import { askForBody, awaitsContinue } from '../../lib/expect-continue.ts';
+import { expectsBody } from '../../lib/http-faults.ts';
 import type { InForce } from '../config/config-applier.ts';
 import type { Splices } from '../front/splices.ts';
 import type { LimiterMetrics } from '../metrics.ts';
@@ -12,7 +14,7 @@ import type { WireRequest } from '../decide/decision.ts';
 import type { Exchange } from './exchange.ts';
 import { readHead } from './incoming.ts';
 import type { OwnServer } from './own-server.ts';
-import { hasBody, passThrough } from './pass-through.ts';
+import { passThrough } from './pass-through.ts';
 import { isTunnel, offeredProtocols } from './wire-headers.ts';
 
 export interface UnclaimedOptions {
@@ -42,6 +44,11 @@ export class Unclaimed {
     });
   }
 
+  /** true: nothing is in force, so nobody claims anything. */
+  get isAll(): boolean {
+    return this.#options.isOpen();
+  }
+
   /**
    * Passes the request on if its head, or its head and the first bytes of its body, show that nobody claims it.
    * @param wire of its head
@@ -50,13 +57,15 @@ export class Unclaimed {
    */
   async passes(exchange: Exchange, wire: WireRequest): Promise<boolean> {
     const { request } = exchange;
+    // Without objects, and not open: nothing passes.
+    if (this.#options.inForce().set.size === 0) return false;
     const claim = this.#claimOf(request, wire);
     if (claim === 'body') return false;
     if (claim === 'nobody') {
       await this.pass(exchange);
       return true;
     }
-    exchange.askForBody();
+    askForBody(request);
     const { isJson, whole } = await bodyStart(request);
     if (isJson) return false;
     await this.pass(exchange, whole);
@@ -73,12 +82,11 @@ export class Unclaimed {
     const { server, metrics, isOpen } = this.#options;
     if (!isOpen()) rejectFragment(request);
     metrics.unrouted('forwarded');
-    const keepsExpect = exchange.awaitsContinue;
+    const keepsExpect = awaitsContinue(request);
     await passThrough({
       request,
       response,
       read,
-      awaitsContinue: keepsExpect,
       open: () => server.open(request, keepsExpect),
     });
   }
@@ -86,7 +94,7 @@ export class Unclaimed {
   /** true: the server may be asked for the upgrade; else the request is served like any other. */
   mayUpgrade(request: IncomingMessage): boolean {
     const offers = offeredProtocols(request.headers.upgrade).filter((protocol) => !isTunnel(protocol));
-    if (offers.length === 0 || hasBody(request) || (this.#pending.get(request.socket) ?? 0) > 0) return false;
+    if (offers.length === 0 || expectsBody(request) || (this.#pending.get(request.socket) ?? 0) > 0) return false;
     return this.#isNobodys(request);
   }
 
@@ -99,7 +107,6 @@ export class Unclaimed {
       request,
       response,
       read: Buffer.alloc(0),
-      awaitsContinue: false,
       open: () => server.open(request, false),
       onUpgrade: (answer, upstream, bytes) => {
         if (!isOffered(request, answer)) {
@@ -130,7 +137,7 @@ export class Unclaimed {
 
   #claimOf(request: IncomingMessage, wire: WireRequest): HeadClaim {
     const coding = request.headers['content-encoding'] ?? 'identity';
-    const signs = { hasBody: hasBody(request), isCoded: coding.trim().toLowerCase() !== 'identity' };
+    const signs = { hasBody: expectsBody(request), isCoded: coding.trim().toLowerCase() !== 'identity' };
     return headClaim(this.#options.inForce().set.index, wire, signs);
   }
 }
@@ -163,6 +170,8 @@ function isOffered(request: IncomingMessage, answer: IncomingMessage): boolean {
 }
 
 function switchingHead({ statusMessage = '', rawHeaders }: IncomingMessage): string {
-  const lines = rawHeaders.flatMap((name, index) => (index % 2 === 0 ? [`${name}: ${rawHeaders[index + 1] ?? ''}\r\n`] : []));
+  const lines = rawHeaders.flatMap((name, index) =>
+    index % 2 === 0 ? [`${name}: ${rawHeaders[index + 1] ?? ''}\r\n`] : [],
+  );
   return `HTTP/1.1 101 ${statusMessage}\r\n${lines.join('')}\r\n`;
 }

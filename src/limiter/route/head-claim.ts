@@ -18,14 +18,19 @@ export interface BodySigns {
 }
 
 /** Judges a head. `wire`: without what only the body says. */
-export function headClaim(index: RouteIndex, wire: WireRequest, { hasBody, isCoded }: BodySigns): HeadClaim {
+export function headClaim(index: RouteIndex, wire: WireRequest, signs: BodySigns): HeadClaim {
   if (!index.mayClaim(wire)) return 'nobody';
   const model = modelOf(wire, { kind: 'empty' });
-  if (index.claim({ ...wire, ...(model === undefined ? {} : { model }) }).kind !== 'unclaimed') return 'body';
-  const place = endpointOf(wire.method, wire.path)?.endpoint.model;
-  if (model !== undefined && (!hasBody || place === 'path')) return 'nobody';
+  const { kind } = index.claim({ ...wire, ...(model === undefined ? {} : { model }) });
+  return kind === 'unclaimed' ? claimOfBody(wire, model !== undefined, signs) : 'body';
+}
+
+/** Nobody claims the head: could the body change that? */
+function claimOfBody({ method, path }: WireRequest, isNamed: boolean, { hasBody, isCoded }: BodySigns): HeadClaim {
+  const place = endpointOf(method, path)?.endpoint.model;
+  if (isNamed && (!hasBody || place === 'path')) return 'nobody';
   // Where a model runs it must be named: those who read the body say so.
-  if (isInferencePath(wire.method, wire.path)) return 'body';
+  if (isInferencePath(method, path)) return 'body';
   if (!hasBody) return 'nobody';
   return isCoded ? 'body' : 'firstBytes';
 }
