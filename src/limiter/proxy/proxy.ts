@@ -20,7 +20,7 @@ import type { Forwarder, Reservable } from './forwarder.ts';
 import { readHead, readIncoming, requestIdOf, type Incoming } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
-import { isInferencePath } from '../request/model-request.ts';
+import { headerSource, unclearText } from '../request/one-value.ts';
 import { McpSessions } from './sessions.ts';
 
 /** What the proxy needs of its limiter. */
@@ -51,6 +51,8 @@ interface Routed {
 
 /** Paths where MCP clients learn how to authenticate: free, and open to callers without an identity. */
 const OAUTH_METADATA = /^\/\.well-known\/(oauth-|openid-configuration)/;
+
+const CONTENT_TYPE = headerSource('content-type');
 
 export class Proxy {
   readonly #options: ProxyOptions;
@@ -94,6 +96,10 @@ export class Proxy {
   async #route(exchange: Exchange, incoming: Incoming): Promise<void> {
     const inForce = this.#options.inForce();
     const resolution = inForce.set.index.resolve(incoming.wire, this.#options.random);
+    if (resolution.kind === 'unclear') {
+      exchange.object = resolution.object;
+      throw new WeirError(resolution.code, resolution.message);
+    }
     if (resolution.kind === 'matched') {
       exchange.object = resolution.object;
       const routed: Routed = { exchange, incoming, object: resolution.object, match: resolution.match };
@@ -121,7 +127,7 @@ export class Proxy {
 
   /** What no route claims goes to the sidecar's own pod uncounted, unless it hides which model it wants. */
   async #forwardUnclaimed(exchange: Exchange, incoming: Incoming, target: Target, inForce: InForce): Promise<void> {
-    if (inForce.set.size > 0) rejectHiddenModel(incoming);
+    if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
     this.#options.metrics.unrouted('forwarded');
     const match: RouteMatch = { target, ruleName: '', upstreamPath: incoming.wire.path };
     await this.#options.forwarder.forward({ exchange, incoming, match, strip: [], inForce, ownHeaders: {} });
@@ -184,7 +190,7 @@ export class Proxy {
     const { exchange, incoming, object, match } = routed;
     const result = establishIdentity(object, incoming.wire);
     if (result.kind === 'unauthenticated' && !isOpen) {
-      this.#count(routed, exchange.fail('unauthenticated'));
+      this.#count(routed, exchange.fail('unauthenticated', result.problem));
       return undefined;
     }
     const strip = result.kind === 'identified' ? result.strip : (object.identity?.headerNames ?? []);
@@ -241,14 +247,10 @@ export class Proxy {
   }
 }
 
-/** Refuses a body that could name a model to the upstream and does not to the limiter. */
+/** Refuses a body that could name a model to the upstream and does not to the limiter; routing saw to the others. */
 function rejectHiddenModel({ wire, json }: Incoming): void {
   if (json.kind === 'ambiguous') throw new WeirError('invalid_request', json.problem);
-  if (wire.model !== undefined || !isInferencePath(wire.method, wire.path)) return;
-  if (json.kind === 'other') {
-    throw new WeirError('invalid_request', 'the body is neither JSON nor a form that names its model');
-  }
-  throw new WeirError('invalid_request', 'the request names no model: set "model"');
+  if (wire.unclear?.has(CONTENT_TYPE) === true) throw new WeirError('invalid_request', unclearText(CONTENT_TYPE));
 }
 
 /** Other protocols than HTTP/1.1 are not proxied; an offer of HTTP/2 is one that a server may pass over. */
