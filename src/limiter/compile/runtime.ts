@@ -25,7 +25,7 @@ import { bucketKeyPrefix, isCallerChosen, sourceOfPart } from '../decide/keys.ts
 import { checkLimit } from '../decide/limit-check.ts';
 import { compileWhen, headerOf, sourcesOfMatch } from '../decide/match.ts';
 import { normalisePath } from '../../lib/path.ts';
-import { EVERY_MODEL } from '../request/model-request.ts';
+import { EVERY_MODEL, modelName } from '../request/model-request.ts';
 import { headerSource, type Source } from '../request/one-value.ts';
 import type { RuntimeIdentity, RuntimeLimit, RuntimeObject, RuntimeRouting, RuntimeRule } from './runtime-object.ts';
 import { compilePath, compileValues } from './text-matcher.ts';
@@ -135,7 +135,7 @@ function compileRouting(config: LimiterConfig, egress: EgressPolicy): RuntimeRou
   };
   return {
     kind: routing.kind,
-    models: routing.kind === 'model' ? routing.models : [],
+    models: routing.kind === 'model' ? routing.models.map((name) => modelName(name) ?? name) : [],
     hostnames: routing.hostnames.length === 0 ? [''] : routing.hostnames.map((name) => name.toLowerCase()),
     pathPrefix: compilePrefix(routing.pathPrefix),
     isDefaultPrefix: routing.isDefaultPrefix === true,
