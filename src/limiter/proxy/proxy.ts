@@ -20,6 +20,7 @@ import type { Forwarder, Reservable } from './forwarder.ts';
 import { readHead, readIncoming, requestIdOf, type Incoming } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
+import { endpointOf } from '../request/endpoints.ts';
 import { headerSource, unclearText } from '../request/one-value.ts';
 import { McpSessions } from './sessions.ts';
 
@@ -36,6 +37,8 @@ export interface ProxyOptions {
   /** Sidecar: the server of its own pod. */
   readonly ownTarget: Target | undefined;
   readonly unconfiguredPolicy: 'Pass' | 'Refuse';
+  /** Called with the model of a request that no route claims, once its upstream has served it. */
+  readonly onUnclaimed: (model: string) => void;
   readonly maxBodyBytes: number;
   /** A number in [0, 1): chooses among weighted targets. */
   readonly random: () => number;
@@ -130,7 +133,16 @@ export class Proxy {
     if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
     this.#options.metrics.unrouted('forwarded');
     const match: RouteMatch = { target, ruleName: '', upstreamPath: incoming.wire.path };
-    await this.#options.forwarder.forward({ exchange, incoming, match, strip: [], inForce, ownHeaders: {} });
+    const forwarding = { exchange, incoming, match, strip: [], inForce, ownHeaders: {} };
+    const status = await this.#options.forwarder.forward(forwarding);
+    if (inForce.set.index.hasModels) this.#noteUnclaimed(incoming, status);
+  }
+
+  /** What the upstream refuses runs no model: a name that does not exist is nobody's limit. */
+  #noteUnclaimed({ wire: { model, method, path } }: Incoming, status: number | undefined): void {
+    if (model === undefined) return;
+    this.#options.metrics.unclaimed(endpointOf(method, path)?.endpoint.id ?? 'other');
+    if (status !== undefined && status < 400) this.#options.onUnclaimed(model);
   }
 
   async #serveModel(routed: Routed): Promise<void> {

@@ -27,6 +27,11 @@ export function canonicalModel(name: string): string {
   return bare === '' ? folded : bare;
 }
 
+/** Whether an object with `models` takes a model of that name, in whichever spelling. */
+export function takesModel(models: readonly string[], name: string): boolean {
+  return models.includes(EVERY_MODEL) || claimedModel(models, name) !== undefined;
+}
+
 /** The first of `models` that a name stands for: the same name, else one of the same canonical form. */
 export function claimedModel(models: readonly string[], name: string): string | undefined {
   if (models.includes(name)) return name;
