@@ -49,7 +49,7 @@ export function readValues(lines: readonly Line[]): HeaderValues {
     const before = texts.get(name);
     const isDoubled = before !== undefined && !LISTS.has(name);
     if (value === undefined || isDoubled) unclear.add(headerSource(name));
-    texts.set(name, joined(name, before, value?.trim() ?? ''));
+    texts.set(name, joined(name, before, plainText(value?.trim() ?? '')));
   }
   return { headers: Object.fromEntries(texts), unclear: [...unclear] };
 }
@@ -88,7 +88,7 @@ export function isOneName(text: string): boolean {
 
 function decoded(bytes: string): string | undefined {
   try {
-    return plainText(UTF8.decode(Buffer.from(bytes, 'latin1')));
+    return UTF8.decode(Buffer.from(bytes, 'latin1'));
   } catch {
     return undefined;
   }
