@@ -22,7 +22,7 @@ const MAX_DEPTH = 200;
  */
 export function readJsonBody(bytes: Buffer): JsonBody {
   if (bytes.length === 0) return { kind: 'empty' };
-  if (!beginsLikeJson(bytes)) return { kind: 'other' };
+  if (jsonStartOf(bytes) !== 'json') return { kind: 'other' };
   try {
     const text = UTF8.decode(bytes);
     const problem = ambiguousMember(text);
@@ -42,18 +42,21 @@ const BYTE_ORDER_MARKS: readonly (readonly number[])[] = [
 ];
 const WHITE_SPACE: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
 
-/** The first character opens an object or a list, in whichever Unicode encoding (told by the NULs, as in RFC 4627, 3). */
-function beginsLikeJson(bytes: Buffer): boolean {
+/**
+ * Whether the first character opens an object or a list, in whichever Unicode encoding (seen by the NULs, as in RFC 4627, 3).
+ * `blank`: there is none but white space.
+ */
+export function jsonStartOf(bytes: Buffer): 'json' | 'other' | 'blank' {
   const mark = BYTE_ORDER_MARKS.find((candidate) => candidate.every((byte, index) => bytes[index] === byte));
   const text = bytes.subarray(mark?.length ?? 0);
   const [width, low] = unitOf(text);
   for (let at = 0; at + width <= text.length; at += width) {
     const unit = text.subarray(at, at + width);
-    if (unit.some((byte, index) => index !== low && byte !== 0)) return false;
+    if (unit.some((byte, index) => index !== low && byte !== 0)) return 'other';
     const character = unit[low] ?? 0;
-    if (!WHITE_SPACE.has(character)) return character === 0x7b || character === 0x5b;
+    if (!WHITE_SPACE.has(character)) return character === 0x7b || character === 0x5b ? 'json' : 'other';
   }
-  return false;
+  return 'blank';
 }
 
 /** Bytes per character, and which of them is the lowest. */

@@ -73,6 +73,7 @@ export function unclearQuery(query: URLSearchParams): readonly Source[] {
 
 /** What a message says of a source without one value. */
 export function unclearText(source: Source): string {
+  if (source === 'header host') return 'the Host header and the request target must name one host';
   return `${source} must have exactly one value, in UTF-8`;
 }
 

@@ -50,7 +50,11 @@ describe('the model', () => {
     [{ path: '/generate' }, UNNAMED],
     [{ path: '/v1/models/m/versions/2:predict' }, 'named m'],
     [{ path: '/v2/models/m/infer', model: 'x' }, 'named m'],
-    [{ path: '/v2/models/x/infer', model: 'm' }, 'the path and the body name different models: name one'],
+    [{ path: '/v2/models/x/infer', model: 'm' }, 'unclaimed'],
+    [
+      { path: '/openai/deployments/x/chat/completions', model: 'm' },
+      'the path and the body name different models: name one',
+    ],
     [{ path: CHAT, method: 'get' }, 'unclaimed'],
     [{}, 'unclaimed'],
     [{ model: '' }, 'unclaimed'],
