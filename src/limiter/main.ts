@@ -13,6 +13,7 @@ import { DecisionApi } from './decision-api/decision-api.ts';
 import { isLoopback, TokenFile } from './decision-api/decision-token.ts';
 import { mayDial } from './egress/egress.ts';
 import { HealthWatch } from './health/health-watch.ts';
+import { UnclaimedModels } from './health/unclaimed-models.ts';
 import { FirstContact } from './config/first-contact.ts';
 import {
   listen,
@@ -95,6 +96,7 @@ class Limiter implements RunningLimiter {
   readonly #upstreams: Upstreams;
   readonly #dialer: Dialer;
   readonly #upstreamHealth = new UpstreamHealth();
+  readonly #unclaimed = new UnclaimedModels();
   readonly #health: HealthWatch;
   readonly #proxy: Proxy;
   readonly #sidecar: Sidecar | undefined;
@@ -261,6 +263,7 @@ class Limiter implements RunningLimiter {
       inForce: () => this.#applier.inForce,
       configured: this.#configured,
       metrics: this.#metrics,
+      unclaimedModels: this.#unclaimed,
       log: this.#log,
       clock: this.#clock,
     });
@@ -270,6 +273,7 @@ class Limiter implements RunningLimiter {
     return new HealthWatch({
       stores: () => this.#stores.byId(),
       upstreams: this.#upstreamHealth,
+      unclaimed: this.#unclaimed,
       nowMs: () => this.#clock.monotonicMs(),
       onReport: (report) => {
         // The operator writes it into the status; a store tells its outage by a line of its own.
@@ -328,6 +332,7 @@ class Limiter implements RunningLimiter {
       this.#decider.forget(name);
       this.#upstreamHealth.forget(name);
     }
+    this.#unclaimed.forgetClaimed((model) => inForce.set.takesModel(model));
     const rejected = outcomes.filter((outcome) => !outcome.accepted);
     this.#metrics.configUpdates(outcomes.length - rejected.length, rejected.length);
     for (const { name: resource, version, message: reason } of rejected) {

@@ -7,10 +7,10 @@ import { normalisePath } from '../../lib/path.ts';
 import { requestIdOf } from '../../lib/request-id.ts';
 import { readBody, type RequestBody } from '../request/body.ts';
 import { formField } from '../request/form-body.ts';
-import { singleValues } from './http-headers.ts';
 import { asRecord, readJsonBody, type JsonBody } from '../request/json-body.ts';
 import { toolNameOf } from '../request/mcp-request.ts';
-import { isInferencePath, modelName, modelOf } from '../request/model-request.ts';
+import { isInferencePath, modelName, modelsOf } from '../request/model-request.ts';
+import { headerSource, readHeaders, unclearQuery } from '../request/one-value.ts';
 import { readRequestTarget } from '../request/request-target.ts';
 
 /** A request, read. */
@@ -31,19 +31,23 @@ export interface RequestHead {
   readonly requestId: string;
 }
 
+const HOST = headerSource('host');
+
 /** Reads the request line and headers. @throws WeirError invalid_request for a path that servers read differently */
 export function readHead(request: IncomingMessage): RequestHead {
-  const headers = singleValues(request.headers);
+  const { headers, unclear } = readHeaders(request.rawHeaders);
   const target = readRequestTarget(request.url ?? '/', headers['host']);
   const path = target.path === '*' ? '*' : normalisePath(target.path);
   if (path === undefined) throw new WeirError('invalid_request', 'the path holds characters that servers disagree on');
   const session = headers['mcp-session-id'];
+  const query = new URLSearchParams(target.search);
   const wire: WireRequest = {
     method: request.method ?? 'GET',
     host: target.host,
     path,
-    query: new URLSearchParams(target.search),
+    query,
     headers,
+    unclear: new Set([...unclear, ...unclearQuery(query), ...(target.hasTwoHosts ? [HOST] : [])]),
     peerAddress: request.socket.remoteAddress ?? '',
     ...(session === undefined ? {} : { session }),
   };
@@ -55,10 +59,12 @@ export async function readIncoming(request: IncomingMessage, head: RequestHead, 
   const body = await readBody(request, maxBytes);
   const json = readJsonBody(body.decoded);
   const value = json.kind === 'json' ? json.value : undefined;
-  const model = modelOf(head.wire, json) ?? modelOfForm(head.wire, json, body);
+  const named = modelsOf(head.wire, asRecord(value)?.['model']);
+  const model = named.model ?? modelOfForm(head.wire, json, body);
   const tool = toolNameOf(value);
   const wire: WireRequest = {
     ...head.wire,
+    ...named,
     ...(model === undefined ? {} : { model }),
     ...(tool === undefined ? {} : { tool }),
   };

@@ -21,8 +21,9 @@ import type { InternalErrors } from '../internal-errors.ts';
 import { readHead, readIncoming, type Incoming } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
+import { headerSource, unclearText } from '../request/one-value.ts';
 import { inTime } from '../request/reading-deadline.ts';
-import { isInferencePath } from '../request/model-request.ts';
+import type { Resolution } from '../route/route-index.ts';
 import { McpSessions } from './sessions.ts';
 import { closingResponse, type Unclaimed } from './unclaimed.ts';
 import { isTunnel, offeredProtocols } from './wire-headers.ts';
@@ -62,6 +63,8 @@ type Decided = Decision & { readonly reserved: Reservable };
 
 /** Paths where MCP clients learn how to authenticate: free, and open to callers without an identity. */
 const OAUTH_METADATA = /^\/\.well-known\/(oauth-|openid-configuration)/;
+
+const CONTENT_TYPE = headerSource('content-type');
 
 export class Proxy {
   readonly #options: ProxyOptions;
@@ -136,7 +139,7 @@ export class Proxy {
 
   async #route(exchange: Exchange, incoming: Incoming): Promise<void> {
     const inForce = this.#options.inForce();
-    const resolution = inForce.set.index.resolve(incoming.wire, this.#options.random);
+    const resolution = this.#resolve(exchange, incoming, inForce);
     if (resolution.kind === 'matched') {
       exchange.object = resolution.object;
       const routed: Routed = { exchange, incoming, object: resolution.object, match: resolution.match };
@@ -148,13 +151,21 @@ export class Proxy {
       return;
     }
     if (resolution.kind === 'unclaimed' && this.#options.unclaimed !== undefined) {
-      if (inForce.set.size > 0) rejectHiddenModel(incoming);
-      await this.#options.unclaimed.pass(exchange, incoming.body.raw);
+      if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
+      await this.#options.unclaimed.pass(exchange, { read: incoming.body.raw, wire: incoming.wire });
       return;
     }
     this.#options.metrics.unrouted('not_found');
     if (resolution.kind === 'notFound') exchange.object = resolution.object;
     exchange.fail(resolution.kind === 'notFound' ? resolution.code : 'not_found');
+  }
+
+  /** @throws WeirError for a request that could belong to one object or another */
+  #resolve(exchange: Exchange, { wire }: Incoming, { set }: InForce): Exclude<Resolution, { kind: 'unclear' }> {
+    const resolution = set.index.resolve(wire, this.#options.random);
+    if (resolution.kind !== 'unclear') return resolution;
+    exchange.object = resolution.object;
+    throw new WeirError(resolution.code, resolution.message);
   }
 
   #passesUnconfigured(): boolean {
@@ -220,7 +231,7 @@ export class Proxy {
     const { exchange, incoming, object, match } = routed;
     const result = establishIdentity(object, incoming.wire);
     if (result.kind === 'unauthenticated' && !isOpen) {
-      this.#count(routed, exchange.fail('unauthenticated'));
+      this.#count(routed, exchange.fail('unauthenticated', result.problem));
       return undefined;
     }
     const strip = result.kind === 'identified' ? result.strip : (object.identity?.headerNames ?? []);
@@ -282,14 +293,10 @@ export class Proxy {
   }
 }
 
-/** Refuses a body that could name a model to the upstream and does not to the limiter. */
+/** Refuses a body that could name a model to the upstream and does not to the limiter; routing saw to the others. */
 function rejectHiddenModel({ wire, json }: Incoming): void {
   if (json.kind === 'ambiguous') throw new WeirError('invalid_request', json.problem);
-  if (wire.model !== undefined || !isInferencePath(wire.method, wire.path)) return;
-  if (json.kind === 'other') {
-    throw new WeirError('invalid_request', 'the body is neither JSON nor a form that names its model');
-  }
-  throw new WeirError('invalid_request', 'the request names no model: set "model"');
+  if (wire.unclear?.has(CONTENT_TYPE) === true) throw new WeirError('invalid_request', unclearText(CONTENT_TYPE));
 }
 
 /** true: a protocol that is not HTTP; an offer of another HTTP is one that a server may pass over. */
