@@ -91,8 +91,8 @@ function readOf(value: unknown): unknown {
 }
 
 function projected(record: Readonly<Record<string, unknown>>, role: keyof typeof READ): Record<string, unknown> {
-  const entries = READ[role]
-    .filter((name) => Object.hasOwn(record, name))
+  const entries = Object.keys(record)
+    .filter((name) => READ[role].includes(name))
     .map((name) => [name, shown(name, record[name])]);
   return Object.fromEntries(entries) as Record<string, unknown>;
 }
