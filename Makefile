@@ -17,8 +17,14 @@ help: ## Show this map
 
 deps: node_modules/.installed ## Install npm packages, the pinned Node included (needs npm)
 
+# npm's warnings are about the Node that runs npm; Weir runs on the Node that it installs.
 node_modules/.installed: package.json package-lock.json
-	npm ci --no-audit --no-fund
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@ node_modules/.runtime
+
+# What users run needs none of what only tests need.
+node_modules/.runtime: package.json package-lock.json
+	npm ci --omit=dev --no-audit --no-fund --loglevel=error
 	@touch $@
 
 system-deps: deps ## Install what tests need from outside npm: Redis (Debian), the Kubernetes programs (Go)
@@ -32,11 +38,11 @@ dist/.built: node_modules/.installed $(SOURCES) tsconfig.json tsconfig.build.jso
 emit: deps ## Write deploy/crds from the schemas in src/crd
 	@node src/crd/emit.ts
 
-demo: build ## Weir on this machine in a minute: no cluster, no Redis (WEIR_DEMO_DIR=dir for your own manifests)
-	@node scripts/demo.ts
+demo: node_modules/.runtime ## Weir on this machine in a minute: no cluster, no Redis (WEIR_DEMO_DIR=dir for your own manifests)
+	@node src/cli/main.ts demo
 
-run: build ## The demo's servers, staying up, with curl lines to try
-	@node scripts/demo.ts --stay
+run: node_modules/.runtime ## The demo's servers, staying up, with curl lines to try
+	@node src/cli/main.ts demo --stay
 
 test: system-deps build ## Everything: lint, unit, processes, Redis, API server, end to end
 	@scripts/test.sh
