@@ -9,7 +9,7 @@ ONLY ?=
 ROW ?= store
 
 .DEFAULT_GOAL := help
-.PHONY: help deps system-deps build emit demo run test test-unit test-process test-limiter test-redis test-cluster test-node e2e \
+.PHONY: help deps system-deps build emit demo run check version test test-unit test-process test-limiter test-redis test-cluster test-node e2e \
 	cluster-up cluster-down image dev-up dev-down bench mutants lint format clean
 
 help: ## Show this map
@@ -43,6 +43,12 @@ demo: node_modules/.runtime ## Weir on this machine in a minute: no cluster, no 
 
 run: node_modules/.runtime ## The demo's servers, staying up, with curl lines to try
 	@node src/cli/main.ts demo --stay
+
+check: deps ## What a contributor runs: lint, types, unit and process tests; needs npm only, under two minutes
+	@scripts/check.sh
+
+version: deps ## Print the version, or set it everywhere: make version V=1.2.3
+	@node scripts/release-version.ts $(V)
 
 test: system-deps build ## Everything: lint, unit, processes, Redis, API server, end to end
 	@scripts/test.sh
