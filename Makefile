@@ -10,7 +10,7 @@ ROW ?= store
 
 .DEFAULT_GOAL := help
 .PHONY: help deps system-deps build emit demo run check version test test-unit test-process test-limiter test-redis test-cluster test-node e2e \
-	cluster-up cluster-down image dev-up dev-down bench mutants lint format clean
+	cluster-up cluster-down image dev-up dev-down bench bench-page mutants lint format clean
 
 help: ## Show this map
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ dev-down: ## End exactly what dev-up started
 
 bench: build ## Benchmarks: ROW=store|apply|push|memory|scale SECONDS=n; JSON to bench/results
 	@node bench/run.ts --row $(ROW) $(if $(SECONDS),--seconds $(SECONDS))
+
+bench-page: deps ## Write docs/benchmarks.md from bench/published
+	@node bench/page.ts
 
 mutants: deps ## Seed faults into a copy; each must turn a named test red (ONLY=<name> runs one)
 	@node scripts/mutants.ts $(ONLY)
