@@ -54,13 +54,13 @@ test: system-deps build ## Everything: lint, unit, processes, Redis, API server,
 	@scripts/test.sh
 
 test-unit: deps ## Unit tests: need nothing, take seconds
-	$(JEST) --selectProjects unit $(ARGS)
+	$(JEST) $(ARGS) --selectProjects unit
 
 test-process: deps ## Tests that begin processes of their own or count what V8 runs; they need nothing else
-	$(JEST) --selectProjects process $(ARGS)
+	$(JEST) $(ARGS) --selectProjects process
 
 test-redis: deps ## Tests against real Redis servers (needs redis-server)
-	$(JEST) --selectProjects redis $(ARGS)
+	$(JEST) $(ARGS) --selectProjects redis
 
 test-cluster: deps ## Tests against a real API server (needs Go, or a cluster: tools/node-cluster/README.md)
 	$(JEST) --selectProjects cluster --runInBand $(ARGS)
