@@ -24,6 +24,7 @@ import { Upstreams } from './proxy/upstream.ts';
 import type { RuntimeObject } from './compile/runtime-object.ts';
 import type { LimiterSettings } from './settings.ts';
 import { UpstreamHealth } from './health/upstream-health.ts';
+import { BodyBudget } from './request/body-budget.ts';
 import { WindowCalendar } from './store/rule/calendar-window.ts';
 import { StoreRegistry } from './store/create-store.ts';
 import type { Store } from './store/store.ts';
@@ -87,6 +88,7 @@ class Limiter implements RunningLimiter {
   readonly #dialer: Dialer;
   readonly #upstreamHealth = new UpstreamHealth();
   readonly #health: HealthWatch;
+  readonly #bodyBudget: BodyBudget;
   readonly #proxy: Proxy;
   readonly #listeners: { traffic?: HttpListener; admin?: HttpListener; decision?: HttpListener } = {};
   #housekeeping: NodeJS.Timeout | undefined;
@@ -125,6 +127,11 @@ class Limiter implements RunningLimiter {
     this.#upstreams = new Upstreams({ connectMs: settings.connectTimeoutMs, headersMs: settings.headersTimeoutMs });
     this.#dialer = new Dialer(ownTarget);
     this.#health = this.#createHealthWatch();
+    this.#bodyBudget = new BodyBudget({
+      limitBytes: settings.bodyBudgetBytes,
+      nowMs: () => this.#clock.monotonicMs(),
+      observer: this.#metrics.bodyObserver(),
+    });
     this.#proxy = new Proxy({
       inForce: () => this.#applier.inForce,
       configured: this.#configured,
@@ -136,7 +143,8 @@ class Limiter implements RunningLimiter {
       mode: settings.mode,
       ownTarget,
       unconfiguredPolicy: settings.unconfiguredPolicy,
-      maxBodyBytes: settings.maxBodyBytes,
+      bodyBounds: { maxBytes: settings.maxBodyBytes, idleMs: settings.bodyIdleTimeoutMs },
+      bodyBudget: this.#bodyBudget,
       random: parts.random ?? Math.random,
     });
   }
@@ -274,6 +282,8 @@ class Limiter implements RunningLimiter {
       metrics: this.#metrics,
       logger: this.#log,
       clock: this.#clock,
+      bodyBudget: this.#bodyBudget,
+      bodyIdleMs: this.#settings.bodyIdleTimeoutMs,
       ...(decisionTokenFile === undefined ? {} : { tokens: new TokenFile(decisionTokenFile) }),
     });
     return (request, response) => {

@@ -4,6 +4,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { LimiterConfig } from '../contract/limiter-config.ts';
 import { resourceName } from '../contract/limiter-config.ts';
 import type { Decision } from './decide/decision.ts';
+import type { BudgetObserver } from './request/body-budget.ts';
 import type { StoreHooks } from './store/create-store.ts';
 
 type Labels = Record<string, string>;
@@ -101,6 +102,15 @@ export class LimiterMetrics {
     'Settlements that were dropped, and keys of a wrong type or content that were found.',
     ['kind'],
   );
+  readonly #bodyBytes = this.#gauge(
+    'weir_request_body_bytes',
+    'Bytes of request bodies held now, as sent and as decoded.',
+  );
+  readonly #bodyRefusals = this.#counter(
+    'weir_request_body_over_capacity_total',
+    'Request bodies that were refused with 503, or given up while they came slowly, because --body-budget was reached.',
+    [],
+  );
   readonly #decisionSeconds = new Histogram({
     name: 'weir_decision_seconds',
     help: 'Time from the request read to the decision made.',
@@ -154,6 +164,18 @@ export class LimiterMetrics {
       },
       onBroken: (keys) => {
         this.#storeTrouble.inc({ kind: 'broken_key' }, keys.length);
+      },
+    };
+  }
+
+  /** What the budget of request bodies tells. */
+  bodyObserver(): BudgetObserver {
+    return {
+      held: (bytes) => {
+        this.#bodyBytes.set(bytes);
+      },
+      refused: () => {
+        this.#bodyRefusals.inc();
       },
     };
   }

@@ -17,8 +17,11 @@ import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
 import { Exchange } from './exchange.ts';
 import type { Forwarder, Reservable } from './forwarder.ts';
-import { readHead, readIncoming, requestIdOf, type Incoming } from './incoming.ts';
+import { readHead, readIncoming, requestIdOf, type Incoming, type RequestHead } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
+import type { BodyBudget, BodyHold } from '../request/body-budget.ts';
+import type { BodyBounds } from '../request/body.ts';
+import type { JsonBody } from '../request/json-body.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
 import { isInferencePath, isModelRequired } from '../request/model-request.ts';
 import { McpSessions } from './sessions.ts';
@@ -36,7 +39,8 @@ export interface ProxyOptions {
   /** Sidecar: the server of its own pod. */
   readonly ownTarget: Target | undefined;
   readonly unconfiguredPolicy: 'Pass' | 'Refuse';
-  readonly maxBodyBytes: number;
+  readonly bodyBounds: BodyBounds;
+  readonly bodyBudget: BodyBudget;
   /** A number in [0, 1): chooses among weighted targets. */
   readonly random: () => number;
 }
@@ -62,13 +66,15 @@ export class Proxy {
 
   /** Serves one request; never throws. */
   handle(request: IncomingMessage, response: ServerResponse): void {
-    const { metrics, logger } = this.#options;
+    const { metrics, logger, bodyBudget } = this.#options;
     metrics.requestStarted();
+    const hold = bodyBudget.open();
     response.once('close', () => {
       metrics.requestEnded();
+      hold.release();
     });
     const exchange = new Exchange(request, response, requestIdOf(request));
-    this.#serve(exchange).catch((error: unknown) => {
+    this.#serve(exchange, hold).catch((error: unknown) => {
       if (error instanceof WeirError) this.#fail(exchange, error);
       else {
         logger.error('request failed', { error: messageOf(error), requestId: exchange.requestId });
@@ -77,18 +83,29 @@ export class Proxy {
     });
   }
 
-  async #serve(exchange: Exchange): Promise<void> {
+  async #serve(exchange: Exchange, hold: BodyHold): Promise<void> {
     const head = readHead(exchange.request);
     exchange.wire = head.wire;
     if (asksForUpgrade(exchange.request)) {
       exchange.fail('upgrade_required', undefined, { upgrade: 'HTTP/1.1', connection: 'upgrade' });
       return;
     }
-    const incoming = await readIncoming(exchange.request, head, this.#options.maxBodyBytes);
-    exchange.wire = incoming.wire;
-    exchange.isJsonRpc = incoming.isJsonRpc;
+    const incoming = await this.#read(exchange, head, hold);
     await this.#options.configured.whenDecided();
     await this.#route(exchange, incoming);
+  }
+
+  async #read(exchange: Exchange, head: RequestHead, hold: BodyHold): Promise<Incoming> {
+    try {
+      const incoming = await readIncoming(exchange.request, head, this.#options.bodyBounds, hold);
+      exchange.noteBody(incoming.wire, incoming.rpc);
+      return incoming;
+    } catch (error) {
+      // Who claims the place says in which form a body that cannot be read is answered.
+      const claimed = this.#options.inForce().set.index.claim(head.wire);
+      if (claimed.kind === 'claimed') exchange.object = claimed.object;
+      throw error;
+    }
   }
 
   async #route(exchange: Exchange, incoming: Incoming): Promise<void> {
@@ -129,7 +146,7 @@ export class Proxy {
 
   async #serveModel(routed: Routed): Promise<void> {
     const { incoming, exchange } = routed;
-    if (incoming.json.kind === 'ambiguous') throw new WeirError('invalid_request', incoming.json.problem);
+    if (incoming.json.kind === 'ambiguous') throw unreadable(incoming.json);
     const identified = this.#identify(routed);
     if (identified === undefined) return;
     const decision = await this.#decide(routed, [identified.facts]);
@@ -147,7 +164,6 @@ export class Proxy {
       this.#count(routed, exchange.reply(faultReply(mcp, exchange.requestId)));
       return;
     }
-    exchange.jsonRpcId = mcp.isBatch ? undefined : mcp.messages[0]?.id;
     const isMetadata = mcp.calls.length === 0 && OAUTH_METADATA.test(routed.match.upstreamPath);
     const identified = this.#identify(routed, isMetadata);
     if (identified === undefined) return;
@@ -241,9 +257,13 @@ export class Proxy {
   }
 }
 
+function unreadable({ code = 'invalid_request', problem }: Extract<JsonBody, { kind: 'ambiguous' }>): WeirError {
+  return new WeirError(code, problem);
+}
+
 /** Refuses a body that could name a model to the upstream and does not to the limiter. */
 function rejectHiddenModel({ wire, json }: Incoming): void {
-  if (json.kind === 'ambiguous') throw new WeirError('invalid_request', json.problem);
+  if (json.kind === 'ambiguous') throw unreadable(json);
   if (wire.model !== undefined || wire.method === 'GET' || wire.method === 'HEAD' || wire.method === 'OPTIONS') return;
   if (json.kind === 'other' && isInferencePath(wire.path)) {
     throw new WeirError('invalid_request', 'the body is neither JSON nor a form that names its model');
