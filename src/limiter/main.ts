@@ -13,6 +13,7 @@ import { DecisionApi } from './decision-api/decision-api.ts';
 import { isLoopback, TokenFile } from './decision-api/decision-token.ts';
 import { mayDial } from './egress/egress.ts';
 import { HealthWatch } from './health/health-watch.ts';
+import { UnclaimedModels } from './health/unclaimed-models.ts';
 import { FirstContact } from './config/first-contact.ts';
 import { listen, type HttpListener, type ListenAddress } from '../lib/http-listener.ts';
 import { LimiterMetrics } from './metrics.ts';
@@ -87,6 +88,7 @@ class Limiter implements RunningLimiter {
   readonly #upstreams: Upstreams;
   readonly #dialer: Dialer;
   readonly #upstreamHealth = new UpstreamHealth();
+  readonly #unclaimed = new UnclaimedModels();
   readonly #health: HealthWatch;
   readonly #bodyBudget: BodyBudget;
   readonly #proxy: Proxy;
@@ -145,6 +147,9 @@ class Limiter implements RunningLimiter {
       unconfiguredPolicy: settings.unconfiguredPolicy,
       bodyBounds: { maxBytes: settings.maxBodyBytes, idleMs: settings.bodyIdleTimeoutMs },
       bodyBudget: this.#bodyBudget,
+      onUnclaimed: (model) => {
+        this.#unclaimed.passed(model, this.#clock.monotonicMs());
+      },
       random: parts.random ?? Math.random,
     });
   }
@@ -242,6 +247,7 @@ class Limiter implements RunningLimiter {
     return new HealthWatch({
       stores: () => this.#stores.byId(),
       upstreams: this.#upstreamHealth,
+      unclaimed: this.#unclaimed,
       nowMs: () => this.#clock.monotonicMs(),
       onReport: (report) => {
         // The operator writes it into the status; a store tells its outage by a line of its own.
@@ -303,6 +309,7 @@ class Limiter implements RunningLimiter {
       this.#decider.forget(name);
       this.#upstreamHealth.forget(name);
     }
+    this.#unclaimed.forgetClaimed((model) => inForce.set.takesModel(model));
     const rejected = outcomes.filter((outcome) => !outcome.accepted);
     this.#metrics.configUpdates(outcomes.length - rejected.length, rejected.length);
     for (const { name: resource, version, message: reason } of rejected) {

@@ -80,6 +80,11 @@ export class LimiterMetrics {
   );
   readonly #perObject = [this.#decisions, this.#shadow, this.#answers, this.#overflows];
   readonly #unrouted = this.#counter('weir_unrouted_requests_total', 'Requests that no object takes.', ['outcome']);
+  readonly #unclaimed = this.#counter(
+    'weir_unclaimed_requests_total',
+    'Requests for models that no route claims, which a sidecar let pass unlimited, by endpoint.',
+    ['endpoint'],
+  );
   readonly #configChanges = this.#counter('weir_config_updates_total', 'Configs received by outcome.', ['outcome']);
   readonly #objects = this.#gauge('weir_objects', 'Objects in force.');
   readonly #inFlight = this.#gauge('weir_requests_in_flight', 'Requests being served.');
@@ -143,6 +148,11 @@ export class LimiterMetrics {
   /** Counts a request without an object: forwarded by a sidecar, not found, or met before any config came. */
   unrouted(outcome: 'forwarded' | 'not_found' | 'unconfigured_passed' | 'unconfigured_refused' | 'invalid'): void {
     this.#unrouted.inc({ outcome });
+  }
+
+  /** Counts a request for a model that no route claims. `endpoint` is an id of the endpoint table, or `other`. */
+  unclaimed(endpoint: string): void {
+    this.#unclaimed.inc({ endpoint });
   }
 
   /** A caller's key was put into the overflow bucket of a limit. */

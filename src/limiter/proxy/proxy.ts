@@ -23,7 +23,8 @@ import type { BodyBudget, BodyHold } from '../request/body-budget.ts';
 import type { BodyBounds } from '../request/body.ts';
 import type { JsonBody } from '../request/json-body.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
-import { isInferencePath, isModelRequired } from '../request/model-request.ts';
+import { endpointOf } from '../request/endpoints.ts';
+import { headerSource, unclearText } from '../request/one-value.ts';
 import { McpSessions } from './sessions.ts';
 
 /** What the proxy needs of its limiter. */
@@ -41,6 +42,8 @@ export interface ProxyOptions {
   readonly unconfiguredPolicy: 'Pass' | 'Refuse';
   readonly bodyBounds: BodyBounds;
   readonly bodyBudget: BodyBudget;
+  /** Called with the model of a request that no route claims, once its upstream has served it. */
+  readonly onUnclaimed: (model: string) => void;
   /** A number in [0, 1): chooses among weighted targets. */
   readonly random: () => number;
 }
@@ -55,6 +58,8 @@ interface Routed {
 
 /** Paths where MCP clients learn how to authenticate: free, and open to callers without an identity. */
 const OAUTH_METADATA = /^\/\.well-known\/(oauth-|openid-configuration)/;
+
+const CONTENT_TYPE = headerSource('content-type');
 
 export class Proxy {
   readonly #options: ProxyOptions;
@@ -111,6 +116,10 @@ export class Proxy {
   async #route(exchange: Exchange, incoming: Incoming): Promise<void> {
     const inForce = this.#options.inForce();
     const resolution = inForce.set.index.resolve(incoming.wire, this.#options.random);
+    if (resolution.kind === 'unclear') {
+      exchange.object = resolution.object;
+      throw new WeirError(resolution.code, resolution.message);
+    }
     if (resolution.kind === 'matched') {
       exchange.object = resolution.object;
       const routed: Routed = { exchange, incoming, object: resolution.object, match: resolution.match };
@@ -138,10 +147,19 @@ export class Proxy {
 
   /** What no route claims goes to the sidecar's own pod uncounted, unless it hides which model it wants. */
   async #forwardUnclaimed(exchange: Exchange, incoming: Incoming, target: Target, inForce: InForce): Promise<void> {
-    if (inForce.set.size > 0) rejectHiddenModel(incoming);
+    if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
     this.#options.metrics.unrouted('forwarded');
     const match: RouteMatch = { target, ruleName: '', upstreamPath: incoming.wire.path };
-    await this.#options.forwarder.forward({ exchange, incoming, match, strip: [], inForce, ownHeaders: {} });
+    const forwarding = { exchange, incoming, match, strip: [], inForce, ownHeaders: {} };
+    const status = await this.#options.forwarder.forward(forwarding);
+    if (inForce.set.index.hasModels) this.#noteUnclaimed(incoming, status);
+  }
+
+  /** What the upstream refuses runs no model: a name that does not exist is nobody's limit. */
+  #noteUnclaimed({ wire: { model, method, path } }: Incoming, status: number | undefined): void {
+    if (model === undefined) return;
+    this.#options.metrics.unclaimed(endpointOf(method, path)?.endpoint.id ?? 'other');
+    if (status !== undefined && status < 400) this.#options.onUnclaimed(model);
   }
 
   async #serveModel(routed: Routed): Promise<void> {
@@ -200,7 +218,7 @@ export class Proxy {
     const { exchange, incoming, object, match } = routed;
     const result = establishIdentity(object, incoming.wire);
     if (result.kind === 'unauthenticated' && !isOpen) {
-      this.#count(routed, exchange.fail('unauthenticated'));
+      this.#count(routed, exchange.fail('unauthenticated', result.problem));
       return undefined;
     }
     const strip = result.kind === 'identified' ? result.strip : (object.identity?.headerNames ?? []);
@@ -261,16 +279,10 @@ function unreadable({ code = 'invalid_request', problem }: Extract<JsonBody, { k
   return new WeirError(code, problem);
 }
 
-/** Refuses a body that could name a model to the upstream and does not to the limiter. */
+/** Refuses a body that could name a model to the upstream and does not to the limiter; routing saw to the others. */
 function rejectHiddenModel({ wire, json }: Incoming): void {
   if (json.kind === 'ambiguous') throw unreadable(json);
-  if (wire.model !== undefined || wire.method === 'GET' || wire.method === 'HEAD' || wire.method === 'OPTIONS') return;
-  if (json.kind === 'other' && isInferencePath(wire.path)) {
-    throw new WeirError('invalid_request', 'the body is neither JSON nor a form that names its model');
-  }
-  if (json.kind === 'json' && isModelRequired(wire.path)) {
-    throw new WeirError('invalid_request', 'the body names no model: set "model"');
-  }
+  if (wire.unclear?.has(CONTENT_TYPE) === true) throw new WeirError('invalid_request', unclearText(CONTENT_TYPE));
 }
 
 /** Other protocols than HTTP/1.1 are not proxied; an offer of HTTP/2 is one that a server may pass over. */
