@@ -3,6 +3,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { attempt } from './guarded.ts';
 import { ERRORS, WeirError, type ErrorName } from './errors.ts';
 import { Connections } from './http-connections.ts';
 import { expectsBody, faultOfHead, type AnsweredRequest, type OwnAnswer } from './http-faults.ts';
@@ -48,13 +49,15 @@ export interface ListenOptions {
   /** From a connection, or the first byte of a request, to the end of its headers. */
   readonly headersTimeoutMs?: number;
   readonly keepAliveTimeoutMs?: number;
-  /** The form of the answers to faults; JSON without it. Must not throw. */
+  /** The form of the answers to faults; JSON without it, and when it throws. */
   readonly answerTo?: (fault: WeirError, request: AnsweredRequest) => OwnAnswer;
-  /** Told of each fault that was answered, or cut. Must not throw. */
+  /** Told of each fault that was answered, or cut. */
   readonly onFault?: (code: ErrorName) => void;
-  /** Told what a handler threw. Must not throw. */
+  /** Told what a handler threw. */
   readonly onThrow?: (error: unknown, requestId: string) => void;
 }
+
+type Callbacks = Required<Pick<ListenOptions, 'answerTo' | 'onFault' | 'onThrow'>>;
 
 const DEFAULTS = {
   maxHeaderBytes: 16 * 1024,
@@ -93,7 +96,8 @@ export async function listen(
 }
 
 function createHttpServer(handler: HttpHandler, options: Required<Omit<ListenOptions, 'front' | 'prepare'>>): Server {
-  const { maxHeaders, maxHeaderBytes, headersTimeoutMs, keepAliveTimeoutMs, answerTo, onFault, onThrow } = options;
+  const { maxHeaders, maxHeaderBytes, headersTimeoutMs, keepAliveTimeoutMs } = options;
+  const { answerTo, onFault, onThrow } = safe(options);
   const server = createServer({
     maxHeaderSize: maxHeaderBytes,
     headersTimeout: headersTimeoutMs,
@@ -138,6 +142,29 @@ function createHttpServer(handler: HttpHandler, options: Required<Omit<ListenOpt
     connections.parserFailed(error, socket as Socket);
   });
   return server;
+}
+
+/** What a server is told to call must not take it down. */
+function safe({ answerTo, onFault, onThrow }: Callbacks): Callbacks {
+  return {
+    answerTo: (fault, request) =>
+      attempt(
+        () => answerTo(fault, request),
+        (error) => {
+          onThrow(error, request.requestId);
+        },
+      ) ?? jsonFault(fault, request),
+    onFault: (code) => {
+      attempt(() => {
+        onFault(code);
+      });
+    },
+    onThrow: (error, requestId) => {
+      attempt(() => {
+        onThrow(error, requestId);
+      });
+    },
+  };
 }
 
 /** Runs a handler; neither throws nor rejects. */

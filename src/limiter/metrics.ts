@@ -221,12 +221,8 @@ export class LimiterMetrics {
     this.#splicedBytes.inc({ direction }, bytes);
   }
 
-  requestStarted(): void {
-    this.#inFlight.inc();
-  }
-
-  requestEnded(): void {
-    this.#inFlight.dec();
+  requestsInFlight(count: number): void {
+    this.#inFlight.set(count);
   }
 
   configUpdates(accepted: number, rejected: number): void {

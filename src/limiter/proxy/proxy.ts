@@ -62,6 +62,7 @@ const OAUTH_METADATA = /^\/\.well-known\/(oauth-|openid-configuration)/;
 export class Proxy {
   readonly #options: ProxyOptions;
   readonly #sessions = new McpSessions();
+  #inFlight = 0;
 
   constructor(options: ProxyOptions) {
     this.#options = options;
@@ -70,9 +71,11 @@ export class Proxy {
   /** Serves one request; never rejects. */
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { metrics, errors } = this.#options;
-    metrics.requestStarted();
+    this.#inFlight += 1;
+    metrics.requestsInFlight(this.#inFlight);
     response.once('close', () => {
-      metrics.requestEnded();
+      this.#inFlight -= 1;
+      metrics.requestsInFlight(this.#inFlight);
     });
     const exchange = new Exchange(request, response, requestIdOf(request));
     try {
