@@ -110,9 +110,11 @@ function createHttpServer(handler: HttpHandler, options: Required<Omit<ListenOpt
   server.maxHeadersCount = 0;
   const refuse = (request: IncomingMessage, response: ServerResponse, fault: WeirError): void => {
     onFault(fault.code);
+    // Where its next request begins is not clear.
+    response.shouldKeepAlive = false;
     sendAnswer(request, response, answerTo(fault, answeredRequest(request)));
   };
-  const connections = new Connections({ answerTo, onFault, refuse });
+  const connections = new Connections({ answerTo, onFault, refuse, isAnswered: (response) => answered.has(response) });
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     connections.began(request, response);
     const fault = faultOfHead(request, maxHeaders);
