@@ -1,10 +1,10 @@
 // Limiter, proxy: reads a whole request once. In: node's incoming message; out: what routing, limits and the upstream need
 // of it, each read one way only.
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { WeirError } from '../../lib/errors.ts';
 import type { WireRequest } from '../decide/decision.ts';
 import { normalisePath } from '../../lib/path.ts';
+import { requestIdOf } from '../../lib/request-id.ts';
 import type { BodyHold } from '../request/body-budget.ts';
 import { readBody, type BodyBounds, type RequestBody } from '../request/body.ts';
 import { readContent } from '../request/content.ts';
@@ -32,9 +32,6 @@ export interface RequestHead {
   readonly requestId: string;
 }
 
-/** Ids that go into headers and logs as they are. */
-const SAFE_ID = /^[\x21-\x7e]{1,128}$/;
-
 const HOST = headerSource('host');
 
 /** Reads the request line and headers. @throws WeirError invalid_request for a path or a host that servers read differently */
@@ -57,12 +54,6 @@ export function readHead(request: IncomingMessage): RequestHead {
     ...(session === undefined ? {} : { session }),
   };
   return { wire, search: target.search, requestId: requestIdOf(request) };
-}
-
-/** The caller's X-Request-Id where it is safe to repeat, else a new one. */
-export function requestIdOf(request: IncomingMessage): string {
-  const given = request.headers['x-request-id'];
-  return typeof given === 'string' && SAFE_ID.test(given) ? given : randomUUID();
 }
 
 /**

@@ -5,8 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Target } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { WeirError } from '../../lib/errors.ts';
-import type { Logger } from '../../lib/log.ts';
-import { messageOf } from '../../lib/thrown.ts';
+import { requestIdOf } from '../../lib/request-id.ts';
 import type { InForce } from '../config/config-applier.ts';
 import type { Configured } from '../config/configured.ts';
 import type { Decider } from '../decide/decide.ts';
@@ -16,8 +15,9 @@ import type { LimiterMetrics } from '../metrics.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
 import { Exchange } from './exchange.ts';
-import type { Forwarder, Reservable } from './forwarder.ts';
-import { readHead, readIncoming, requestIdOf, type Incoming, type RequestHead } from './incoming.ts';
+import { settledOnce, type Forwarder, type Reservable } from './forwarder.ts';
+import type { InternalErrors } from '../internal-errors.ts';
+import { readHead, readIncoming, type Incoming, type RequestHead } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
 import type { BodyBudget, BodyHold } from '../request/body-budget.ts';
 import type { BodyBounds } from '../request/body.ts';
@@ -25,6 +25,7 @@ import type { JsonBody } from '../request/json-body.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
 import { endpointOf } from '../request/endpoints.ts';
 import { headerSource, unclearText } from '../request/one-value.ts';
+import { inTime } from '../request/reading-deadline.ts';
 import { McpSessions } from './sessions.ts';
 
 /** What the proxy needs of its limiter. */
@@ -33,8 +34,9 @@ export interface ProxyOptions {
   readonly configured: Configured;
   readonly decider: Decider;
   readonly forwarder: Forwarder;
+  /** Must not throw. */
   readonly metrics: LimiterMetrics;
-  readonly logger: Logger;
+  readonly errors: InternalErrors;
   readonly clock: Clock;
   readonly mode: 'sidecar' | 'shared';
   /** Sidecar: the server of its own pod. */
@@ -44,6 +46,8 @@ export interface ProxyOptions {
   readonly bodyBudget: BodyBudget;
   /** Called with the model of a request that no route claims, once its upstream has served it. */
   readonly onUnclaimed: (model: string) => void;
+  /** From a request's headers to the end of its body. */
+  readonly requestTimeoutMs: number;
   /** A number in [0, 1): chooses among weighted targets. */
   readonly random: () => number;
 }
@@ -56,6 +60,9 @@ interface Routed {
   readonly match: RouteMatch;
 }
 
+/** A decision, and what an allowed one took: to be settled once. */
+type Decided = Decision & { readonly reserved: Reservable };
+
 /** Paths where MCP clients learn how to authenticate: free, and open to callers without an identity. */
 const OAUTH_METADATA = /^\/\.well-known\/(oauth-|openid-configuration)/;
 
@@ -64,28 +71,33 @@ const CONTENT_TYPE = headerSource('content-type');
 export class Proxy {
   readonly #options: ProxyOptions;
   readonly #sessions = new McpSessions();
+  #inFlight = 0;
 
   constructor(options: ProxyOptions) {
     this.#options = options;
   }
 
-  /** Serves one request; never throws. */
-  handle(request: IncomingMessage, response: ServerResponse): void {
-    const { metrics, logger, bodyBudget } = this.#options;
-    metrics.requestStarted();
+  /** Serves one request; never rejects. */
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { metrics, errors, bodyBudget } = this.#options;
     const hold = bodyBudget.open();
+    this.#inFlight += 1;
+    metrics.requestsInFlight(this.#inFlight);
     response.once('close', () => {
-      metrics.requestEnded();
+      this.#inFlight -= 1;
+      metrics.requestsInFlight(this.#inFlight);
       hold.release();
     });
     const exchange = new Exchange(request, response, requestIdOf(request));
-    this.#serve(exchange, hold).catch((error: unknown) => {
+    try {
+      await this.#serve(exchange, hold);
+    } catch (error) {
       if (error instanceof WeirError) this.#fail(exchange, error);
       else {
-        logger.error('request failed', { error: messageOf(error), requestId: exchange.requestId });
-        exchange.reply({ status: 500, headers: {}, body: '' });
+        errors.note('traffic', error, { requestId: exchange.requestId });
+        this.#fail(exchange, new WeirError('internal_error'));
       }
-    });
+    }
   }
 
   async #serve(exchange: Exchange, hold: BodyHold): Promise<void> {
@@ -95,7 +107,7 @@ export class Proxy {
       exchange.fail('upgrade_required', undefined, { upgrade: 'HTTP/1.1', connection: 'upgrade' });
       return;
     }
-    const incoming = await this.#read(exchange, head, hold);
+    const incoming = await inTime(this.#read(exchange, head, hold), this.#options.requestTimeoutMs);
     await this.#options.configured.whenDecided();
     await this.#route(exchange, incoming);
   }
@@ -194,7 +206,7 @@ export class Proxy {
   }
 
   /** Counts tools/call alone; undefined: there is none in the body, so nothing is asked. */
-  async #decideCalls(routed: Routed, mcp: McpRequest, facts: RequestFacts): Promise<Decision | undefined> {
+  async #decideCalls(routed: Routed, mcp: McpRequest, facts: RequestFacts): Promise<Decided | undefined> {
     if (mcp.calls.length === 0) return undefined;
     return this.#decide(
       routed,
@@ -226,38 +238,43 @@ export class Proxy {
     return { facts: factsOf(incoming.wire, match, caller), strip };
   }
 
-  async #decide({ object }: Routed, facts: readonly RequestFacts[]): Promise<Decision & { id?: string }> {
-    const { decider, clock, metrics } = this.#options;
+  async #decide({ object }: Routed, facts: readonly RequestFacts[]): Promise<Decided> {
+    const { decider, clock, metrics, errors } = this.#options;
     const id = randomUUID();
     const start = clock.monotonicMs();
     const decision = await decider.decideAll(object, facts, { id, mode: 'reserve' });
     metrics.decided(object.resourceName, decision, (clock.monotonicMs() - start) / 1000);
-    return { ...decision, id };
+    const settle = (actual: 'claimed' | 'nothing'): Promise<unknown> => decider.settle(id, actual);
+    const reservation = settledOnce(settle, (error) => {
+      errors.note('settle', error);
+    });
+    return { ...decision, reserved: reservation };
   }
 
   async #forward(
     routed: Routed,
     strip: readonly string[],
-    decision: (Extract<Decision, { kind: 'allowed' }> & { id?: string }) | undefined,
+    decision: Extract<Decided, { kind: 'allowed' }> | undefined,
     onSession?: (session: string) => void,
   ): Promise<void> {
     const { exchange, object } = routed;
-    const { decider } = this.#options;
-    const id = decision?.id;
-    const reservation: Reservable | undefined =
-      id === undefined ? undefined : { settle: (actual) => decider.settle(id, actual) };
-    const status = await this.#options.forwarder.forward({
-      exchange,
-      incoming: routed.incoming,
-      match: routed.match,
-      namespace: object.config.namespace,
-      strip,
-      inForce: this.#options.inForce(),
-      ownHeaders: decision === undefined ? {} : allowedHeaders(decision, exchange.context(), this.#now()),
-      ...(reservation === undefined ? {} : { reservation }),
-      ...(onSession === undefined ? {} : { onSession }),
-    });
-    if (status !== undefined) this.#options.metrics.answered(object.resourceName, status, 'upstream');
+    try {
+      const status = await this.#options.forwarder.forward({
+        exchange,
+        incoming: routed.incoming,
+        match: routed.match,
+        namespace: object.config.namespace,
+        strip,
+        inForce: this.#options.inForce(),
+        ownHeaders: decision === undefined ? {} : allowedHeaders(decision, exchange.context(), this.#now()),
+        ...(decision === undefined ? {} : { reservation: decision.reserved }),
+        ...(onSession === undefined ? {} : { onSession }),
+      });
+      if (status !== undefined) this.#options.metrics.answered(object.resourceName, status, 'upstream');
+    } finally {
+      // Settled by the forwarder, unless it was never reached.
+      await decision?.reserved.settle('nothing');
+    }
   }
 
   #fail(exchange: Exchange, error: WeirError): void {

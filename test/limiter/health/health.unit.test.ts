@@ -51,7 +51,7 @@ describe('an upstream', () => {
   const [OBJECT, URL] = ['ModelRoute/a/r', 'http://u.test:8000/base'];
   const dead = (): UpstreamHealth => {
     const health = new UpstreamHealth();
-    for (let call = 0; call < FAILURES_TO_TELL; call++) health.unreachable(OBJECT, URL, call);
+    for (let call = 0; call < FAILURES_TO_TELL; call++) health.unreachable(OBJECT, URL, call, 'refused');
     return health;
   };
 
@@ -64,7 +64,7 @@ describe('an upstream', () => {
   test('of which an answer between makes none', () => {
     const health = new UpstreamHealth();
     for (let call = 0; call < 10; call++) {
-      for (let again = 1; again < FAILURES_TO_TELL; again++) health.unreachable(OBJECT, URL, call);
+      for (let again = 1; again < FAILURES_TO_TELL; again++) health.unreachable(OBJECT, URL, call, 'refused');
       health.answered(OBJECT, URL);
     }
     expect(health.troubles(10)).toEqual([]);
@@ -74,7 +74,7 @@ describe('an upstream', () => {
     const health = dead();
     health.answered(OBJECT, URL);
     expect(health.troubles(CALM_MS / 2)).toHaveLength(1);
-    health.unreachable(OBJECT, URL, CALM_MS);
+    health.unreachable(OBJECT, URL, CALM_MS, 'refused');
     health.answered(OBJECT, URL);
     expect(health.troubles(CALM_MS + CALM_MS / 2)).toHaveLength(1);
     expect(health.troubles(3 * CALM_MS)).toEqual([]);
@@ -93,7 +93,8 @@ describe('an upstream', () => {
   test('of each of many objects costs bounded memory', () => {
     const health = new UpstreamHealth();
     for (let object = 0; object < 5_000; object++) {
-      for (let call = 0; call < FAILURES_TO_TELL; call++) health.unreachable(`ModelRoute/a/r${object}`, URL, 0);
+      for (let call = 0; call < FAILURES_TO_TELL; call++)
+        health.unreachable(`ModelRoute/a/r${object}`, URL, 0, 'refused');
     }
     expect(health.troubles(1).length).toBeLessThanOrEqual(1_000);
   });
