@@ -130,6 +130,8 @@ export class Proxy {
     const resolution = inForce.set.index.resolve(incoming.wire, this.#options.random);
     if (resolution.kind === 'unclear') {
       exchange.object = resolution.object;
+      // A body that cannot be read names nothing: that is what is wrong with it.
+      if (incoming.json.kind === 'ambiguous') throw unreadable(incoming.json);
       throw new WeirError(resolution.code, resolution.message);
     }
     if (resolution.kind === 'matched') {
