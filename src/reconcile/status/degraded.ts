@@ -1,5 +1,6 @@
 // Reconcile, status: what the limiters of an object have trouble with, and who goes past them -> the verdict Degraded, which is bad when it holds.
 import { storeLabelOf } from '../../contract/limiter-report.ts';
+import { storeWordOf } from '../../contract/store-words.ts';
 import type { DegradedReason } from '../../crd/kinds/conditions.ts';
 import { MOST_NAMED, namesOf } from '../names.ts';
 import { cut } from '../problems.ts';
@@ -7,6 +8,9 @@ import type { Verdict } from './programmed.ts';
 import type { InForce, LimiterTally, LimiterTrouble } from '../types.ts';
 
 const LONGEST_DETAIL = 200;
+/** For what the network says, and words of a server that are in no table. */
+const NETWORK_ADVICE =
+  'check that Redis runs there, that its address and credentials are right and that no NetworkPolicy is in the way';
 
 export const HEALTHY: Verdict<DegradedReason> = {
   holds: false,
@@ -44,7 +48,9 @@ function textOf(kind: LimiterTrouble['kind'], inForce: InForce, { troubles, desi
   const who = `${limiters.length} of ${desired} limiters (${namesOf(limiters)})`;
   const detail = cut(those[0]?.detail ?? '', LONGEST_DETAIL);
   if (kind === 'unreachable') {
-    return `${who} cannot reach the store ${storeOf(inForce)} (${detail}): limits act as their failurePolicy says; check that Redis runs there, that its address and credentials are right and that no NetworkPolicy is in the way`;
+    const words = `${storeOf(inForce)}: ${detail.replace(/\.$/, '')}`;
+    const advice = storeWordOf(detail)?.advice ?? NETWORK_ADVICE;
+    return `${words}. ${who} cannot use this store: limits act as their failurePolicy says; ${advice}`;
   }
   if (kind === 'evicts') {
     return `the store ${storeOf(inForce)} may throw buckets away (${detail}, told by ${who}): callers get their limits anew when it does; set maxmemory-policy noeviction on it`;
