@@ -111,6 +111,14 @@ export const FAULTS: readonly Fault[] = [
     caughtBy: 'trap 2: what the upstream never did is refunded',
   },
   {
+    name: 'probe-by-time',
+    file: 'src/limiter/store/redis-connection.ts',
+    find: 'await this.#probeWrite(this, tag, deadlineMs);',
+    replace: 'await this.#askTime();',
+    tests: ['test/limiter/store/server-words.redis.test.ts'],
+    caughtBy: 'an idle store finds it out by itself',
+  },
+  {
     name: 'share-per-flap',
     file: 'src/limiter/decide/degrade.ts',
     find: 'if (share !== undefined && nowMicros < share.untilMicros) memory.share = share;',

@@ -69,6 +69,10 @@ export class ExhaustedCache implements Store {
     return this.#inner.examine?.() ?? Promise.resolve({ reachable: true, detail: '' });
   }
 
+  wasReached(): boolean {
+    return this.#inner.wasReached?.() ?? true;
+  }
+
   close(): Promise<void> {
     this.#seen.clear();
     return this.#inner.close();
