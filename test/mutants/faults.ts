@@ -119,6 +119,14 @@ export const FAULTS: readonly Fault[] = [
     caughtBy: 'an idle store finds it out by itself',
   },
   {
+    name: 'each-refund-asks-again',
+    file: 'src/limiter/store/exhausted-cache.ts',
+    find: 'refunds.heedAtMs = Math.max(nowMs, refunds.freeAtMs - ASK_AGAIN_MS);',
+    replace: 'refunds.heedAtMs = nowMs;',
+    tests: ['test/limiter/store/store-parts.unit.test.ts'],
+    caughtBy: 'trap 53: refusals under a stream of refunds',
+  },
+  {
     name: 'share-per-flap',
     file: 'src/limiter/decide/degrade.ts',
     find: 'if (share !== undefined && nowMicros < share.untilMicros) memory.share = share;',
