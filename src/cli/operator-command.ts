@@ -42,6 +42,7 @@ interface OperatorFlags extends CertificateFlags, WebhookFlags, DefaultRedisFlag
   readonly tlsSan: readonly string[];
   readonly clusterDomain?: string;
   readonly egressAllow: readonly string[];
+  readonly weirCommand?: string;
   readonly logLevel: LogLevel;
   readonly ownNamespace?: string;
   readonly leaderElect: boolean;
@@ -160,6 +161,9 @@ function withPolicyFlags(command: Command): Command {
       )
         .default([], 'only Services of the object’s own namespace')
         .argParser(listOf(parseEgress)),
+    )
+    .addOption(
+      flag('--weir-command <command>', 'WEIR_COMMAND', 'how users run weir, for commands in statuses (default: weir)'),
     )
     .addOption(flag('--log-level <level>', 'WEIR_LOG_LEVEL', 'how much to log').choices(LOG_LEVELS).default('info'));
 }

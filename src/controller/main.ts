@@ -66,6 +66,8 @@ export interface OperatorSettings extends CertificateSettings {
   /** true: without `defaultRedis`, Shared scope uses the memory of each limiter (for one limiter on a laptop). */
   readonly defaultMemory?: boolean;
   readonly clusterDomain?: string | undefined;
+  /** How people run `weir` in this installation. */
+  readonly weirCommand?: string | undefined;
   /** CIDRs, host names and `*.example.com` that shared limiters may dial. */
   readonly egressAllow: readonly string[];
   /** Sidecar injection; absent: none. Needs a cluster. */
@@ -343,13 +345,14 @@ class OperatorProcess implements RunningOperator {
 }
 
 function reconcileSettingsOf(
-  { defaultMemory, clusterDomain }: OperatorSettings,
+  { defaultMemory, clusterDomain, weirCommand }: OperatorSettings,
   rules: ReconcileSettings,
 ): ReconcileSettings {
   return {
     ...(defaultMemory === true ? { defaultStore: { type: 'memory' } } : {}),
     ...rules,
     ...(clusterDomain === undefined ? {} : { clusterDomain }),
+    ...(weirCommand === undefined ? {} : { weirCommand }),
   };
 }
 

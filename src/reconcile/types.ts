@@ -33,6 +33,8 @@ export interface ReconcileSettings {
   readonly defaultStoreSidecars?: readonly string[];
   /** true: each namespace has a user of its own there, confined to its keys. */
   readonly defaultStoreUsers?: boolean;
+  /** How people run `weir` here, for messages with a command to paste; absent: `weir`. */
+  readonly weirCommand?: string;
   /** `cluster.local`; absent: Service names end in `.svc` and the limiter's resolver completes them. */
   readonly clusterDomain?: string;
 }

@@ -11,6 +11,7 @@ import { hasStatus, type Kube } from '../kube/kube-api.ts';
 import { RESOURCES, type Secret } from '../kube/kube-types.ts';
 import type { Leadership } from '../election/leadership.ts';
 import { NamespaceUids } from './namespace-uids.ts';
+import { PasswordSecret } from './password-secret.ts';
 import type { Provider, SecretReader } from '../provider/provider.ts';
 import { RedisUsers } from './redis-users.ts';
 
@@ -44,6 +45,7 @@ export class Tenancy {
   readonly #redis: DefaultRedis | undefined;
   readonly #uids: NamespaceUids | undefined;
   readonly #users: RedisUsers | undefined;
+  readonly #password: PasswordSecret | undefined;
   readonly #stopping = new AbortController();
 
   constructor(settings: TenancySettings, parts: TenancyParts) {
@@ -56,6 +58,7 @@ export class Tenancy {
     const { kube, log, leadership } = parts;
     const redis = new DefaultRedis(defaultRedis, log);
     this.#redis = redis;
+    this.#password = this.#makePassword(redis);
     const uids = kube === undefined || !defaultRedis.acl ? undefined : new NamespaceUids(kube, log);
     this.#uids = uids;
     const credentials = new Credentials(parts.secrets, redis, uids);
@@ -85,6 +88,7 @@ export class Tenancy {
   /** Resolves when every password can be made. @throws DefaultRedisError for files that cannot be read. */
   async start(): Promise<void> {
     await this.#redis?.start();
+    await this.#password?.start();
     if (this.#redis?.needsKey === true) {
       if (this.#parts.kube === undefined) this.#redis.setOwnKey();
       else await this.#loadKey(this.#parts.kube, this.#redis);
@@ -99,8 +103,20 @@ export class Tenancy {
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#redis?.stop();
+    await this.#password?.stop();
     await this.#uids?.stop();
     await this.#users?.stop();
+  }
+
+  #makePassword(redis: DefaultRedis): PasswordSecret | undefined {
+    const { kube, log } = this.#parts;
+    const { passwordSecret: name } = redis.settings;
+    if (kube === undefined || name === undefined) return undefined;
+    const secret = new PasswordSecret({ kube, namespace: this.#settings.keySecret.namespace, name, log });
+    secret.onChange((password) => {
+      redis.setPassword(password);
+    });
+    return secret;
   }
 
   async #loadKey(kube: Kube, redis: DefaultRedis): Promise<void> {
