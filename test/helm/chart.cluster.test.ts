@@ -83,6 +83,12 @@ function suite(): void {
     const chart = await render('default');
     const plain = readFileSync(join(CHART, '../rbac.yaml'), 'utf8');
     for (const kind of ['ClusterRole', 'Role']) expect(rules(plain, kind)).toEqual(rules(chart, kind));
+    const fence = (text: string): unknown =>
+      objectsIn(text).find(({ kind, metadata }) => /Policy$/.test(kind) && metadata.name === 'weir-last-good')?.[
+        'spec'
+      ];
+    expect(fence(plain)).toEqual(fence(chart));
+    expect(fence(chart)).toMatchObject({ failurePolicy: 'Fail' });
   });
 
   describe.each(SETS)('every object with the values %s', (set) => {
