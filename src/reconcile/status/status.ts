@@ -27,7 +27,7 @@ const MOST_POD_NAMES = 10;
 /** The status of the object, with the time of each condition's last change of status kept. */
 export function statusOf(input: ReconcileInput, findings: Findings): ObjectStatus {
   const { inForce, tally, problems } = findings;
-  const { desired, synced, rejected, unlimitedPods } = tally;
+  const { desired, synced, rejected, unlimited } = tally;
   const limits = inForce?.config.limits ?? [];
   return {
     observedGeneration: input.object.metadata.generation ?? 0,
@@ -39,7 +39,7 @@ export function statusOf(input: ReconcileInput, findings: Findings): ObjectStatu
       inForce === undefined
         ? statesRefused(input.object.spec, problems)
         : statesInForce(limits, findings.programmed.holds),
-    unlimitedPods: { count: unlimitedPods.length, names: unlimitedPods.slice(0, MOST_POD_NAMES) },
+    unlimitedPods: { count: unlimited.length, names: unlimited.slice(0, MOST_POD_NAMES).map(({ pod }) => pod) },
     conditions: conditionsOf(input, findings),
   };
 }
