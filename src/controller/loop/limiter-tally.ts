@@ -110,5 +110,5 @@ function silentOf(names: readonly string[], notRunning: LimiterTally['notRunning
 
 function rejectionOf({ limiter, rejected }: AckState, version: string | undefined): LimiterTally['rejected'] {
   if (rejected === undefined || rejected.version !== version) return [];
-  return [{ limiter: limiter.id, message: rejected.message }];
+  return [{ limiter: shownName(limiter), message: rejected.message }];
 }

@@ -78,7 +78,7 @@ function conditionsOf(input: ReconcileInput, findings: Findings): Condition[] {
 
 /** What a condition of before says, as a verdict. */
 function toldBefore(condition: Condition | undefined): Verdict | undefined {
-  if (condition === undefined) return undefined;
+  if (condition === undefined || condition.status === 'Unknown') return undefined;
   return { holds: condition.status === 'True', reason: condition.reason, message: condition.message };
 }
 
@@ -96,7 +96,7 @@ export function changedReasons(status: ObjectStatus, present: unknown): Conditio
 }
 
 /** The conditions of a status that may be anything. */
-function conditionsIn(status: unknown): Map<string, Condition> {
+export function conditionsIn(status: unknown): Map<string, Condition> {
   const list = (status as { readonly conditions?: unknown } | null | undefined)?.conditions;
   return new Map((Array.isArray(list) ? (list as unknown[]) : []).filter(isCondition).map((each) => [each.type, each]));
 }
