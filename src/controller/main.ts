@@ -30,6 +30,7 @@ import { OperatorWebhook, type WebhookSettings } from './webhook/operator-webhoo
 import { podView } from './world/pod-index.ts';
 import { PushServer } from './push/push-server.ts';
 import { SnapshotStore } from './push/snapshot-store.ts';
+import { UnwatchedStatuses } from './loop/unwatched-statuses.ts';
 import { Tenancy, type TenancySettings } from './credentials/tenancy.ts';
 
 /** It was told to stop before it was ready. */
@@ -126,11 +127,12 @@ class OperatorProcess implements RunningOperator {
   readonly #provider: ClusterProvider | FileProvider;
   readonly #tenancy: Tenancy;
   readonly #metrics = new OperatorMetrics();
-  readonly #store = new SnapshotStore();
+  readonly #store: SnapshotStore;
   readonly #acks = new AckTable((view) => this.#store.namesSeenBy(view));
   readonly #certificates: OperatorCertificates;
   readonly #operator: Operator;
   readonly #push: PushServer;
+  readonly #unwatched: UnwatchedStatuses | undefined;
   readonly #webhook: OperatorWebhook | undefined;
   #admin: Server | undefined;
   #endFleet: () => void = () => undefined;
@@ -143,14 +145,16 @@ class OperatorProcess implements RunningOperator {
     this.#settings = settings;
     this.#log = log;
     const { source } = settings;
+    const watched = source.kind === 'cluster' ? source.namespaces : [];
     this.#kube = source.kind === 'cluster' ? connectKube(source) : undefined;
+    this.#store = new SnapshotStore(undefined, watched);
     this.#candidacy = this.#makeCandidacy();
     this.#leadership = this.#candidacy?.leadership ?? ALWAYS_LEADER;
     this.#provider = this.#makeProvider();
     const { defaultRedis, redisKeySecret: keySecret = { namespace: 'weir-system', name: 'weir-redis-acl' } } = settings;
     const { secrets } = this.#provider;
     this.#tenancy = new Tenancy(
-      { keySecret, users: settings.redisUsers, ...(defaultRedis === undefined ? {} : { defaultRedis }) },
+      { watched, keySecret, users: settings.redisUsers, ...(defaultRedis === undefined ? {} : { defaultRedis }) },
       { kube: this.#kube, secrets, leadership: this.#leadership, log },
     );
     this.#certificates = this.#makeCertificates();
@@ -167,7 +171,9 @@ class OperatorProcess implements RunningOperator {
     });
     const { authenticate } = this.#provider;
     const isHolder = (): boolean => this.#leadership.isLeader();
-    const pushParts = { ...parts, authenticate, observer: this.#metrics, isHolder };
+    this.#unwatched = this.#makeUnwatched(watched);
+    const onUnwatched = (namespaces: Iterable<string>): void => this.#unwatched?.note(namespaces);
+    const pushParts = { ...parts, authenticate, observer: this.#metrics, isHolder, onUnwatched };
     this.#push = new PushServer(pushParts, settings.pushListen);
     this.#webhook = this.#makeWebhook();
     this.#connectParts();
@@ -198,6 +204,7 @@ class OperatorProcess implements RunningOperator {
     await this.#operator.start();
     if (this.#isStopping()) return;
     this.#publishFleet();
+    this.#unwatched?.start();
     this.pushPort = await this.#push.listen();
     this.#isOpen = true;
     if (this.#candidacy === undefined) this.#servingSinceMs = performance.now();
@@ -229,6 +236,7 @@ class OperatorProcess implements RunningOperator {
     const webhookStopped = this.#webhook?.stop();
     await this.#operator.stop();
     await this.#push.close();
+    await this.#unwatched?.stop();
     await webhookStopped;
     await this.#tenancy.stop();
     await this.#certificates.stop();
@@ -254,6 +262,12 @@ class OperatorProcess implements RunningOperator {
       this.#metrics.eventTold(result);
     };
     return new ClusterProvider({ kube: this.#kube, writes, namespaces, leadership: this.#leadership, log, onEvent });
+  }
+
+  #makeUnwatched(watched: readonly string[]): UnwatchedStatuses | undefined {
+    const kube = this.#candidacy?.writes ?? this.#kube;
+    if (kube === undefined || watched.length === 0) return undefined;
+    return new UnwatchedStatuses({ kube, watched, leadership: this.#leadership, log: this.#log });
   }
 
   #makeCandidacy(): Candidacy | undefined {
@@ -339,7 +353,9 @@ class OperatorProcess implements RunningOperator {
     if (this.#isStopping()) return { ready: false, reason: 'stopping' };
     const { missing } = this.#certificates;
     if (missing !== undefined) return { ready: false, reason: missing };
-    if (!this.#provider.isReady()) return { ready: false, reason: 'caches have not synced' };
+    if (!this.#provider.isReady()) {
+      return { ready: false, reason: ['caches have not synced', ...this.#provider.waitsFor()].join('; ') };
+    }
     return { ready: this.#isOpen, reason: this.#isOpen ? 'ready' : 'the push port is not open' };
   }
 }

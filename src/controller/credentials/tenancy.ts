@@ -18,6 +18,8 @@ import { RedisUsers } from './redis-users.ts';
 export interface TenancySettings {
   /** Absent: objects of scope Shared name their own. */
   readonly defaultRedis?: DefaultRedisSettings;
+  /** Namespaces that the operator watches; absent or empty: all. */
+  readonly watched?: readonly string[];
   /** The Secret with the key that all operators share. */
   readonly keySecret: { readonly namespace: string; readonly name: string };
   /** How often the users of Redis are looked at, and how long one stays that nobody wants any more, ms. */
@@ -51,7 +53,7 @@ export class Tenancy {
   constructor(settings: TenancySettings, parts: TenancyParts) {
     this.#settings = settings;
     this.#parts = parts;
-    const { defaultRedis } = settings;
+    const { defaultRedis, watched = [] } = settings;
     this.rules = defaultRedis === undefined ? {} : defaultRedisRules(defaultRedis);
     this.secrets = parts.secrets;
     if (defaultRedis === undefined) return;
@@ -72,6 +74,7 @@ export class Tenancy {
       address: defaultRedis.address,
       login: () => redis.login(),
       wanted: () => new Map(credentials.namespaces().map((namespace) => [namespace, passwordOf(namespace)])),
+      isWatched: (namespace) => watched.length === 0 || watched.includes(namespace),
       leadership,
       log,
       ...settings.users,

@@ -244,6 +244,7 @@ export class Operator {
     });
     this.#push(name, object, outcome);
     this.#keepLastGood(object, outcome);
+    this.#parts.metrics.objects?.set(name, outcome.status, outcome.tally);
     this.#enqueue(this.#rivals.hold({ kind: object.kind, ...namesOf(object) }, outcome.inForce));
     const { status, changedReasons } = outcome;
     if (outcome.statusChanged) this.#writer.submit(name, { object, status, changedReasons });
@@ -276,6 +277,7 @@ export class Operator {
     const ref = parseResourceName(name);
     this.#parts.store.remove(name);
     this.#writer.forget(name);
+    this.#parts.metrics.objects?.delete(name);
     this.#byService.set(name, []);
     this.#bySelector.set(name, []);
     this.#parts.secrets.forget(name);

@@ -22,7 +22,16 @@ export const REASONS = {
   },
   Programmed: {
     holds: 'Programmed',
-    others: ['Pending', 'NoLimiters', 'NoMatchingPods', 'PartiallyProgrammed', 'UnlimitedPods', 'Rejected'],
+    others: [
+      'Pending',
+      'NoLimiters',
+      'NoMatchingPods',
+      'PartiallyProgrammed',
+      'UnlimitedPods',
+      'LimiterBypassed',
+      'Rejected',
+      'NotWatched',
+    ],
   },
   Degraded: {
     holds: 'Healthy',

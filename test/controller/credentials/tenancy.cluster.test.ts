@@ -227,6 +227,27 @@ describeOnControlPlane('tenants of the default Redis', {}, (cluster) => {
     await redis.ask('ACL DELUSER weir-stranger');
   }, 60_000);
 
+  test('the user of a namespace that is no longer watched stays: its limiters go on with it', async () => {
+    rig = await OperatorRig.make(cluster());
+    const keepMs = 200;
+    await start({}, { redisUsers: { everyMs: 50, keepMs } });
+    await rig.apply(shared('a'), shared('b'));
+    await Promise.all(['a', 'b'].map(untilHeld));
+    for (const namespace of ['a', 'b'])
+      await waitFor(`the user of ${namespace}`, () => cli(namespace, 'TIME') !== '' || undefined, SOON);
+    await rig.operator!.stop();
+    await redis.ask('ACL SETUSER weir-named on nopass ~weir:{named}:*');
+    const source = { kind: 'cluster', kubeconfig, namespaces: ['a', 'named'] } as const;
+    await start({}, { source, redisUsers: { everyMs: 50, keepMs } });
+    // Watched and without an object, so its user goes: by then that of b would have gone too.
+    await waitFor(
+      'the end of the user of named',
+      async () => !(await redis.ask('ACL USERS')).includes('weir-named') || undefined,
+      SOON,
+    );
+    expect(await redis.ask('ACL USERS')).toContain('weir-b');
+  }, 60_000);
+
   test('without users: the password is for shared limiters and named namespaces; others are told', async () => {
     rig = await OperatorRig.make(cluster());
     await start({ acl: false, namespaces: ['named'] });
