@@ -5,95 +5,32 @@
 //   push port opens        only now can a limiter be told anything, removals included
 //   ready                  with or without the lease; who holds it reads everything again before it serves limiters
 //                          and SIGTERM goes the same way back
-import type { ListenAddress } from '../lib/http-listener.ts';
 import type { Server } from 'node:http';
-import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
+import { createLogger, type Logger } from '../lib/log.ts';
 import type { ReconcileSettings } from '../reconcile/types.ts';
+import type { OperatorSettings, RunningOperator } from './settings.ts';
 import { AckTable } from './push/ack-table.ts';
 import { openAdmin } from './admin.ts';
-import { Candidacy, type CandidacySettings } from './election/candidacy.ts';
+import { Candidacy } from './election/candidacy.ts';
 import { ClusterProvider } from './provider/cluster-provider.ts';
-import type { DefaultRedisSettings } from './credentials/default-redis.ts';
 import { FileProvider } from './provider/file-provider.ts';
+import { Parting } from './install/parting.ts';
 import { knownLimitersIn, publishFleet } from './push/fleet.ts';
 import type { Kube } from './kube/kube-api.ts';
 import { connectKube } from './kube/kube.ts';
 import { ALWAYS_LEADER, type Leadership } from './election/leadership.ts';
-import {
-  checkCertificateFolder,
-  OperatorCertificates,
-  type CertificateSettings,
-} from './certificates/operator-certificates.ts';
+import { checkCertificateFolder, OperatorCertificates } from './certificates/operator-certificates.ts';
 import { OperatorMetrics } from './operator-metrics.ts';
 import { Operator } from './loop/reconcile-loop.ts';
-import { OperatorWebhook, type WebhookSettings } from './webhook/operator-webhook.ts';
+import { OperatorWebhook } from './webhook/operator-webhook.ts';
 import { podView } from './world/pod-index.ts';
 import { PushServer } from './push/push-server.ts';
 import { SnapshotStore } from './push/snapshot-store.ts';
 import { UnwatchedStatuses } from './loop/unwatched-statuses.ts';
-import { Tenancy, type TenancySettings } from './credentials/tenancy.ts';
+import { Tenancy } from './credentials/tenancy.ts';
 
 /** It was told to stop before it was ready. */
 export class OperatorAborted extends Error {}
-
-export interface OperatorSettings extends CertificateSettings {
-  /** Where objects come from. */
-  readonly source:
-    | {
-        readonly kind: 'cluster';
-        /** undefined = $KUBECONFIG, ~/.kube/config, then the pod's service account. */
-        readonly kubeconfig?: string | undefined;
-        readonly context?: string | undefined;
-        /** Empty = all. */
-        readonly namespaces: readonly string[];
-      }
-    | {
-        readonly kind: 'files';
-        readonly folder: string;
-        /** Limiters must bring it; never empty. */
-        readonly token: string;
-        /** Where last good forms survive a restart; absent: they do not. Its folder must be there. */
-        readonly lastGoodFile?: string | undefined;
-        /** Called with a line for people whenever the status of an object changed. */
-        readonly print?: (line: string) => void;
-      };
-  readonly pushListen: ListenAddress;
-  readonly adminListen: ListenAddress;
-  /** Undefined: objects with scope Shared need their own. */
-  readonly defaultRedis?: DefaultRedisSettings | undefined;
-  /** The Secret with the key of the default Redis's users; default weir-system/weir-redis-acl. */
-  readonly redisKeySecret?: { readonly namespace: string; readonly name: string };
-  readonly redisUsers?: TenancySettings['users'];
-  /** true: without `defaultRedis`, Shared scope uses the memory of each limiter (for one limiter on a laptop). */
-  readonly defaultMemory?: boolean;
-  readonly clusterDomain?: string | undefined;
-  /** How people run `weir` in this installation. */
-  readonly weirCommand?: string | undefined;
-  /** CIDRs, host names and `*.example.com` that shared limiters may dial. */
-  readonly egressAllow: readonly string[];
-  /** Sidecar injection; absent: none. Needs a cluster. */
-  readonly webhook?: WebhookSettings | undefined;
-  readonly logLevel: LogLevel;
-  /** Absent: this is the only operator. */
-  readonly election?: CandidacySettings | undefined;
-  /** Default: JSON lines on stderr. */
-  readonly log?: Logger;
-  /** After the push port opened or the lease was taken, limiters get this long to come back before a status says that they are missing; ms. */
-  readonly reconnectGraceMs?: number;
-}
-
-export interface RunningOperator {
-  readonly pushPort: number;
-  readonly adminPort: number;
-  /** undefined: no sidecars are injected. */
-  readonly webhookPort: number | undefined;
-  /** The CA certificate that limiters must trust; '' when certificates are kept in a Secret. */
-  readonly caFile: string;
-  /** Prometheus text. */
-  metrics(): Promise<string>;
-  /** Ends streams, finishes running writes, closes the ports. Can be called twice. */
-  stop(): Promise<void>;
-}
 
 /** Longer than the longest back-off of a limiter. */
 const RECONNECT_GRACE_MS = 7000;
@@ -129,6 +66,7 @@ class OperatorProcess implements RunningOperator {
   readonly #metrics = new OperatorMetrics();
   readonly #store: SnapshotStore;
   readonly #acks = new AckTable((view) => this.#store.namesSeenBy(view));
+  readonly #parting: Parting;
   readonly #certificates: OperatorCertificates;
   readonly #operator: Operator;
   readonly #push: PushServer;
@@ -148,6 +86,8 @@ class OperatorProcess implements RunningOperator {
     const watched = source.kind === 'cluster' ? source.namespaces : [];
     this.#kube = source.kind === 'cluster' ? connectKube(source) : undefined;
     this.#store = new SnapshotStore(undefined, watched);
+    const isServing = (): boolean => performance.now() > this.#quietUntilMs();
+    this.#parting = new Parting({ acks: this.#acks, pushAll: () => this.#operator.recompile(), isServing, log });
     this.#candidacy = this.#makeCandidacy();
     this.#leadership = this.#candidacy?.leadership ?? ALWAYS_LEADER;
     this.#provider = this.#makeProvider();
@@ -158,16 +98,16 @@ class OperatorProcess implements RunningOperator {
       { kube: this.#kube, secrets, leadership: this.#leadership, log },
     );
     this.#certificates = this.#makeCertificates();
-    const graceMs = settings.reconnectGraceMs ?? (this.#kube === undefined ? 0 : RECONNECT_GRACE_MS);
     const parts = { store: this.#store, acks: this.#acks, log };
     this.#operator = new Operator({
       ...parts,
       provider: this.#provider,
       leadership: this.#leadership,
       metrics: this.#metrics,
+      parting: this.#parting,
       reconcileSettings: reconcileSettingsOf(settings, this.#tenancy.rules),
       secrets: this.#tenancy.secrets,
-      quietUntilMs: () => (this.#servingSinceMs ?? Infinity) + graceMs,
+      quietUntilMs: () => this.#quietUntilMs(),
     });
     const { authenticate } = this.#provider;
     const isHolder = (): boolean => this.#leadership.isLeader();
@@ -270,11 +210,23 @@ class OperatorProcess implements RunningOperator {
     return new UnwatchedStatuses({ kube, watched, leadership: this.#leadership, log: this.#log });
   }
 
+  /** Until then limiters may not have come back yet, monotonic ms. */
+  #quietUntilMs(): number {
+    const graceMs = this.#settings.reconnectGraceMs ?? (this.#kube === undefined ? 0 : RECONNECT_GRACE_MS);
+    return (this.#servingSinceMs ?? Infinity) + graceMs;
+  }
+
   #makeCandidacy(): Candidacy | undefined {
     const { election } = this.#settings;
     if (election === undefined || this.#kube === undefined) return undefined;
     const prepare = (): Promise<void> => this.#prepareToLead();
-    return new Candidacy(election, { kube: this.#kube, log: this.#log, observer: this.#metrics, prepare });
+    return new Candidacy(election, {
+      kube: this.#kube,
+      log: this.#log,
+      observer: this.#metrics,
+      notes: this.#parting,
+      prepare,
+    });
   }
 
   /**

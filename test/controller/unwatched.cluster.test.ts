@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { describeOnControlPlane } from '../../tools/node-cluster/describe-cluster.ts';
 import { freePorts } from '../../tools/node-cluster/ports.ts';
 import { waitFor } from '../../tools/node-cluster/wait.ts';
-import type { OperatorSettings } from '../../src/controller/main.ts';
+import type { OperatorSettings } from '../../src/controller/settings.ts';
 import { capturingLogger } from '../lib/capturing-logger.ts';
 import { RawLimiter } from '../contract/raw-limiter.ts';
 import {
