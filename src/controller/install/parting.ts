@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { resourceName } from '../../contract/limiter-config.ts';
 import { toVersioned, type VersionedResource } from '../../contract/snapshot.ts';
 import type { Logger } from '../../lib/log.ts';
+import { messageOf } from '../../lib/thrown.ts';
 import { partingConfig } from '../../reconcile/compile/parting.ts';
 import type { InForce } from '../../reconcile/types.ts';
 import type { LeaseNotes } from '../election/leader-election.ts';
@@ -34,6 +35,8 @@ export class Parting implements LeaseNotes {
   /** What was pushed in place of the usual configs: name -> version. */
   readonly #pushed = new Map<string, string>();
   #since: string | undefined;
+  /** The last change did not reach limiters: it is tried again. */
+  #mustRetry = false;
   #done: string | undefined;
   #working: Promise<void> | undefined;
 
@@ -51,8 +54,9 @@ export class Parting implements LeaseNotes {
     const asked = annotations[LEAVING_ANNOTATION];
     const isValid = asked !== undefined && (this.#parts.nowMs?.() ?? Date.now()) - Date.parse(asked) < VALID_MS;
     const since = isValid ? asked : undefined;
-    if (since === this.#since) return;
+    if (since === this.#since && !this.#mustRetry) return;
     this.#since = since;
+    this.#mustRetry = false;
     this.#working = (this.#working ?? Promise.resolve()).then(() => this.#change(since));
   }
 
@@ -85,7 +89,8 @@ export class Parting implements LeaseNotes {
       log.info('limiters can go on without this release', { objects: this.#pushed.size, silent });
       this.#done = since;
     } catch (error) {
-      log.error('configs were not pushed', { error: String(error) });
+      this.#mustRetry = true;
+      log.error('configs were not pushed', { error: messageOf(error) });
     }
   }
 

@@ -31,6 +31,7 @@ export const REASONS = {
       'LimiterBypassed',
       'Rejected',
       'NotWatched',
+      'OperatorGone',
     ],
   },
   Degraded: {
