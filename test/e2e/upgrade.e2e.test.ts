@@ -2,7 +2,7 @@
 // operator, edits reach both, and one limit is one limit over the two of them.
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { ownCapabilities } from '../../src/contract/capabilities.ts';
-import { leaveOut } from '../leave-out.ts';
+import { leaveOut } from '../../tools/node-cluster/leave-out.ts';
 import { previousRelease } from '../rig/upgrade/previous-release.ts';
 import { conditionOf, describeEndToEnd, type EndToEnd } from './harness.ts';
 import { refOf, requestLimit, type Manifest } from './manifests.ts';

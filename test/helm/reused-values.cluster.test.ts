@@ -6,7 +6,7 @@ import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parse } from 'yaml';
-import { leaveOut } from '../leave-out.ts';
+import { leaveOut } from '../../tools/node-cluster/leave-out.ts';
 import { CHART, findHelm, mustHelm, NO_HELM } from './helm.ts';
 
 type Values = Readonly<Record<string, unknown>>;

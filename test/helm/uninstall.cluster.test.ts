@@ -7,7 +7,7 @@ import type { LimiterConfig } from '../../src/contract/limiter-config.ts';
 import { ELECTION_TIMING } from '../../src/controller/election/leader-election.ts';
 import { describeOnControlPlane } from '../../tools/node-cluster/describe-cluster.ts';
 import { waitFor } from '../../tools/node-cluster/wait.ts';
-import { leaveOut } from '../leave-out.ts';
+import { leaveOut } from '../../tools/node-cluster/leave-out.ts';
 import {
   condition,
   OperatorRig,

@@ -1,13 +1,8 @@
-// Demo, manifests: reads a folder of manifests, points their targets at the stand-in servers and their buckets at memory,
+// Demo, manifests: reads a folder of manifests, points their targets at the stand-in server and their buckets at memory,
 // writes them to a folder that the operator watches, and changes one amount there while everything runs.
 import { globSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type Document, isMap, isSeq, parseAllDocuments, type YAMLMap } from 'yaml';
-
-export interface StandIns {
-  readonly model: string;
-  readonly mcp: string;
-}
 
 /** One object of the folder. `describe()` names it as kubectl does. */
 export interface DemoObject {
@@ -35,13 +30,13 @@ export class DemoManifests {
   readonly #folder: string;
   readonly #files = new Map<string, Document[]>();
 
-  constructor(source: string, folder: string, standIns: StandIns) {
+  constructor(source: string, folder: string, upstream: string) {
     this.#folder = folder;
     mkdirSync(folder, { recursive: true });
     for (const path of globSync(join(source, '*.{yaml,yml,json}')).sort()) {
       const documents = parseAllDocuments(readFileSync(path, 'utf8'));
       if (!Array.isArray(documents)) continue;
-      for (const document of documents) redirect(document, standIns);
+      for (const document of documents) redirect(document, upstream);
       this.#files.set(basename(path), documents);
       this.#write(basename(path));
     }
@@ -87,11 +82,9 @@ function objectOf(document: Document): DemoObject | undefined {
   return { kind: object.kind, namespace: object.metadata?.namespace ?? 'default', name, spec: object.spec ?? {} };
 }
 
-function redirect(document: Document, standIns: StandIns): void {
-  const object = objectOf(document);
-  if (object === undefined) return;
-  const targets = [{ url: object.kind === 'MCPServer' ? standIns.mcp : standIns.model }];
-  document.setIn(['spec', 'targets'], document.createNode(targets));
+function redirect(document: Document, upstream: string): void {
+  if (objectOf(document) === undefined) return;
+  document.setIn(['spec', 'targets'], document.createNode([{ url: upstream }]));
   document.deleteIn(['spec', 'rateLimiting', 'redis']);
   const rules = document.getIn(['spec', 'rules']);
   if (isSeq(rules)) for (const rule of rules.items) if (isMap(rule)) rule.delete('targets');

@@ -1,14 +1,15 @@
-// The demo: Weir on this machine, told as a story. In: manifests (examples/demo, or WEIR_DEMO_DIR); out: what passed, what was
-// refused, by which limit and when it may pass again; exit code 0 when the upstream's count equals what the answers said.
+// Demo, story: Weir on this machine, step by step. In: a folder of manifests; out: what passed, what was refused, by which
+// limit and when it may pass again, and whether the upstream's count equals what the answers said.
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type DemoEdit, DemoManifests, type DemoObject } from './demo/manifests.ts';
-import { bold, dim, green, heading, line, marks, red, yellow } from './demo/screen.ts';
-import { DemoServers, type WeirAddresses } from './demo/servers.ts';
-import { type Answer, callerHeaders, callModel, callsFor, callTool, openMcp, toolsOf } from './demo/traffic.ts';
-import { readProblems, readStatuses, readVersions, type ObjectStatus } from './demo/statuses.ts';
+import { type DemoEdit, DemoManifests, type DemoObject } from './manifests.ts';
+import { bold, dim, green, heading, line, marks, red, yellow } from './screen.ts';
+import { DemoServers, type WeirAddresses } from './servers.ts';
+import { type Answer, callerHeaders, callModel, callsFor, McpSession, toolsOf } from './traffic.ts';
+import { readProblems, readStatuses, readVersions, type ObjectStatus } from './statuses.ts';
+import { whenAborted } from '../termination.ts';
 
 const FORCE_DEADLINE_MS = 10_000;
 
@@ -32,12 +33,11 @@ function pathOf(weir: WeirAddresses, object: DemoObject): string {
   return `${weir.traffic}${typeof prefix === 'string' ? prefix.replace(/\/$/, '') : `/${object.namespace}/${object.name}`}`;
 }
 
-function report(who: string, answers: readonly Answer[], upstream: number | undefined): void {
+function report(who: string, answers: readonly Answer[], upstream: number): void {
   const passed = answers.filter((answer) => answer.passed);
   const refused = answers.filter((answer) => !answer.passed);
-  const seen = upstream === undefined ? '' : ` (the upstream counted ${upstream})`;
   line(
-    `${who}: sent ${answers.length}, ${green(`passed ${passed.length}`)}${seen}, ${red(`refused ${refused.length}`)} ${marks(answers.map((answer) => answer.passed))}`,
+    `${who}: sent ${answers.length}, ${green(`passed ${passed.length}`)} (the upstream counted ${upstream}), ${red(`refused ${refused.length}`)} ${marks(answers.map((answer) => answer.passed))}`,
   );
   const byLimit = Map.groupBy(refused, (answer) => answer.by ?? answer.what);
   for (const [limit, ones] of byLimit) {
@@ -51,27 +51,29 @@ function report(who: string, answers: readonly Answer[], upstream: number | unde
 }
 
 async function driveModel({ servers, weir }: Stage, object: DemoObject, user: string): Promise<void> {
-  const before = servers.model.count();
+  const before = servers.upstream.count();
   const answers: Answer[] = [];
   for (let call = callsFor(object); call > 0; call -= 1)
     answers.push(await callModel(pathOf(weir, object), object, user));
-  const upstream = servers.model.count() - before;
+  const upstream = servers.upstream.count() - before;
   report(user, answers, upstream);
   expectEqual('requests at the upstream', answers.filter((answer) => answer.passed).length, upstream);
 }
 
-async function driveMcp({ weir }: Stage, object: DemoObject, user: string): Promise<void> {
-  const client = await openMcp(pathOf(weir, object), object, user);
-  try {
-    const { tools } = await client.listTools();
-    for (const { name, input } of toolsOf(object, tools)) {
-      const answers: Answer[] = [];
-      for (let call = callsFor(object); call > 0; call -= 1) answers.push(await callTool(client, name, input));
-      report(`${user} calls ${name}`, answers, undefined);
-    }
-  } finally {
-    await client.close();
+async function driveMcp({ servers, weir }: Stage, object: DemoObject, user: string): Promise<void> {
+  const session = await McpSession.open(pathOf(weir, object), object, user);
+  for (const { name, input } of toolsOf(object, await session.tools())) {
+    const before = toolCalls(servers);
+    const answers: Answer[] = [];
+    for (let call = callsFor(object); call > 0; call -= 1) answers.push(await session.call(name, input));
+    const upstream = toolCalls(servers) - before;
+    report(`${user} calls ${name}`, answers, upstream);
+    expectEqual('tool calls at the upstream', answers.filter((answer) => answer.passed).length, upstream);
   }
+}
+
+function toolCalls({ upstream }: DemoServers): number {
+  return upstream.ledger().filter(({ rpcMethod }) => rpcMethod === 'tools/call').length;
 }
 
 async function drive(stage: Stage, object: DemoObject, user: string): Promise<void> {
@@ -157,45 +159,39 @@ function showCurl(stage: Stage): void {
   }
   line(`curl ${stage.weir.operatorAdmin}/status`);
   line(`curl ${stage.weir.limiterAdmin}/metrics`);
-  line(`curl ${stage.servers.model.url}/count`);
+  line(`curl ${stage.servers.upstream.url}/count`);
   line('Manifests in force: edit them and see. Ctrl-C ends everything.');
 }
 
-async function untilInterrupted(): Promise<void> {
-  const keepAlive = setInterval(() => undefined, 60_000);
-  await new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const)
-      process.once(signal, () => {
-        resolve();
-      });
-  });
-  clearInterval(keepAlive);
-}
-
-async function main(stay: boolean): Promise<void> {
+/**
+ * Runs the demo.
+ * @param source folder of manifests
+ * @param stopped when given, the servers stay up until it is aborted
+ * @returns true when every count agrees with the upstream's
+ */
+export async function runDemo(source: string, stopped?: AbortSignal): Promise<boolean> {
   const work = mkdtempSync(join(tmpdir(), 'weir-demo-'));
   const logs = join(work, 'logs');
   mkdirSync(logs);
   const servers = await DemoServers.start(logs);
   try {
-    const source = process.env['WEIR_DEMO_DIR'] ?? 'examples/demo';
     heading(`Weir, standalone: no cluster, no Redis. Manifests: ${source}`);
     const folder = join(work, 'manifests');
-    const manifests = new DemoManifests(source, folder, { model: servers.model.url, mcp: servers.mcpUrl });
-    line(dim('targets point at the stand-in model server and the official MCP example server; buckets live in memory'));
+    const manifests = new DemoManifests(source, folder, servers.upstream.url);
+    line(
+      dim('targets point at a stand-in server that answers as a model and as an MCP server; buckets live in memory'),
+    );
     const stage: Stage = { servers, manifests, weir: await servers.startWeir(folder, work) };
     await tell(stage);
-    if (stay) {
+    if (stopped !== undefined) {
       showCurl(stage);
       line(dim(`manifests: ${folder}   logs: ${logs}`));
-      await untilInterrupted();
+      await whenAborted(stopped);
     }
   } finally {
     await servers.close();
     rmSync(work, { recursive: true, force: true });
   }
   heading(wrong === 0 ? green('Every count agrees with the upstream.') : red(`${wrong} counts do not agree.`));
+  return wrong === 0;
 }
-
-await main(process.argv.includes('--stay'));
-process.exitCode = wrong === 0 ? 0 : 1;

@@ -1,12 +1,12 @@
-// Demo, servers: starts the stand-in model, the official MCP example server and `weir standalone` on free loopback ports, and
-// ends them all. In: a folder of manifests; out: where to send traffic, and what the model server counted.
+// Demo, servers: starts the stand-in for a model and an MCP server, and `weir standalone`, on free loopback ports, and ends
+// them. In: a folder of manifests; out: where to send traffic, and what the stand-in counted.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { startStandInModel, type StandInModel } from '../../src/cli/stand-in-model.ts';
+import { startStandInModel, type StandInModel } from '../stand-in-model.ts';
 
 const START_DEADLINE_MS = 30_000;
 const POLL_MS = 50;
@@ -26,31 +26,19 @@ export interface WeirAddresses {
 }
 
 export class DemoServers {
-  readonly model: StandInModel;
-  readonly mcpUrl: string;
-  readonly #children: Child[];
+  /** Answers model calls and MCP calls, and counts them. */
+  readonly upstream: StandInModel;
+  readonly #children: Child[] = [];
   readonly #logs: string;
 
-  private constructor(model: StandInModel, mcpUrl: string, children: Child[], logs: string) {
-    this.model = model;
-    this.mcpUrl = mcpUrl;
-    this.#children = children;
+  private constructor(upstream: StandInModel, logs: string) {
+    this.upstream = upstream;
     this.#logs = logs;
   }
 
-  /** Starts the two upstreams; their logs go to the folder `logs`. */
+  /** Starts the upstream; logs of child processes go to the folder `logs`. */
   static async start(logs: string): Promise<DemoServers> {
-    const model = await startStandInModel({ host: '127.0.0.1', port: 0 });
-    const port = await freePort();
-    const server = 'node_modules/@modelcontextprotocol/server-everything/dist/index.js';
-    const mcp = launch('mcp', [server, 'streamableHttp'], { PORT: String(port) }, logs);
-    const servers = new DemoServers(model, `http://127.0.0.1:${port}`, [mcp], logs);
-    await servers.#until(
-      'the MCP example server',
-      mcp,
-      async () => (await status(`${servers.mcpUrl}/mcp`)) !== undefined,
-    );
-    return servers;
+    return new DemoServers(await startStandInModel({ host: '127.0.0.1', port: 0 }), logs);
   }
 
   /** Starts `weir standalone` on a folder of manifests; resolves when its limiter is ready. */
@@ -66,7 +54,7 @@ export class DemoServers {
       '--manifests', manifests, '--listen', traffic, '--decision-listen', decision, '--admin-listen', limiterAdmin,
       '--operator-admin-listen', operatorAdmin, '--state-dir', join(work, 'state'),
     ]; // prettier-ignore
-    const weir = launch('weir', ['dist/cli/main.js', 'standalone', ...flags], {}, this.#logs);
+    const weir = launch('weir', [...process.execArgv, ownProgram(), 'standalone', ...flags], this.#logs);
     this.#children.push(weir);
     await this.#until('weir standalone', weir, async () => (await status(`http://${limiterAdmin}/readyz`)) === 200);
     return {
@@ -80,7 +68,7 @@ export class DemoServers {
   /** Ends everything; a child that does not go on SIGTERM is killed after 5 s. */
   async close(): Promise<void> {
     await Promise.all(this.#children.map(async ({ process: child }) => end(child)));
-    await this.model.close();
+    await this.upstream.close();
   }
 
   async #until(what: string, child: Child, probe: () => Promise<boolean>): Promise<void> {
@@ -94,8 +82,15 @@ export class DemoServers {
   }
 }
 
-function launch(name: string, args: readonly string[], env: Record<string, string>, logs: string): Child {
-  const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+/** The executable that runs now: compiled code in the package, the sources in a clone. */
+function ownProgram(): string {
+  const program = process.argv[1];
+  if (program === undefined) throw new Error('the demo runs as `weir demo`');
+  return program;
+}
+
+function launch(name: string, args: readonly string[], logs: string): Child {
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const log = createWriteStream(join(logs, `${name}.log`));
   child.stdout.pipe(log);
   child.stderr.pipe(log);

@@ -1,6 +1,4 @@
 // Demo, traffic: sends calls to one object as a client would and counts what came back, by the answers alone.
-import { Client } from '@modelcontextprotocol/sdk/client/index.js';
-import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { DemoObject } from './manifests.ts';
 
 /** One answer. `by` is the limit that refused, as the answer names it;  */
@@ -77,35 +75,64 @@ function refusal(what: string): Answer {
   };
 }
 
-/** A session with an MCP server, by the official client. */
-export async function openMcp(base: string, object: DemoObject, user: string): Promise<Client> {
-  const client = new Client({ name: 'weir-demo', version: '1.0.0' });
-  const transport = new StreamableHTTPClientTransport(new URL(`${base}/mcp`), {
-    requestInit: { headers: callerHeaders(object, user) },
-  });
-  await client.connect(transport);
-  return client;
+/** A JSON-RPC answer of an MCP server, as far as the demo reads it. */
+interface McpAnswer {
+  readonly result?: {
+    readonly isError?: boolean;
+    readonly content?: readonly { readonly text?: string }[];
+    readonly tools?: readonly Tool[];
+  };
+  readonly error?: { readonly message: string };
 }
 
-/** One tools/call; a refusal in the form ToolResult is an answer that the model can read. */
-export async function callTool(client: Client, name: string, input: Record<string, unknown>): Promise<Answer> {
-  try {
-    const result = await client.callTool({ name, arguments: input });
-    const text = (result.content as { text?: string }[])[0]?.text ?? '';
-    if (result.isError !== true) return { passed: true, what: text };
-    return refusal(text);
-  } catch (error) {
-    return refusal(error instanceof Error ? error.message : String(error));
+/** A tool as `tools/list` describes it. */
+export interface Tool {
+  readonly name: string;
+  readonly inputSchema: { readonly properties?: Record<string, unknown>; readonly required?: string[] };
+}
+
+/** A session with an MCP server over streamable HTTP. */
+export class McpSession {
+  readonly #url: string;
+  readonly #headers: Record<string, string>;
+  #nextId = 0;
+
+  private constructor(url: string, headers: Record<string, string>) {
+    this.#url = url;
+    this.#headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream', ...headers };
+  }
+
+  /** @throws Error when the server does not answer `initialize` */
+  static async open(base: string, object: DemoObject, user: string): Promise<McpSession> {
+    const session = new McpSession(`${base}/mcp`, callerHeaders(object, user));
+    const clientInfo = { name: 'weir-demo', version: '1.0.0' };
+    await session.#ask('initialize', { protocolVersion: '2025-11-25', capabilities: {}, clientInfo });
+    return session;
+  }
+
+  async tools(): Promise<readonly Tool[]> {
+    return (await this.#ask('tools/list', {})).result?.tools ?? [];
+  }
+
+  /** One tools/call; a refusal in the form ToolResult is an answer that the model can read. */
+  async call(name: string, input: Record<string, unknown>): Promise<Answer> {
+    const { result, error } = await this.#ask('tools/call', { name, arguments: input });
+    const text = error?.message ?? result?.content?.[0]?.text ?? '';
+    return error === undefined && result?.isError !== true ? { passed: true, what: text } : refusal(text);
+  }
+
+  async #ask(method: string, params: Record<string, unknown>): Promise<McpAnswer> {
+    this.#nextId += 1;
+    const body = JSON.stringify({ jsonrpc: '2.0', id: this.#nextId, method, params });
+    const response = await fetch(this.#url, { method: 'POST', headers: this.#headers, body });
+    return (await response.json()) as McpAnswer;
   }
 }
 
 /** The tools that the demo calls: those that the object names and the server has, else the first that takes a text. */
 export function toolsOf(
   object: DemoObject,
-  listed: readonly {
-    name: string;
-    inputSchema: { properties?: Record<string, unknown> | undefined; required?: string[] | undefined };
-  }[],
+  listed: readonly Tool[],
 ): { name: string; input: Record<string, unknown> }[] {
   const rateLimiting = object.spec['rateLimiting'] as { tools?: { name: string }[] } | undefined;
   const named = new Set(rateLimiting?.tools?.map((tool) => tool.name));
@@ -114,10 +141,7 @@ export function toolsOf(
   return chosen.map((tool) => ({ name: tool.name, input: inputFor(tool.inputSchema) }));
 }
 
-function inputFor(schema: {
-  properties?: Record<string, unknown> | undefined;
-  required?: string[] | undefined;
-}): Record<string, unknown> {
+function inputFor(schema: Tool['inputSchema']): Record<string, unknown> {
   const required = schema.required ?? [];
   return Object.fromEntries(
     required.map((name) => [
