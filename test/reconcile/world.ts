@@ -86,14 +86,14 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     synced: inState('synced').length,
     rejected: inState('rejected').map(({ name, message }) => ({ limiter: name, message: message ?? '' })),
     matchingPods,
-    ...(matchingPods > 0
-      ? { unlimitedPods: unlimited, endingUnlimitedPods: ending }
-      : { unlimitedPods: [], endingUnlimitedPods: [] }),
+    unlimited:
+      matchingPods > 0 ? unlimited.map((pod) => ({ pod, isEnding: ending.includes(pod), reason: 'NotInjected' })) : [],
     notRunning,
     silent: limiters
       .filter(({ name, state }) => state !== 'synced' && !notRunning.some(({ pod }) => pod === name))
       .map(({ name }) => name),
     ...toldBy(fleet),
+    bypassedPods: [],
     connected: fleet.connected ?? limiters.length,
   };
 }
