@@ -97,15 +97,20 @@ export interface UnlimitedPod {
   readonly reason: string;
 }
 
-/** A port of a Service by which calls of injected pods go past their limiters. */
+/** A way by which calls of pods go past their limiters. */
 export interface Bypass {
-  readonly service: string;
-  /** The Service's. */
+  /** HeadlessService: its callers dial the pods themselves. EndpointSlice: one that no selector makes. HostPort: a port of the node. */
+  readonly via: 'Service' | 'HeadlessService' | 'EndpointSlice' | 'HostPort';
+  /** Of the Service, or of the slice when it is of none; '' for a HostPort. */
+  readonly name: string;
+  /** The Service's, the slice's or the node's. */
   readonly port: number;
-  /** Its callers dial the pods themselves. */
-  readonly isHeadless: boolean;
   /** The pods'. */
   readonly target: number;
+  /** The port that their limiters stand before; another than `target`: the way leads to a port without a limiter. */
+  readonly guarded: number;
+  /** By which a Service reaches the limiter. */
+  readonly portName?: string;
   /** How many of the object's. */
   readonly pods: number;
 }
@@ -128,9 +133,9 @@ export interface LimiterTally {
   readonly silent: readonly string[];
   /** What desired limiters have trouble with, as far as it concerns this object. */
   readonly troubles: readonly LimiterTrouble[];
-  /** Services of the namespace that lead past the limiters of the object's pods. */
+  /** Ways that lead past the limiters of the object's pods, the terminating ones too. */
   readonly bypasses: readonly Bypass[];
-  /** Names of the pods with a limiter that all known traffic passes by. */
+  /** Names of the pods with a limiter that all known traffic passes by, sorted. */
   readonly bypassedPods: readonly string[];
   /** Desired limiters that are connected. */
   readonly connected: number;

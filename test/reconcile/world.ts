@@ -26,6 +26,7 @@ export interface Fleet {
   };
   readonly troubles?: LimiterTally['troubles'];
   readonly bypasses?: LimiterTally['bypasses'];
+  readonly bypassedPods?: LimiterTally['bypassedPods'];
   /** Limiters that are connected; absent: all. */
   readonly connected?: number;
 }
@@ -81,15 +82,14 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     synced: inState('synced').length,
     rejected: inState('rejected').map(({ name, message }) => ({ limiter: name, message: message ?? '' })),
     matchingPods,
-    unlimited:
-      matchingPods > 0 ? unlimited.map((pod) => ({ pod, isEnding: ending.includes(pod), reason: 'NotInjected' })) : [],
+    unlimited: unlimited.map((pod) => ({ pod, isEnding: ending.includes(pod), reason: 'NotInjected' })),
     notRunning,
     silent: limiters
       .filter(({ name, state }) => state !== 'synced' && !notRunning.some(({ pod }) => pod === name))
       .map(({ name }) => name),
     troubles: fleet.troubles ?? [],
     bypasses: fleet.bypasses ?? [],
-    bypassedPods: [],
+    bypassedPods: fleet.bypassedPods ?? [],
     connected: fleet.connected ?? limiters.length,
   };
 }

@@ -17,6 +17,7 @@ import type { OperatorMetrics } from '../operator-metrics.ts';
 import { isRelevant, labelPairs, PodIndex } from '../world/pod-index.ts';
 import type { Provider, SecretReader } from '../provider/provider.ts';
 import { ReverseIndex } from '../kube/reverse-index.ts';
+import { addressesOf, EndpointIndex } from '../world/endpoint-index.ts';
 import { isSameRoute, ServiceIndex } from '../world/service-index.ts';
 import type { SnapshotStore } from '../push/snapshot-store.ts';
 import { StatusWriter } from './status-writer.ts';
@@ -51,6 +52,7 @@ export class Operator {
   readonly #rivals: RivalIndex;
   readonly #pods: PodIndex;
   readonly #services: ServiceIndex;
+  readonly #endpoints: EndpointIndex;
   /** `<namespace>/<service>` -> objects that name it. */
   readonly #byService = new ReverseIndex();
   /** One label of each selector -> objects. */
@@ -69,6 +71,7 @@ export class Operator {
     this.#rivals = new RivalIndex(reconcileSettings);
     this.#pods = new PodIndex(provider.pods);
     this.#services = new ServiceIndex(provider.services);
+    this.#endpoints = new EndpointIndex(provider.endpointSlices);
     this.#world = this.#makeWorld();
     this.#writer = new StatusWriter({
       sink: provider.statusSink,
@@ -134,6 +137,10 @@ export class Operator {
     provider.services.onChange(({ key, before, after }) => {
       if (facesOf(before) !== facesOf(after)) this.#enqueue(this.#byService.namesOf(key));
       if (!isSameRoute(before, after)) this.#answersChanged(this.#concernedBy([before, after]));
+    });
+    provider.endpointSlices.onChange(({ before, after }) => {
+      const pods = this.#pods.withAddress([before, after].flatMap(addressesOf));
+      this.#answersChanged(this.#bySelector.namesOfAny(pods.flatMap(labelPairs)));
     });
     secrets.onChange((names) => {
       this.#enqueue(names);
@@ -288,6 +295,7 @@ export class Operator {
 
   #makeWorld(): World {
     const { provider, secrets, acks, reconcileSettings } = this.#parts;
+    const tallyWorld = { pods: this.#pods, services: this.#services, endpoints: this.#endpoints };
     return {
       settings: reconcileSettings,
       serviceOf: (namespace, name) => {
@@ -296,7 +304,7 @@ export class Operator {
       },
       secretOf: (namespace, name) => secrets.factsOf(namespace, name),
       rivalsOf: (keys) => this.#rivals.rivalsOf(keys),
-      limitersOf: (query) => tallyLimiters(query, acks, { pods: this.#pods, services: this.#services }),
+      limitersOf: (query) => tallyLimiters(query, acks, tallyWorld),
     };
   }
 }

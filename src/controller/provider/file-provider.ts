@@ -7,7 +7,7 @@ import { messageOf } from '../../lib/thrown.ts';
 import type { ObjectStatus } from '../../reconcile/types.ts';
 import { createStaticAuthenticator, type Authenticator } from '../push/authenticator.ts';
 import { FileLastGood } from './file-last-good.ts';
-import { objectKey, type Pod, type Service, type StoredObject } from '../kube/kube-types.ts';
+import { objectKey, type EndpointSlice, type Pod, type Service, type StoredObject } from '../kube/kube-types.ts';
 import { MemoryLastGood } from './memory-last-good.ts';
 import { ManifestFolder, stableUid, type Manifest, type ManifestProblem } from './manifest-folder.ts';
 import { ObjectFeed } from '../kube/object-feed.ts';
@@ -46,6 +46,7 @@ export class FileProvider implements Provider, StatusSink {
   readonly mcpServers: ObjectFeed<StoredObject>;
   readonly services: ObjectFeed<Service>;
   readonly pods: ObjectFeed<Pod>;
+  readonly endpointSlices: ObjectFeed<EndpointSlice>;
   readonly secrets: SecretReader = NO_SECRETS;
   readonly lastGood: MemoryLastGood;
   readonly statusSink: StatusSink = this;
@@ -69,6 +70,7 @@ export class FileProvider implements Provider, StatusSink {
     this.mcpServers = new ObjectFeed({ name: 'mcpservers', log });
     this.services = new ObjectFeed({ name: 'services', log });
     this.pods = new ObjectFeed({ name: 'pods', log });
+    this.endpointSlices = new ObjectFeed({ name: 'endpointslices', log });
     this.authenticate = createStaticAuthenticator(token);
     const { lastGoodFile } = settings;
     this.lastGood = lastGoodFile === undefined ? new MemoryLastGood() : new FileLastGood(lastGoodFile, log);
@@ -112,7 +114,8 @@ export class FileProvider implements Provider, StatusSink {
     clearTimeout(this.#debounce);
     await this.#reading;
     await this.lastGood.stop();
-    for (const feed of [this.modelRoutes, this.mcpServers, this.services, this.pods]) await feed.stop();
+    for (const feed of [this.modelRoutes, this.mcpServers, this.services, this.pods, this.endpointSlices])
+      await feed.stop();
   }
 
   write(object: StoredObject, status: ObjectStatus): Promise<WriteResult> {

@@ -1,5 +1,6 @@
 // Reconcile, status: what the limiters of an object say -> the verdict Programmed.
 import type { ProgrammedReason } from '../../crd/kinds/conditions.ts';
+import { bypassedText } from './bypasses.ts';
 import { MOST_NAMED, namesOf } from '../names.ts';
 import { cut } from '../problems.ts';
 import type { InForce, LimiterTally } from '../types.ts';
@@ -19,22 +20,30 @@ export function programmedVerdict(inForce: InForce | undefined, tally: LimiterTa
     return not('Pending', 'nothing of this object is in force: there is nothing to acknowledge');
   if (tally.rejected.length > 0) return not('Rejected', rejectionText(tally));
   if (inForce.workloadSelector !== undefined && tally.matchingPods === 0) {
-    return not('NoMatchingPods', noPods(inForce));
+    return not('NoMatchingPods', [noPods(inForce), ...missedTexts(tally)].join('; '));
   }
   return syncVerdict(inForce, tally);
 }
 
 function syncVerdict(inForce: InForce, tally: LimiterTally): Verdict<ProgrammedReason> {
   const { desired, synced } = tally;
+  const missed = missedTexts(tally);
   const carriesNone = tally.unlimited.length > 0;
-  if (desired === 0) return carriesNone ? unlimited(tally) : not('NoLimiters', noLimiters(inForce));
+  if (desired === 0 && missed.length === 0) return not('NoLimiters', noLimiters(inForce));
   const what = inForce.isLastGood ? `generation ${inForce.generation}, which is still in force` : 'this generation';
   const count = `${synced} of ${desired} limiters acknowledged ${what}`;
   if (synced < desired) {
-    const more = [...silentTexts(tally), ...stoppedTexts(tally), ...(carriesNone ? [unlimitedText(tally)] : [])];
+    const more = [...silentTexts(tally), ...stoppedTexts(tally), ...missed];
     return not(synced === 0 ? 'Pending' : 'PartiallyProgrammed', [count, ...more].join('; '));
   }
-  return carriesNone ? unlimited(tally) : { holds: true, reason: 'Programmed', message: count };
+  if (missed.length > 0) return not(carriesNone ? 'UnlimitedPods' : 'LimiterBypassed', missed.join('; '));
+  return { holds: true, reason: 'Programmed', message: count };
+}
+
+/** Pods that serve without limits: those that carry no limiter, and those whose limiter nobody meets. */
+function missedTexts(tally: LimiterTally): string[] {
+  const bypassed = bypassedText(tally);
+  return [...unlimitedTexts(tally), ...(bypassed === undefined ? [] : [bypassed])];
 }
 
 function not(reason: ProgrammedReason, message: string): Verdict<ProgrammedReason> {
@@ -80,14 +89,10 @@ function rejectionText({ rejected }: LimiterTally): string {
   return [...words, ...more].join('; ');
 }
 
-function unlimited(tally: LimiterTally): Verdict<ProgrammedReason> {
-  return not('UnlimitedPods', unlimitedText(tally));
-}
-
-function unlimitedText({ unlimited: pods }: LimiterTally): string {
+function unlimitedTexts({ unlimited: pods }: LimiterTally): string[] {
   const namesWhere = (ending: boolean): string[] =>
     pods.filter(({ isEnding }) => isEnding === ending).map(({ pod }) => pod);
-  return [...stayingTexts(namesWhere(false)), ...endingTexts(namesWhere(true))].join('; ');
+  return [...stayingTexts(namesWhere(false)), ...endingTexts(namesWhere(true))];
 }
 
 /** Which it is of the three the operator does not know: it sees no node's past. */
