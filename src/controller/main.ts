@@ -158,8 +158,10 @@ class OperatorProcess implements RunningOperator {
     this.#certificates = this.#makeCertificates();
     const graceMs = settings.reconnectGraceMs ?? (this.#kube === undefined ? 0 : RECONNECT_GRACE_MS);
     const parts = { store: this.#store, acks: this.#acks, log };
+    this.#webhook = this.#makeWebhook();
     this.#operator = new Operator({
       ...parts,
+      injector: this.#webhook,
       provider: this.#provider,
       leadership: this.#leadership,
       metrics: this.#metrics,
@@ -173,7 +175,6 @@ class OperatorProcess implements RunningOperator {
     const onUnwatched = (namespaces: Iterable<string>): void => this.#unwatched?.note(namespaces);
     const pushParts = { ...parts, authenticate, observer: this.#metrics, isHolder, onUnwatched };
     this.#push = new PushServer(pushParts, settings.pushListen);
-    this.#webhook = this.#makeWebhook();
     this.#connectParts();
   }
 

@@ -2,6 +2,7 @@
 // must be in force, and the status that tells the truth about it.
 import type { LimiterConfig, ObjectKind, ObjectRef, StoreConfig } from '../contract/limiter-config.ts';
 import type { Condition, LimitStatus, WorkloadSelector } from '../crd/types.ts';
+import type { SkipReason } from './injection/skips.ts';
 import type { VersionedResource } from '../contract/snapshot.ts';
 
 /** An object as the API server (or a file) gave it. `spec` is believed only after it was checked. */
@@ -94,7 +95,9 @@ export interface UnlimitedPod {
   readonly pod: string;
   readonly isEnding: boolean;
   /** Why, in one word. */
-  readonly reason: string;
+  readonly reason: SkipReason;
+  /** Why, and how to mend it. */
+  readonly message: string;
 }
 
 /** A way by which calls of pods go past their limiters. */

@@ -131,6 +131,10 @@ export interface PodFacts {
   readonly limiterTrouble?: string;
   /** How its traffic comes in; absent: it carries no limiter, or one that stands before no port. */
   readonly entry?: PodEntry;
+  /** Of a pod without a limiter: what the injector wrote into it. */
+  readonly notInjected?: string;
+  /** Of a pod without a limiter: why none can stand in it. */
+  readonly unfit?: 'HostNetwork' | 'Windows' | 'MirrorPod';
 }
 
 /** How traffic comes into a pod whose limiter stands before a port. */

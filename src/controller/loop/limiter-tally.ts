@@ -1,5 +1,7 @@
 // Controller: what the limiters of one object say. Input: the ack table, the pods. Output: the tally that the status tells.
 import { resourceName } from '../../contract/limiter-config.ts';
+import { whyUnlimited, type InjectionScope } from '../../reconcile/injection/unlimited.ts';
+import { given } from '../../reconcile/optional.ts';
 import type { Bypass, LimiterQuery, LimiterTally, LimiterTrouble, UnlimitedPod } from '../../reconcile/types.ts';
 import type { AckState, AckTable, LimiterState } from '../push/ack-table.ts';
 import type { Pod, PodEntry } from '../kube/kube-types.ts';
@@ -13,6 +15,7 @@ export interface TallyWorld {
   readonly pods: PodIndex;
   readonly services: ServiceIndex;
   readonly endpoints: EndpointIndex;
+  readonly injection: InjectionScope;
 }
 
 /**
@@ -40,7 +43,7 @@ export function tallyLimiters(query: LimiterQuery, acks: AckTable, world: TallyW
     synced: meant.filter((state) => isSynced(state, version)).length,
     rejected: meant.flatMap((state) => rejectionOf(state, version)),
     matchingPods: living.length,
-    unlimited: unlimited.map(unlimitedPod).sort((a, b) => (a.pod < b.pod ? -1 : 1)),
+    unlimited: unlimited.map((pod) => unlimitedPod(pod, world.injection)).sort((a, b) => (a.pod < b.pod ? -1 : 1)),
     notRunning,
     silent: silentOf(
       [
@@ -55,8 +58,11 @@ export function tallyLimiters(query: LimiterQuery, acks: AckTable, world: TallyW
   };
 }
 
-function unlimitedPod(pod: Pod): UnlimitedPod {
-  return { pod: pod.metadata.name, isEnding: lifeOf(pod) === 'ending', reason: 'NotInjected' };
+function unlimitedPod(pod: Pod, injection: InjectionScope): UnlimitedPod {
+  const { name, namespace = '', labels = {} } = pod.metadata;
+  const { notInjected, unfit } = pod.facts ?? {};
+  const facts = { namespace, labels, ...given('notInjected', notInjected), ...given('unfit', unfit) };
+  return { pod: name, isEnding: lifeOf(pod) === 'ending', ...whyUnlimited(facts, injection) };
 }
 
 /** The ways past the limiters of the pods, and the pods that have no other. One that is ending is still called. */

@@ -4,12 +4,14 @@ import { parseResourceName, resourceName } from '../../contract/limiter-config.t
 import { storeIdOf } from '../../contract/limiter-report.ts';
 import { canonicalJson } from '../../contract/snapshot.ts';
 import type { Logger } from '../../lib/log.ts';
+import { INJECT_LABEL } from '../../reconcile/injection/names.ts';
+import type { InjectionScope } from '../../reconcile/injection/unlimited.ts';
 import { reconcile } from '../../reconcile/reconcile.ts';
 import { RivalIndex } from '../../reconcile/rival-index.ts';
 import type { LastGood, ReconcileOutcome, ReconcileSettings, World } from '../../reconcile/types.ts';
 import type { AckTable, ReportChange } from '../push/ack-table.ts';
 import type { Change, Feed } from '../kube/object-feed.ts';
-import type { ObjectIdentity, Service, StoredObject } from '../kube/kube-types.ts';
+import type { KubeObject, ObjectIdentity, Service, StoredObject } from '../kube/kube-types.ts';
 import type { Leadership } from '../election/leadership.ts';
 import { tallyLimiters } from './limiter-tally.ts';
 import { secretsOf, selectorPair, servicesOf, serviceFacts } from '../world/object-references.ts';
@@ -34,6 +36,8 @@ export interface OperatorParts {
   readonly metrics: OperatorMetrics;
   readonly reconcileSettings: ReconcileSettings;
   readonly log: Logger;
+  /** What is injected here; absent: nothing. */
+  readonly injector?: Pick<InjectionScope, 'isExcluded'> | undefined;
   /** Until then (monotonic ms) a status that only says "limiters are missing" is not written. */
   readonly quietUntilMs?: () => number;
 }
@@ -142,6 +146,9 @@ export class Operator {
       const pods = this.#pods.withAddress([before, after].flatMap(addressesOf));
       this.#answersChanged(this.#bySelector.namesOfAny(pods.flatMap(labelPairs)));
     });
+    provider.namespaces.onChange(({ key, before, after }) => {
+      if (labelIn(before) !== labelIn(after)) this.#answersChanged(this.#objectsIn(key));
+    });
     secrets.onChange((names) => {
       this.#enqueue(names);
     });
@@ -216,6 +223,11 @@ export class Operator {
       this.#pods.select(metadata.namespace ?? '', spec?.selector ?? {}),
     );
     return this.#bySelector.namesOfAny(pods.flatMap(labelPairs));
+  }
+
+  #objectsIn(namespace: string): string[] {
+    const objects = this.#feeds().flatMap((feed) => [...feed.values()]);
+    return objects.filter(({ metadata }) => metadata.namespace === namespace).map(nameOf);
   }
 
   #enqueue(names: Iterable<string>): void {
@@ -295,7 +307,13 @@ export class Operator {
 
   #makeWorld(): World {
     const { provider, secrets, acks, reconcileSettings } = this.#parts;
-    const tallyWorld = { pods: this.#pods, services: this.#services, endpoints: this.#endpoints };
+    const { injector } = this.#parts;
+    const injection: InjectionScope = {
+      isOn: injector !== undefined,
+      isExcluded: (namespace) => injector?.isExcluded(namespace) === true,
+      labelOf: (name) => (provider.namespaces.hasSynced ? labelIn(provider.namespaces.get(name)) : undefined),
+    };
+    const tallyWorld = { pods: this.#pods, services: this.#services, endpoints: this.#endpoints, injection };
     return {
       settings: reconcileSettings,
       serviceOf: (namespace, name) => {
@@ -307,6 +325,11 @@ export class Operator {
       limitersOf: (query) => tallyLimiters(query, acks, tallyWorld),
     };
   }
+}
+
+/** '' when it asks for nothing. */
+function labelIn(namespace: KubeObject | undefined): string {
+  return namespace?.metadata.labels?.[INJECT_LABEL] ?? '';
 }
 
 /** Whoever keeps an object until its next edit must not keep the status that it had then: there are many in between. */

@@ -2,6 +2,7 @@
 // last good forms in ControllerRevisions, statuses and Events written, limiters authenticated by TokenReview.
 import type { Logger } from '../../lib/log.ts';
 import { messageOf } from '../../lib/thrown.ts';
+import { INJECT_LABEL } from '../../reconcile/injection/names.ts';
 import type { ObjectStatus } from '../../reconcile/types.ts';
 import { createTokenAuthenticator, type Authenticator, type ReviewApi } from '../push/authenticator.ts';
 import { EventRecorder, type EventResult, type Occurrence } from './event-recorder.ts';
@@ -28,10 +29,8 @@ import type { Provider, StatusSink, WriteResult } from './provider.ts';
 import { SecretWatcher } from '../credentials/secret-watcher.ts';
 import type { PodView } from '../push/visibility.ts';
 
-type Informers = Record<
-  string,
-  Informer<StoredObject> | Informer<Service> | Informer<Pod> | Informer<EndpointSlice> | Informer<ControllerRevision>
->;
+type AnyInformer = Pick<Informer<KubeObject>, 'start' | 'stop' | 'whenSynced' | 'refresh' | 'hasSynced' | 'trouble'> &
+  Pick<Informer<KubeObject>, 'stats' | 'size' | 'handlerErrors'>;
 
 export interface ClusterSettings {
   readonly kube: Kube;
@@ -50,6 +49,7 @@ export class ClusterProvider implements Provider, StatusSink {
   readonly mcpServers: Informer<StoredObject>;
   readonly services: Informer<Service>;
   readonly pods: Informer<Pod>;
+  readonly namespaces: Informer<KubeObject>;
   readonly endpointSlices: Informer<EndpointSlice>;
   readonly secrets: SecretWatcher;
   readonly lastGood: ClusterLastGood;
@@ -67,6 +67,10 @@ export class ClusterProvider implements Provider, StatusSink {
     this.mcpServers = this.#inform(RESOURCES.mcpServers, (object) => trimObject('MCPServer', object));
     this.services = this.#inform(RESOURCES.services, trimService);
     this.pods = this.#inform(RESOURCES.pods, trimPod);
+    this.namespaces = this.#inform(RESOURCES.namespaces, trimNamespace, {
+      namespaces: [],
+      onFailure: this.#tellOnce('namespaces'),
+    });
     this.endpointSlices = this.#inform(RESOURCES.endpointSlices, trimEndpointSlice, {
       labelSelector: WRITTEN_BY_OTHERS,
       onFailure: this.#tellOnce('endpointslices'),
@@ -163,11 +167,11 @@ export class ClusterProvider implements Provider, StatusSink {
   }
 
   /** Beside those that must be known: what makes statuses say more, where the operator has the right to it. */
-  #allInformers(): Informers {
-    return { ...this.#informers(), endpointslices: this.endpointSlices };
+  #allInformers(): Record<string, AnyInformer> {
+    return { ...this.#informers(), namespaces: this.namespaces, endpointslices: this.endpointSlices };
   }
 
-  #informers(): Informers {
+  #informers(): Record<string, AnyInformer> {
     return {
       modelroutes: this.modelRoutes,
       mcpservers: this.mcpServers,
@@ -180,7 +184,7 @@ export class ClusterProvider implements Provider, StatusSink {
   #inform<T extends KubeObject>(
     type: ResourceType,
     trim: (object: T) => T,
-    more: Pick<InformerSettings<T>, 'labelSelector' | 'fieldSelector' | 'onFailure'> = {},
+    more: Partial<InformerSettings<T>> = {},
   ): Informer<T> {
     const { kube, namespaces, log } = this.#settings;
     return new Informer({ kube, type, namespaces, trim, share: shareSpec, log, ...more });
@@ -207,6 +211,13 @@ export class ClusterProvider implements Provider, StatusSink {
       throw error;
     }
   }
+}
+
+/** Of its labels the one that asks for limiters. */
+function trimNamespace({ metadata }: KubeObject): KubeObject {
+  const label = metadata.labels?.[INJECT_LABEL];
+  const labels = label === undefined ? {} : { labels: { [INJECT_LABEL]: label } };
+  return { metadata: { ...pickMeta(metadata, 'uid', 'resourceVersion'), ...labels } };
 }
 
 /** Neither who manages which field is read, nor an annotation that may hold the whole manifest once more. */

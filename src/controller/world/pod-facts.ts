@@ -1,17 +1,20 @@
 // Controller: what the operator keeps of a pod. Input: a pod as the API server has it. Output: its metadata, its phase, and what its
 // spec and status say of its limiter: why it does not run, and how traffic comes to it.
-import { INJECTED_ANNOTATION, LIMITER_CONTAINER } from '../../reconcile/injection/names.ts';
+import { unfitness } from '../../reconcile/injection/inject.ts';
+import { INJECTED_ANNOTATION, LIMITER_CONTAINER, NOT_INJECTED_ANNOTATION } from '../../reconcile/injection/names.ts';
 import { isTcp, runningContainers, type PodSpec } from '../../reconcile/injection/pod.ts';
 import { placementOf } from '../../reconcile/injection/sidecar.ts';
 import { pickMeta, type ContainerStatus, type Pod, type PodEntry, type PodFacts } from '../kube/kube-types.ts';
 
+/** Of an annotation that may be as long as anyone likes. */
+const LONGEST_SKIP = 600;
 /** Reasons to wait that are the way of things. */
 const ON_ITS_WAY: ReadonlySet<string> = new Set(['PodInitializing', 'ContainerCreating']);
 
 /** Memory is proportional to what this returns: there may be ten thousand pods without a limiter. */
 export function trimPod(pod: Pod): Pod {
   const injected = pod.metadata.annotations?.[INJECTED_ANNOTATION];
-  const facts = injected === undefined ? {} : factsOf(pod);
+  const facts = injected === undefined ? plainFacts(pod) : factsOf(pod);
   const metadata = {
     ...pickMeta(pod.metadata, 'namespace', 'uid', 'resourceVersion', 'labels', 'deletionTimestamp'),
     ...(injected === undefined ? {} : { annotations: { [INJECTED_ANNOTATION]: injected } }),
@@ -22,6 +25,12 @@ export function trimPod(pod: Pod): Pod {
     ...(phase === undefined ? {} : { status: { phase } }),
     ...(Object.keys(facts).length === 0 ? {} : { facts }),
   };
+}
+
+function plainFacts({ metadata, spec }: Pod): PodFacts {
+  const notInjected = metadata.annotations?.[NOT_INJECTED_ANNOTATION]?.slice(0, LONGEST_SKIP);
+  const unfit = spec === undefined ? undefined : unfitness({ metadata, spec });
+  return { ...(notInjected === undefined ? {} : { notInjected }), ...(unfit === undefined ? {} : { unfit }) };
 }
 
 function factsOf(pod: Pod): PodFacts {

@@ -54,6 +54,7 @@ class Rig {
       mcpServers: none<StoredObject>('mcpservers'),
       services: none<Service>('services'),
       pods: this.#pods,
+      namespaces: none('namespaces'),
       endpointSlices: none<EndpointSlice>('endpointslices'),
       secrets: NO_SECRETS,
       lastGood: new MemoryLastGood(),

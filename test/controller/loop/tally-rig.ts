@@ -47,10 +47,17 @@ export class TallyRig {
   readonly services = new ObjectFeed<Service>({ name: 'services', log: silentLogger() });
   readonly slices = new ObjectFeed<EndpointSlice>({ name: 'endpointslices', log: silentLogger() });
   readonly acks = new AckTable(() => [NAME]);
+  /** Of the namespace; undefined: not known. */
+  label: string | undefined = 'true';
   readonly #world = {
     pods: new PodIndex(this.pods),
     services: new ServiceIndex(this.services),
     endpoints: new EndpointIndex(this.slices),
+    injection: {
+      isOn: true,
+      isExcluded: (namespace: string) => namespace === 'kube-system',
+      labelOf: () => this.label,
+    },
   };
 
   /** The limiter of a pod, which has acknowledged version v1. */
