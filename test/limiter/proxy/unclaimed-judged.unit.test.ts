@@ -67,8 +67,9 @@ describe('what may be claimed is judged, whatever it looks like', () => {
     'Content-Length : 5',
   ])('two framings (%s) are refused', async (framing) => {
     await ends.start();
-    const answer = await ends.exchange(`POST /upload HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n0\r\n\r\n`);
-    expect(answer).toMatch(/^(HTTP\/1.1 400 |$)/);
+    const client = await ends.dial();
+    await client.send(`POST /upload HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n0\r\n\r\n`).take('HTTP/1.1 400 ');
+    client.socket.destroy();
     expect(ends.received).toBe('');
   });
 
