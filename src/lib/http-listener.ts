@@ -127,9 +127,10 @@ function createHttpServer(handler: HttpHandler, options: Required<Omit<ListenOpt
   };
   server.on('request', serve);
   server.on('checkContinue', (request, response) => {
-    // The client waits for leave to send its body: it has it as soon as somebody begins to read.
+    // The client waits for leave to send its body: it has it as soon as somebody begins to read, not when it is dropped.
     request.once('resume', () => {
-      if (!response.headersSent && !response.destroyed) response.writeContinue();
+      const isRead = request.listenerCount('data') > 0;
+      if (isRead && !response.headersSent && !response.destroyed) response.writeContinue();
     });
     serve(request, response);
   });
