@@ -9,6 +9,7 @@ import type { Handling } from './front/front-door.ts';
 import type { Direction } from './front/splice.ts';
 import type { FaultPlace } from './internal-errors.ts';
 import type { UpstreamFault } from './proxy/relay.ts';
+import type { BudgetObserver } from './request/body-budget.ts';
 import type { StoreHooks } from './store/create-store.ts';
 
 type Labels = Record<string, string>;
@@ -84,6 +85,11 @@ export class LimiterMetrics {
   );
   readonly #perObject = [this.#decisions, this.#shadow, this.#answers, this.#overflows];
   readonly #unrouted = this.#counter('weir_unrouted_requests_total', 'Requests that no object takes.', ['outcome']);
+  readonly #unclaimed = this.#counter(
+    'weir_unclaimed_requests_total',
+    'Requests for models that no route claims, which a sidecar let pass unlimited, by endpoint.',
+    ['endpoint'],
+  );
   readonly #configChanges = this.#counter('weir_config_updates_total', 'Configs received by outcome.', ['outcome']);
   readonly #objects = this.#gauge('weir_objects', 'Objects in force.');
   readonly #inFlight = this.#gauge('weir_requests_in_flight', 'Requests being served.');
@@ -116,6 +122,15 @@ export class LimiterMetrics {
     'weir_store_trouble_total',
     'Settlements that were dropped, and keys of a wrong type or content that were found.',
     ['kind'],
+  );
+  readonly #bodyBytes = this.#gauge(
+    'weir_request_body_bytes',
+    'Bytes of request bodies held now, as sent and as decoded.',
+  );
+  readonly #bodyRefusals = this.#counter(
+    'weir_request_body_over_capacity_total',
+    'Request bodies that were refused with 503, or given up while they came slowly, because --body-budget was reached.',
+    [],
   );
   readonly #internalErrors = this.#counter('weir_internal_errors_total', 'Faults of the limiter itself.', ['place']);
   readonly #httpFaults = this.#counter(
@@ -162,6 +177,11 @@ export class LimiterMetrics {
     this.#unrouted.inc({ outcome });
   }
 
+  /** Counts a request for a model that no route claims. `endpoint` is an id of the endpoint table, or `other`. */
+  unclaimed(endpoint: string): void {
+    this.#unclaimed.inc({ endpoint });
+  }
+
   /** The limiter's own code threw. */
   internalError(place: FaultPlace): void {
     this.#internalErrors.inc({ place });
@@ -196,6 +216,18 @@ export class LimiterMetrics {
       },
       onBroken: (keys) => {
         this.#storeTrouble.inc({ kind: 'broken_key' }, keys.length);
+      },
+    };
+  }
+
+  /** What the budget of request bodies tells. */
+  bodyObserver(): BudgetObserver {
+    return {
+      held: (bytes) => {
+        this.#bodyBytes.set(bytes);
+      },
+      refused: () => {
+        this.#bodyRefusals.inc();
       },
     };
   }

@@ -33,6 +33,8 @@ export interface ReconcileSettings {
   readonly defaultStoreSidecars?: readonly string[];
   /** true: each namespace has a user of its own there, confined to its keys. */
   readonly defaultStoreUsers?: boolean;
+  /** How people run `weir` here, for messages with a command to paste; absent: `weir`. */
+  readonly weirCommand?: string;
   /** `cluster.local`; absent: Service names end in `.svc` and the limiter's resolver completes them. */
   readonly clusterDomain?: string;
 }
@@ -89,6 +91,14 @@ export interface LimiterTrouble {
   readonly detail: string;
 }
 
+/** A selected pod that carries no limiter. */
+export interface UnlimitedPod {
+  readonly pod: string;
+  readonly isEnding: boolean;
+  /** Why, in one word. */
+  readonly reason: string;
+}
+
 /** A port of a Service by which calls of injected pods go past their limiters. */
 export interface Bypass {
   readonly service: string;
@@ -112,18 +122,20 @@ export interface LimiterTally {
   readonly rejected: readonly { readonly limiter: string; readonly message: string }[];
   /** Pods that the selector matches and that are not terminating, with or without a limiter; 0 without a selector. */
   readonly matchingPods: number;
-  /** Names of the pods that the selector matches and that carry no limiter, the terminating ones too: they may still answer. */
-  readonly unlimitedPods: readonly string[];
-  /** Those of them that are terminating. */
-  readonly endingUnlimitedPods: readonly string[];
+  /** The pods that the selector matches and that carry no limiter, the terminating ones too: they may still answer. By name. */
+  readonly unlimited: readonly UnlimitedPod[];
   /** Injected pods whose limiter container does not run, and why in the kubelet's word. */
   readonly notRunning: readonly { readonly pod: string; readonly reason: string }[];
   /** The others of the desired ones that are not synced: names of pods, and of shared limiters, sorted. */
   readonly silent: readonly string[];
   /** What desired limiters have trouble with, as far as it concerns this object. */
   readonly troubles: readonly LimiterTrouble[];
+  /** Models that callers of the object's pods name and no route claims, sorted; any text. */
+  readonly unclaimed?: readonly string[];
   /** Services of the namespace that lead past the limiters of the object's pods. */
   readonly bypasses: readonly Bypass[];
+  /** Names of the pods with a limiter that all known traffic passes by. */
+  readonly bypassedPods: readonly string[];
   /** Desired limiters that are connected. */
   readonly connected: number;
 }
@@ -184,6 +196,8 @@ export interface ReconcileOutcome {
   /** Absent: limiters must not have the object. */
   readonly inForce?: InForce;
   readonly status: ObjectStatus;
+  /** What the limiters said. */
+  readonly tally: LimiterTally;
   /** false: the status that the object carries says the same already; write nothing. */
   readonly statusChanged: boolean;
   /** What to keep for a restart: the present form when it is in force, else what was kept before. */

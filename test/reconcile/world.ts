@@ -25,6 +25,7 @@ export interface Fleet {
     readonly notRunning?: LimiterTally['notRunning'];
   };
   readonly troubles?: LimiterTally['troubles'];
+  readonly unclaimed?: readonly string[];
   readonly bypasses?: LimiterTally['bypasses'];
   /** Limiters that are connected; absent: all. */
   readonly connected?: number;
@@ -72,6 +73,10 @@ export function worldOf(
   };
 }
 
+function toldBy({ troubles = [], unclaimed = [], bypasses = [] }: Fleet) {
+  return { troubles, unclaimed, bypasses };
+}
+
 function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterTally {
   const limiters = fleet.limiters ?? [];
   const { unlimited = [], ending = [], notRunning = [] } = fleet.pods ?? {};
@@ -81,15 +86,14 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     synced: inState('synced').length,
     rejected: inState('rejected').map(({ name, message }) => ({ limiter: name, message: message ?? '' })),
     matchingPods,
-    ...(matchingPods > 0
-      ? { unlimitedPods: unlimited, endingUnlimitedPods: ending }
-      : { unlimitedPods: [], endingUnlimitedPods: [] }),
+    unlimited:
+      matchingPods > 0 ? unlimited.map((pod) => ({ pod, isEnding: ending.includes(pod), reason: 'NotInjected' })) : [],
     notRunning,
     silent: limiters
       .filter(({ name, state }) => state !== 'synced' && !notRunning.some(({ pod }) => pod === name))
       .map(({ name }) => name),
-    troubles: fleet.troubles ?? [],
-    bypasses: fleet.bypasses ?? [],
+    ...toldBy(fleet),
+    bypassedPods: [],
     connected: fleet.connected ?? limiters.length,
   };
 }

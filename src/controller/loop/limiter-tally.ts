@@ -1,6 +1,6 @@
 // Controller: what the limiters of one object say. Input: the ack table, the pods. Output: the tally that the status tells.
 import { resourceName } from '../../contract/limiter-config.ts';
-import type { Bypass, LimiterQuery, LimiterTally, LimiterTrouble } from '../../reconcile/types.ts';
+import type { Bypass, LimiterQuery, LimiterTally, LimiterTrouble, UnlimitedPod } from '../../reconcile/types.ts';
 import type { AckState, AckTable, LimiterState } from '../push/ack-table.ts';
 import type { Pod } from '../kube/kube-types.ts';
 import { isInjected, lifeOf, limiterTroubleOf, unguardedPortOf, type PodIndex } from '../world/pod-index.ts';
@@ -34,8 +34,7 @@ export function tallyLimiters(
     synced: meant.filter((state) => isSynced(state, version)).length,
     rejected: meant.flatMap((state) => rejectionOf(state, version)),
     matchingPods: living.length,
-    unlimitedPods: namesIn(unlimited),
-    endingUnlimitedPods: namesIn(unlimited.filter((pod) => lifeOf(pod) === 'ending')),
+    unlimited: unlimited.map(unlimitedPod).sort((a, b) => (a.pod < b.pod ? -1 : 1)),
     notRunning,
     silent: silentOf(
       [
@@ -45,13 +44,15 @@ export function tallyLimiters(
       notRunning,
     ),
     troubles: meant.flatMap(({ limiter }) => troublesOf(limiter, name, store)),
+    unclaimed: ref.kind === 'ModelRoute' ? unclaimedBy(meant) : [],
     bypasses: bypassesTo(limited, services),
+    bypassedPods: [],
     connected: meant.filter(({ limiter }) => limiter.connected).length,
   };
 }
 
-function namesIn(pods: readonly Pod[]): string[] {
-  return pods.map((pod) => pod.metadata.name).sort();
+function unlimitedPod(pod: Pod): UnlimitedPod {
+  return { pod: pod.metadata.name, isEnding: lifeOf(pod) === 'ending', reason: 'NotInjected' };
 }
 
 /** Ports of Services that lead to the number of a workload's port, where no limiter stands. */
@@ -89,6 +90,14 @@ function troublesOf(limiter: LimiterState, object: string, storeId: string | und
   ];
 }
 
+/** Models that pass sidecars of the object's pods without a limit; a shared limiter lets none pass. */
+function unclaimedBy(states: readonly AckState[]): string[] {
+  const names = states.flatMap(({ limiter: { view, report } }) =>
+    view.kind === 'pod' ? (report?.unclaimed ?? []) : [],
+  );
+  return [...new Set(names)].sort();
+}
+
 /** What people know a limiter by: the name of its pod. */
 function shownName({ id, view }: LimiterState): string {
   return view.pod?.name ?? id;
@@ -110,5 +119,5 @@ function silentOf(names: readonly string[], notRunning: LimiterTally['notRunning
 
 function rejectionOf({ limiter, rejected }: AckState, version: string | undefined): LimiterTally['rejected'] {
   if (rejected === undefined || rejected.version !== version) return [];
-  return [{ limiter: limiter.id, message: rejected.message }];
+  return [{ limiter: shownName(limiter), message: rejected.message }];
 }

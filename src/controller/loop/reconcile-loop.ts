@@ -7,6 +7,7 @@ import type { Logger } from '../../lib/log.ts';
 import { reconcile } from '../../reconcile/reconcile.ts';
 import { RivalIndex } from '../../reconcile/rival-index.ts';
 import type { LastGood, ReconcileOutcome, ReconcileSettings, World } from '../../reconcile/types.ts';
+import type { Parting } from '../install/parting.ts';
 import type { AckTable, ReportChange } from '../push/ack-table.ts';
 import type { Change, Feed } from '../kube/object-feed.ts';
 import type { ObjectIdentity, Service, StoredObject } from '../kube/kube-types.ts';
@@ -33,6 +34,8 @@ export interface OperatorParts {
   readonly metrics: OperatorMetrics;
   readonly reconcileSettings: ReconcileSettings;
   readonly log: Logger;
+  /** Absent: this operator is not uninstalled. */
+  readonly parting?: Parting;
   /** Until then (monotonic ms) a status that only says "limiters are missing" is not written. */
   readonly quietUntilMs?: () => number;
 }
@@ -77,7 +80,7 @@ export class Operator {
       onOutdated: (name) => {
         this.#queue.add(name);
       },
-      mayWrite: (object) => provider.lastGood.isKept(object),
+      mayWrite: (object) => parts.parting?.isParting !== true && provider.lastGood.isKept(object),
       onWrite: (result) => {
         metrics.statusWritten(result);
       },
@@ -244,6 +247,7 @@ export class Operator {
     });
     this.#push(name, object, outcome);
     this.#keepLastGood(object, outcome);
+    this.#parts.metrics.objects?.set(name, outcome.status, outcome.tally);
     this.#enqueue(this.#rivals.hold({ kind: object.kind, ...namesOf(object) }, outcome.inForce));
     const { status, changedReasons } = outcome;
     if (outcome.statusChanged) this.#writer.submit(name, { object, status, changedReasons });
@@ -262,7 +266,7 @@ export class Operator {
     const { namespace } = object.metadata;
     const { workloadSelector } = inForce;
     const visibility: Visibility = { namespace, ...(workloadSelector === undefined ? {} : { workloadSelector }) };
-    store.set(inForce.resource, visibility);
+    store.set(this.#parts.parting?.resourceOf(inForce) ?? inForce.resource, visibility);
   }
 
   #keepLastGood(object: StoredObject, { lastGood }: ReconcileOutcome): void {
@@ -276,6 +280,7 @@ export class Operator {
     const ref = parseResourceName(name);
     this.#parts.store.remove(name);
     this.#writer.forget(name);
+    this.#parts.metrics.objects?.delete(name);
     this.#byService.set(name, []);
     this.#bySelector.set(name, []);
     this.#parts.secrets.forget(name);

@@ -62,6 +62,7 @@ export class ClusterProvider implements Provider, StatusSink {
     this.lastGood = new ClusterLastGood({ ...settings, kube: writes, revisions: this.#revisions });
     this.#events = new EventRecorder(writes, log, settings.onEvent);
     const reviews: ReviewApi = {
+      watched: settings.namespaces,
       reviewToken: (token, audiences) => kube.reviewToken(token, audiences),
       reviewAccess: (question) => kube.reviewAccess(question),
       findPod: (namespace, name) => this.#findPod(namespace, name),
@@ -87,6 +88,12 @@ export class ClusterProvider implements Provider, StatusSink {
 
   isReady(): boolean {
     return this.#isLoaded;
+  }
+
+  waitsFor(): string[] {
+    return Object.entries(this.#informers())
+      .filter(([, { hasSynced }]) => !hasSynced)
+      .map(([name, { trouble }]) => (trouble === undefined ? name : `${name} (${trouble})`));
   }
 
   stats(): ReturnType<Provider['stats']> {

@@ -87,6 +87,10 @@ export class FileProvider implements Provider, StatusSink {
     return this.modelRoutes.hasSynced;
   }
 
+  waitsFor(): string[] {
+    return this.isReady() ? [] : ['the folder of manifests'];
+  }
+
   depths(): Record<string, number> {
     return {};
   }

@@ -60,6 +60,8 @@ export interface Provider {
   /** Resolves when every feed has synced and the last good forms are loaded. */
   whenReady(): Promise<void>;
   isReady(): boolean;
+  /** What `whenReady` waits for, each with its last failure. */
+  waitsFor(): readonly string[];
   /** Counters for metrics, by feed. */
   stats(): Readonly<
     Record<string, { readonly failures: number; readonly handlerErrors: number; readonly size: number }>

@@ -22,11 +22,28 @@ export const REASONS = {
   },
   Programmed: {
     holds: 'Programmed',
-    others: ['Pending', 'NoLimiters', 'NoMatchingPods', 'PartiallyProgrammed', 'UnlimitedPods', 'Rejected'],
+    others: [
+      'Pending',
+      'NoLimiters',
+      'NoMatchingPods',
+      'PartiallyProgrammed',
+      'UnlimitedPods',
+      'LimiterBypassed',
+      'Rejected',
+      'NotWatched',
+      'OperatorGone',
+    ],
   },
   Degraded: {
     holds: 'Healthy',
-    others: ['StoreUnreachable', 'StoreEvicts', 'UpstreamUnreachable', 'LimiterBypassed', 'UsageMissing'],
+    others: [
+      'StoreUnreachable',
+      'StoreEvicts',
+      'UpstreamUnreachable',
+      'LimiterBypassed',
+      'UsageMissing',
+      'UnclaimedRequests',
+    ],
   },
 } as const;
 

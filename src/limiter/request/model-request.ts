@@ -1,7 +1,7 @@
-// Limiter, request stage: reads which model a request names. In: request line and body; out: the model's name, or undefined
+// Limiter, request stage: which model a request names. In: request line and what its body says; out: the model's name, or undefined
 // where it names none. Whether it must name one is a column of the endpoint table.
-import { endpointOf } from './endpoints.ts';
-import { asRecord, type JsonBody } from './json-body.ts';
+import { plainText } from '../../lib/text.ts';
+import { endpointOf, type EndpointMatch } from './endpoints.ts';
 
 /**
  * A model's name as it was given: text with something in it, without the white space around it. Everything else names no
@@ -9,8 +9,34 @@ import { asRecord, type JsonBody } from './json-body.ts';
  */
 export function modelName(value: unknown): string | undefined {
   if (typeof value !== 'string') return undefined;
-  const name = value.trim();
+  const name = plainText(value.trim());
   return name === '' ? undefined : name;
+}
+
+/** What a route names to take every model. */
+export const EVERY_MODEL = '*';
+const DEFAULT_TAG = ':latest';
+
+/**
+ * The form in which two names are one model to some engines: these ignore letter case, and read a name without a tag as
+ * `:latest`. Such a name must not lead past the limits of the other.
+ */
+export function canonicalModel(name: string): string {
+  const folded = plainText(name.trim()).toLowerCase();
+  const bare = folded.endsWith(DEFAULT_TAG) ? folded.slice(0, -DEFAULT_TAG.length) : folded;
+  return bare === '' ? folded : bare;
+}
+
+/** Whether an object with `models` takes a model of that name, in whichever spelling. */
+export function takesModel(models: readonly string[], name: string): boolean {
+  return models.includes(EVERY_MODEL) || claimedModel(models, name) !== undefined;
+}
+
+/** The first of `models` that a name stands for: the same name, else one of the same canonical form. */
+export function claimedModel(models: readonly string[], name: string): string | undefined {
+  if (models.includes(name)) return name;
+  const canonical = canonicalModel(name);
+  return models.find((model) => canonicalModel(model) === canonical);
 }
 
 /** true: a request there must name its model, or runs the server's own one; a body that hides it is refused. */
@@ -18,18 +44,33 @@ export function isInferencePath(method: string, path: string): boolean {
   return (endpointOf(method, path)?.endpoint.need ?? 'none') !== 'none';
 }
 
+/** Which models a request names. */
+export interface NamedModels {
+  readonly model?: string;
+  /** What the body says where the path names the model, and it differs. */
+  readonly bodyModel?: string;
+}
+
 /**
- * The model that a request names: by its path where the path says so (there the body's `model` means nothing to the
- * upstream), by the query of a WebSocket, else by its JSON body, whatever its Content-Type.
+ * The model that a request names: by its path where the path says so (there the body's `model` means nothing to most
+ * upstreams), by the query of a WebSocket, else by its body.
+ * @param given the `model` of the body, whatever it is
  */
-export function modelOf(
+export function modelsOf(
   { method, path, query }: { readonly method: string; readonly path: string; readonly query: URLSearchParams },
-  body: JsonBody,
-): string | undefined {
+  given: unknown,
+): NamedModels {
   const found = endpointOf(method, path);
-  if (found?.pathModel !== undefined) return modelName(found.pathModel);
-  const inBody = body.kind === 'json' ? modelName(asRecord(body.value)?.['model']) : undefined;
-  if (inBody !== undefined || found?.endpoint.model !== 'query') return inBody;
-  const values = query.getAll('model');
+  const inBody = modelName(given);
+  const isByPath = found?.pathModel !== undefined;
+  const model = isByPath ? modelName(found.pathModel) : (inBody ?? queryModel(found, query));
+  return {
+    ...(model === undefined ? {} : { model }),
+    ...(isByPath && inBody !== undefined && inBody !== model ? { bodyModel: inBody } : {}),
+  };
+}
+
+function queryModel(found: EndpointMatch | undefined, query: URLSearchParams): string | undefined {
+  const values = found?.endpoint.model === 'query' ? query.getAll('model') : [];
   return values.length === 1 ? modelName(values[0]) : undefined;
 }

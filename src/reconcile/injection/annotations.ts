@@ -1,10 +1,11 @@
 // Injection: what a pod's author says by annotations of weir.dev beside the port. Input: annotations. Output: the image of the
 // pod's limiter or why it is none, and warnings of annotations that mean nothing.
+import { BOUND_ANNOTATIONS } from './bounds.ts';
 import { IMAGE_ANNOTATION, INJECT_LABEL, INJECTED_ANNOTATION, PORT_ANNOTATION, REDIRECT_ANNOTATION } from './names.ts';
 import type { InjectablePod } from './pod.ts';
 
 const OURS = 'weir.dev/';
-const FOR_AUTHORS: readonly string[] = [PORT_ANNOTATION, REDIRECT_ANNOTATION, IMAGE_ANNOTATION];
+const FOR_AUTHORS: readonly string[] = [PORT_ANNOTATION, REDIRECT_ANNOTATION, IMAGE_ANNOTATION, ...BOUND_ANNOTATIONS];
 /** `registry:port/path:tag@digest`, as far as it goes without asking a registry. */
 const IMAGE = /^[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,511}$/;
 

@@ -2,6 +2,7 @@
 // Pure; what it did once it does not do again, and what later webhooks added is brought in line.
 import { isDeepStrictEqual } from 'node:util';
 import { strangeAnnotations, wantedImage } from './annotations.ts';
+import { wantedBounds } from './bounds.ts';
 import { choosePort, isRefusal, type Placement, type RefusalReason } from './choose-port.ts';
 import {
   INJECT_LABEL,
@@ -87,13 +88,14 @@ export function inject(
   if (skip !== undefined) return skipped(pod, skip);
   const present = placementOf(pod.spec);
   if (present !== undefined) return patched(pod, { ...present, settings }, []);
-  const { image = settings.image, complaint } = wantedImage(pod);
+  const { image = settings.image, complaint: strangeImage } = wantedImage(pod);
+  const { bounds, complaint = strangeImage } = wantedBounds(pod.metadata?.annotations, settings.bounds);
   if (complaint !== undefined) return skipped(pod, { reason: 'WrongAnnotation', message: complaint });
   const placement = choosePort(pod);
   if (isRefusal(placement)) return skipped(pod, placement);
   const obstacle = obstacleIn(pod.spec, placement, settings);
   if (obstacle !== undefined) return skipped(pod, obstacle);
-  const plan = { placement, drainToken, settings: { ...settings, image } };
+  const plan = { placement, drainToken, settings: { ...settings, image, bounds } };
   return patched(pod, plan, [...warningsOf(placement, namespace), ...strangeAnnotations(pod)]);
 }
 

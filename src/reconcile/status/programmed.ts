@@ -26,7 +26,7 @@ export function programmedVerdict(inForce: InForce | undefined, tally: LimiterTa
 
 function syncVerdict(inForce: InForce, tally: LimiterTally): Verdict<ProgrammedReason> {
   const { desired, synced } = tally;
-  const carriesNone = tally.unlimitedPods.length > 0;
+  const carriesNone = tally.unlimited.length > 0;
   if (desired === 0) return carriesNone ? unlimited(tally) : not('NoLimiters', noLimiters(inForce));
   const what = inForce.isLastGood ? `generation ${inForce.generation}, which is still in force` : 'this generation';
   const count = `${synced} of ${desired} limiters acknowledged ${what}`;
@@ -84,9 +84,10 @@ function unlimited(tally: LimiterTally): Verdict<ProgrammedReason> {
   return not('UnlimitedPods', unlimitedText(tally));
 }
 
-function unlimitedText({ unlimitedPods, endingUnlimitedPods: ending }: LimiterTally): string {
-  const staying = unlimitedPods.filter((name) => !ending.includes(name));
-  return [...stayingTexts(staying), ...endingTexts(ending)].join('; ');
+function unlimitedText({ unlimited: pods }: LimiterTally): string {
+  const namesWhere = (ending: boolean): string[] =>
+    pods.filter(({ isEnding }) => isEnding === ending).map(({ pod }) => pod);
+  return [...stayingTexts(namesWhere(false)), ...endingTexts(namesWhere(true))].join('; ');
 }
 
 /** Which it is of the three the operator does not know: it sees no node's past. */

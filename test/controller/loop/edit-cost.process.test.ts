@@ -70,6 +70,7 @@ class Rig {
       start: () => undefined,
       whenReady: () => Promise.resolve(),
       isReady: () => true,
+      waitsFor: () => [],
       stats: () => ({}),
       depths: () => ({}),
       stop: () => Promise.resolve(),

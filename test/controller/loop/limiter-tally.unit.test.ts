@@ -86,7 +86,11 @@ function tally(): LimiterTally {
   });
 }
 
-const told = ({ desired, synced, unlimitedPods }: LimiterTally): unknown[] => [desired, synced, unlimitedPods];
+const told = ({ desired, synced, unlimited }: LimiterTally): unknown[] => [
+  desired,
+  synced,
+  unlimited.map(({ pod }) => pod),
+];
 
 describe('a selected pod', () => {
   test('with a connected limiter is desired and synced', () => {
@@ -122,11 +126,13 @@ describe('a selected pod', () => {
     expect(tally()).toMatchObject({
       desired: 0,
       matchingPods: 1,
-      unlimitedPods: ['x', 'y'],
-      endingUnlimitedPods: ['x'],
+      unlimited: [
+        { pod: 'x', isEnding: true },
+        { pod: 'y', isEnding: false },
+      ],
     });
     pods.put(pod('x', { injected: false, deleted: true, status: { phase: 'Succeeded' } }));
-    expect(tally()).toMatchObject({ matchingPods: 1, unlimitedPods: ['y'], endingUnlimitedPods: [] });
+    expect(tally()).toMatchObject({ matchingPods: 1, unlimited: [{ pod: 'y', isEnding: false }] });
   });
 
   test('pods without a limiter are named: host network, older than the webhook, whatever the cause', () => {
@@ -255,6 +261,18 @@ describe('what limiters report', () => {
     expect(tally().troubles).toHaveLength(1);
     again.reported({ stores: [], upstreams: [] });
     expect(tally().troubles).toEqual([]);
+  });
+
+  test('of models that pass unclaimed concerns the objects of the pod, once while it stays the same', () => {
+    const stream = connect(pod('x'));
+    const report = { stores: [], upstreams: [], unclaimed: ['b', 'a'] };
+    stream.reported(report);
+    stream.reported(report);
+    expect(tally().unclaimed).toEqual(['a', 'b']);
+    expect(changes.map(({ objects }) => [...objects])).toEqual([[NAME]]);
+    stream.reported({ stores: [], upstreams: [] });
+    expect(tally().unclaimed).toEqual([]);
+    expect(changes).toHaveLength(2);
   });
 
   test('is forgotten with the limiter, and a former stream says nothing any more', () => {

@@ -1,11 +1,15 @@
 // Which model a request names: "absent" has one meaning, and the path comes before the query, and that before the body.
 import { describe, expect, test } from '@jest/globals';
-import { readJsonBody } from '../../../src/limiter/request/json-body.ts';
-import { isInferencePath, modelName, modelOf } from '../../../src/limiter/request/model-request.ts';
+import { asRecord, readJsonBody } from '../../../src/limiter/request/json-body.ts';
+import { isInferencePath, modelName, modelsOf } from '../../../src/limiter/request/model-request.ts';
 
+const memberOf = (body: string): unknown => {
+  const json = readJsonBody(Buffer.from(body));
+  return json.kind === 'json' ? json.value : undefined;
+};
 const read = (url: string, body: string, method = 'POST'): string | undefined => {
   const { pathname, searchParams } = new URL(url, 'http://h');
-  return modelOf({ method, path: pathname, query: searchParams }, readJsonBody(Buffer.from(body)));
+  return modelsOf({ method, path: pathname, query: searchParams }, asRecord(memberOf(body))?.['model']).model;
 };
 
 describe('the model of a request', () => {
