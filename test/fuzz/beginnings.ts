@@ -5,7 +5,7 @@ import { jsonStart, readJsonBody } from '../../src/limiter/request/json-body.ts'
 import type { FuzzTarget } from './fuzz.ts';
 
 /** A request line as servers take it, whatever its target, after empty lines. */
-const HTTP_1 = /^[\r\n]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?: [^\n]*)? HTTP\/\d\.\d\r?\n/;
+const HTTP_1 = /^[\r\n]*[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}(?: [^\n]*)? HTTP\/\d\.\d\r?\n/;
 
 export const CONNECTION_START: FuzzTarget = {
   name: 'connection-start',
