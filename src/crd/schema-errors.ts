@@ -1,4 +1,5 @@
-// CRD: structural validation; in: an object with defaults, out: where it breaks the schema, in the API server's terms.
+// CRD: structural validation; in: an object as it is stored, out: where it violates the schema, in the API server's
+// terms.
 import { Ajv } from 'ajv';
 import type { ErrorObject, ValidateFunction } from 'ajv';
 import { RE2JS } from 're2js';

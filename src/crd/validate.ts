@@ -10,7 +10,7 @@ import type { TextDocument } from './manifest-text.ts';
 import { metadataErrors, metadataFields } from './kinds/metadata.ts';
 import { schemaErrors } from './schema-errors.ts';
 import type { SchemaData } from './schema.ts';
-import { complete, unknownField, unknownFields } from './structure.ts';
+import { prune, unknownField, unknownFields } from './structure.ts';
 import type { WeirObject } from './types.ts';
 
 export type { Finding, FindingType, Stage } from './finding.ts';
@@ -27,7 +27,7 @@ export interface Verdict {
   readonly foreign: boolean;
   /** Everything that is wrong; empty when the API server would accept it. */
   readonly findings: readonly Finding[];
-  /** The object with defaults, without unknown fields and status, when it has no finding. `namespace` may be missing. */
+  /** The object without unknown fields, nulls and status, when it has no finding. `namespace` may be missing. */
   readonly object?: WeirObject;
   /** The same as soon as nothing but CEL rules is broken: fit for checks that want its types. */
   readonly shaped?: WeirObject;
@@ -106,7 +106,7 @@ function judge(value: unknown, isBroken: boolean): Judgement {
 }
 
 function judgeKind(value: Record<string, unknown>, kind: Kind, isBroken: boolean): Judgement {
-  const stored = complete({ spec: value['spec'] }, rootSchema(kind));
+  const stored = prune({ spec: value['spec'] }, rootSchema(kind));
   const schema = schemaErrors(stored, rootSchema(kind));
   const found = [
     ...decodeErrors(value, kind),
