@@ -129,7 +129,9 @@ describeOnCluster('objects at all maxima', (cluster) => {
     expect(await explain('targets.weight')).toMatch(/Default: 1\.\n/);
     expect(await explain('rateLimiting.limits.measure')).toMatch(/Default: Requests\.\n/);
     expect(await explain('rateLimiting.limits.bucket.burst')).toMatch(/Default: maxTokens\.\n/);
-    expect(await explain('authentication.apiKeys.headers')).toMatch(/Default:\s+authorization,\s+x-api-key,\s+api-key\.\n/);
+    expect(await explain('authentication.apiKeys.headers')).toMatch(
+      /Default:\s+authorization,\s+x-api-key,\s+api-key\.\n/,
+    );
   });
 });
 
