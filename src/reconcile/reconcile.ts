@@ -3,10 +3,11 @@
 // throw.
 //
 //   forms (parse, validate, compile) -> precedence -> in force -> references, limiters -> verdicts -> status
+import { valuesAt } from '../contract/capabilities.ts';
 import { resourceName, type LimiterConfig } from '../contract/limiter-config.ts';
 import { storeIdOf } from '../contract/limiter-report.ts';
 import { toVersioned, type VersionedResource } from '../contract/snapshot.ts';
-import { notesOn } from './status/notes.ts';
+import { notesOn, type SpecFacts } from './status/notes.ts';
 import { degradedVerdict } from './status/degraded.ts';
 import { type Form, presentForm, refOf } from './form.ts';
 import { given } from './optional.ts';
@@ -91,7 +92,7 @@ function toKeep(inForce: InForce | undefined, present: Form, before: LastGood | 
 function acceptedVerdict(problems: readonly Problem[], present: Form, inForce: InForce | undefined): Verdict {
   const [first, ...rest] = problems;
   if (first === undefined) {
-    const notes = present.config === undefined ? [] : notesOn(present.config, present.workloadSelector !== undefined);
+    const notes = present.config === undefined ? [] : notesOn(present.config, factsOf(present));
     return {
       holds: true,
       reason: 'Accepted',
@@ -105,6 +106,13 @@ function acceptedVerdict(problems: readonly Problem[], present: Form, inForce: I
       ? 'it was accepted before, and stays in force until it is edited'
       : `generation ${present.generation} is not in force; generation ${inForce.generation} still is`;
   return { holds: false, reason, message: `${message} (${instead})` };
+}
+
+function factsOf({ spec, workloadSelector }: Form): SpecFacts {
+  return {
+    hasPods: workloadSelector !== undefined,
+    hasFailurePolicy: valuesAt({ spec }, 'spec.rateLimiting.failurePolicy').length > 0,
+  };
 }
 
 function resolvedVerdict({ object, world }: ReconcileInput): Verdict {

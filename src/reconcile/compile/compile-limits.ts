@@ -53,7 +53,8 @@ function compileLimit(spec: Limit, common: Common): LimitConfig {
   };
 }
 
-function defaultFailurePolicy(rule: BucketRule | WindowRule): FailurePolicy {
+/** What a limit does without its store when the object does not say. Each limit has its own; a request needs all of its limits. */
+export function defaultFailurePolicy(rule: BucketRule | WindowRule): FailurePolicy {
   return rule.kind === 'window' && LONG_PERIODS.has(rule.period) ? 'Closed' : 'Local';
 }
 

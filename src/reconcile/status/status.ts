@@ -38,7 +38,7 @@ export function statusOf(input: ReconcileInput, findings: Findings): ObjectStatu
     limits:
       inForce === undefined
         ? statesRefused(input.object.spec, problems)
-        : statesInForce(limits, findings.programmed.holds),
+        : statesInForce(inForce.config, findings.programmed.holds),
     unlimitedPods: { count: unlimitedPods.length, names: unlimitedPods.slice(0, MOST_POD_NAMES) },
     conditions: conditionsOf(input, findings),
   };
