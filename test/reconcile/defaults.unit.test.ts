@@ -1,11 +1,12 @@
 // Tests what absent fields mean: the same to the compiler of this version as the defaults of the API server of 0.2.0 did,
 // whether the stored object has them or not; so an upgrade changes no config, no version and no bucket.
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { canonicalJson, toVersioned } from '../../src/contract/snapshot.ts';
 import { DEFAULTS } from '../../src/crd/defaults.ts';
 import { KINDS } from '../../src/crd/kinds/kinds.ts';
-import type { SchemaData } from '../../src/crd/schema.ts';
+import { defaultText, type SchemaData } from '../../src/crd/schema.ts';
 import { judgeObject } from '../../src/crd/validate.ts';
 import { presentForm } from '../../src/reconcile/form.ts';
 import { mutate, validManifests } from '../crd/mutation.ts';
@@ -31,7 +32,8 @@ function fieldsOf(schema: SchemaData, at: string): [string, SchemaData][] {
   return [[at, schema], ...inner.flatMap(([place, field]) => fieldsOf(field, place))];
 }
 
-const FIXED = KINDS.flatMap(({ kind, spec }) => fieldsOf(spec, `${kind}.spec`)).flatMap(([place, { whenAbsent }]) =>
+const FIELDS = KINDS.flatMap(({ kind, spec }) => fieldsOf(spec, `${kind}.spec`));
+const FIXED = FIELDS.flatMap(([place, { whenAbsent }]) =>
   whenAbsent !== undefined && 'value' in whenAbsent ? [[place, whenAbsent.value] as const] : [],
 );
 
@@ -48,6 +50,22 @@ describe('defaults', () => {
     const inSchemas = new Set(FIXED.map(([, value]) => JSON.stringify(value)));
     expect([...inSchemas].filter((value) => !inTable.has(value))).toEqual([]);
     expect([...inTable].filter((value) => !inSchemas.has(value))).toEqual([]);
+  });
+
+  test('docs/limits.md has them right', () => {
+    const text = readFileSync(new URL('../../docs/limits.md', import.meta.url), 'utf8');
+    const section = text.slice(text.indexOf('## Defaults'), text.indexOf('### Sharing'));
+    const rows = [...section.matchAll(/^\| `([^`]+)`[^|]*\| ([^|]+) \|$/gm)].map(([, place, value]) => [
+      place!,
+      value!,
+    ]);
+    expect(rows.length).toBeGreaterThan(15);
+    for (const [place, value] of rows) {
+      if (value!.startsWith('[')) continue;
+      const absent = FIELDS.find(([at]) => at === `ModelRoute.spec.${place!}` || at === `MCPServer.spec.${place!}`)?.[1]
+        .whenAbsent;
+      expect([place, absent && defaultText(absent)]).toEqual([place, value!.replaceAll('`', '')]);
+    }
   });
 
   test('objects have the versions that 0.2.0 gave them, as written and as its API server stored them', () => {
