@@ -59,7 +59,7 @@ describe('validateManifest', () => {
 
   test.each(['', '# nothing', '---\n---\n'])('finds no object in %j', (text) => {
     expect(validateManifest(text)).toEqual([
-      { stage: 'decode', path: '', type: 'Unreadable', message: 'there is no object in it', line: 1 },
+      { stage: 'decode', path: '', type: 'Unreadable', message: 'contains no object', line: 1 },
     ]);
   });
 
