@@ -12,6 +12,10 @@ interface Subcommand {
 
 /** Loaded one by one: a limiter never pays for the Kubernetes client, nor the operator for the Redis client. */
 const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
+  demo: {
+    summary: 'Show Weir on this machine in a minute: no cluster, no Redis.',
+    load: async () => (await import('./demo-command.ts')).demoCommand(),
+  },
   operator: {
     summary: 'Watch ModelRoutes and MCPServers, push limiter configs, tell in their status what is in force.',
     load: async () => (await import('./operator-command.ts')).operatorCommand(),

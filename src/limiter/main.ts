@@ -13,6 +13,7 @@ import { DecisionApi } from './decision-api/decision-api.ts';
 import { isLoopback, TokenFile } from './decision-api/decision-token.ts';
 import { mayDial } from './egress/egress.ts';
 import { HealthWatch } from './health/health-watch.ts';
+import { UnclaimedModels } from './health/unclaimed-models.ts';
 import { FirstContact } from './config/first-contact.ts';
 import { listen, type HttpListener, type ListenAddress } from '../lib/http-listener.ts';
 import { LimiterMetrics } from './metrics.ts';
@@ -24,6 +25,7 @@ import { Upstreams } from './proxy/upstream.ts';
 import type { RuntimeObject } from './compile/runtime-object.ts';
 import type { LimiterSettings } from './settings.ts';
 import { UpstreamHealth } from './health/upstream-health.ts';
+import { BodyBudget } from './request/body-budget.ts';
 import { WindowCalendar } from './store/rule/calendar-window.ts';
 import { StoreRegistry } from './store/create-store.ts';
 import type { Store } from './store/store.ts';
@@ -86,7 +88,9 @@ class Limiter implements RunningLimiter {
   readonly #upstreams: Upstreams;
   readonly #dialer: Dialer;
   readonly #upstreamHealth = new UpstreamHealth();
+  readonly #unclaimed = new UnclaimedModels();
   readonly #health: HealthWatch;
+  readonly #bodyBudget: BodyBudget;
   readonly #proxy: Proxy;
   readonly #listeners: { traffic?: HttpListener; admin?: HttpListener; decision?: HttpListener } = {};
   #housekeeping: NodeJS.Timeout | undefined;
@@ -125,6 +129,11 @@ class Limiter implements RunningLimiter {
     this.#upstreams = new Upstreams({ connectMs: settings.connectTimeoutMs, headersMs: settings.headersTimeoutMs });
     this.#dialer = new Dialer(ownTarget);
     this.#health = this.#createHealthWatch();
+    this.#bodyBudget = new BodyBudget({
+      limitBytes: settings.bodyBudgetBytes,
+      nowMs: () => this.#clock.monotonicMs(),
+      observer: this.#metrics.bodyObserver(),
+    });
     this.#proxy = new Proxy({
       inForce: () => this.#applier.inForce,
       configured: this.#configured,
@@ -136,7 +145,11 @@ class Limiter implements RunningLimiter {
       mode: settings.mode,
       ownTarget,
       unconfiguredPolicy: settings.unconfiguredPolicy,
-      maxBodyBytes: settings.maxBodyBytes,
+      bodyBounds: { maxBytes: settings.maxBodyBytes, idleMs: settings.bodyIdleTimeoutMs },
+      bodyBudget: this.#bodyBudget,
+      onUnclaimed: (model) => {
+        this.#unclaimed.passed(model, this.#clock.monotonicMs());
+      },
       random: parts.random ?? Math.random,
     });
   }
@@ -234,6 +247,7 @@ class Limiter implements RunningLimiter {
     return new HealthWatch({
       stores: () => this.#stores.byId(),
       upstreams: this.#upstreamHealth,
+      unclaimed: this.#unclaimed,
       nowMs: () => this.#clock.monotonicMs(),
       onReport: (report) => {
         // The operator writes it into the status; a store tells its outage by a line of its own.
@@ -274,6 +288,8 @@ class Limiter implements RunningLimiter {
       metrics: this.#metrics,
       logger: this.#log,
       clock: this.#clock,
+      bodyBudget: this.#bodyBudget,
+      bodyIdleMs: this.#settings.bodyIdleTimeoutMs,
       ...(decisionTokenFile === undefined ? {} : { tokens: new TokenFile(decisionTokenFile) }),
     });
     return (request, response) => {
@@ -293,6 +309,7 @@ class Limiter implements RunningLimiter {
       this.#decider.forget(name);
       this.#upstreamHealth.forget(name);
     }
+    this.#unclaimed.forgetClaimed((model) => inForce.set.takesModel(model));
     const rejected = outcomes.filter((outcome) => !outcome.accepted);
     this.#metrics.configUpdates(outcomes.length - rejected.length, rejected.length);
     for (const { name: resource, version, message: reason } of rejected) {

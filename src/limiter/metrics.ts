@@ -4,6 +4,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { LimiterConfig } from '../contract/limiter-config.ts';
 import { resourceName } from '../contract/limiter-config.ts';
 import type { Decision } from './decide/decision.ts';
+import type { BudgetObserver } from './request/body-budget.ts';
 import type { StoreHooks } from './store/create-store.ts';
 
 type Labels = Record<string, string>;
@@ -79,6 +80,11 @@ export class LimiterMetrics {
   );
   readonly #perObject = [this.#decisions, this.#shadow, this.#answers, this.#overflows];
   readonly #unrouted = this.#counter('weir_unrouted_requests_total', 'Requests that no object takes.', ['outcome']);
+  readonly #unclaimed = this.#counter(
+    'weir_unclaimed_requests_total',
+    'Requests for models that no route claims, which a sidecar let pass unlimited, by endpoint.',
+    ['endpoint'],
+  );
   readonly #configChanges = this.#counter('weir_config_updates_total', 'Configs received by outcome.', ['outcome']);
   readonly #objects = this.#gauge('weir_objects', 'Objects in force.');
   readonly #inFlight = this.#gauge('weir_requests_in_flight', 'Requests being served.');
@@ -100,6 +106,15 @@ export class LimiterMetrics {
     'weir_store_trouble_total',
     'Settlements that were dropped, and keys of a wrong type or content that were found.',
     ['kind'],
+  );
+  readonly #bodyBytes = this.#gauge(
+    'weir_request_body_bytes',
+    'Bytes of request bodies held now, as sent and as decoded.',
+  );
+  readonly #bodyRefusals = this.#counter(
+    'weir_request_body_over_capacity_total',
+    'Request bodies that were refused with 503, or given up while they came slowly, because --body-budget was reached.',
+    [],
   );
   readonly #decisionSeconds = new Histogram({
     name: 'weir_decision_seconds',
@@ -135,6 +150,11 @@ export class LimiterMetrics {
     this.#unrouted.inc({ outcome });
   }
 
+  /** Counts a request for a model that no route claims. `endpoint` is an id of the endpoint table, or `other`. */
+  unclaimed(endpoint: string): void {
+    this.#unclaimed.inc({ endpoint });
+  }
+
   /** A caller's key was put into the overflow bucket of a limit. */
   overflowed(object: string, limit: string): void {
     if (this.#limitsInForce.get(object)?.has(limit) === true) this.#overflows.add(object, { limit });
@@ -154,6 +174,18 @@ export class LimiterMetrics {
       },
       onBroken: (keys) => {
         this.#storeTrouble.inc({ kind: 'broken_key' }, keys.length);
+      },
+    };
+  }
+
+  /** What the budget of request bodies tells. */
+  bodyObserver(): BudgetObserver {
+    return {
+      held: (bytes) => {
+        this.#bodyBytes.set(bytes);
+      },
+      refused: () => {
+        this.#bodyRefusals.inc();
       },
     };
   }

@@ -1,7 +1,7 @@
 // Upgrade: the previous release beside this one. An old limiter serves under the new operator, a new limiter under the old
 // operator, edits reach both, and one limit is one limit over the two of them.
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { leaveOut } from '../leave-out.ts';
+import { leaveOut } from '../../tools/node-cluster/leave-out.ts';
 import { previousRelease } from '../rig/upgrade/previous-release.ts';
 import { conditionOf, describeEndToEnd, type EndToEnd } from './harness.ts';
 import { refOf, requestLimit, type Manifest } from './manifests.ts';

@@ -16,7 +16,7 @@ import { operatorCommand } from '../../src/cli/operator-command.ts';
 import { complaintAboutWebhook, type WebhookFlags } from '../../src/cli/webhook-flags.ts';
 import { crdFiles } from '../../src/crd/emit.ts';
 import { parseInjectionConfig } from '../../src/reconcile/injection/settings.ts';
-import { leaveOut } from '../leave-out.ts';
+import { leaveOut } from '../../tools/node-cluster/leave-out.ts';
 import { CHART, findHelm, helm, type Manifest, mustHelm, NO_HELM, objectsIn } from './helm.ts';
 
 const FOLDER = import.meta.dirname;

@@ -5,7 +5,7 @@ import { cleanupCommand } from '../../src/cli/cleanup-command.ts';
 import { LAST_GOOD_LABEL } from '../../src/controller/provider/last-good.ts';
 import { describeOnControlPlane } from '../../tools/node-cluster/describe-cluster.ts';
 import { prepareCluster } from '../rig/stack/cluster-access.ts';
-import { leaveOut } from '../leave-out.ts';
+import { leaveOut } from '../../tools/node-cluster/leave-out.ts';
 import { CHART, findHelm, type Manifest, mustHelm, NO_HELM, objectsIn } from './helm.ts';
 
 const OWN = 'weir-system';

@@ -50,7 +50,7 @@ export interface PushServerSettings {
 const DEFAULTS = {
   maxConnections: 4_000,
   maxStreamsPerConnection: 4,
-  // A connection keeps buffers as large as what once went out at once (docs/benchmarks.md).
+  // A connection keeps buffers as large as what once went out at once (docs/adr/memory-of-a-process.md).
   maxResponseBytes: 32 * 1024,
   firstRequestMs: 10_000,
   keepaliveMs: 5_000,

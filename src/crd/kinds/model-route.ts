@@ -26,10 +26,14 @@ export const modelRouteSpec = object(
   'The desired state.',
   {},
   {
-    modelName: model('The model that requests name, in full. Wildcards are not supported.'),
-    loraAdapters: setOf('LoRA adapters that requests may name instead of the model.', model('Name of an adapter.'), {
-      max: 10,
-    }),
+    modelName: model(
+      'The model that requests name, in full. "*" alone: every model of the selected pods, and on a shared limiter every model of its host and prefix; routes that name a model take precedence.',
+    ),
+    loraAdapters: setOf(
+      'LoRA adapters that requests may name instead of the model. Not with modelName "*", which takes them too.',
+      model('Name of an adapter, in full.'),
+      { max: 10 },
+    ),
     hostnames: hostnames(),
     pathPrefix: pathPrefix(),
     rules: withDefaultWords(
@@ -47,6 +51,11 @@ export const modelRouteSpec = object(
     {
       rule: 'has(self.modelName) || (has(self.loraAdapters) && size(self.loraAdapters) > 0)',
       message: 'at least one of modelName or loraAdapters must be set',
+    },
+    {
+      rule: "!has(self.modelName) || self.modelName != '*' || !has(self.loraAdapters) || size(self.loraAdapters) == 0",
+      fieldPath: '.loraAdapters',
+      message: 'modelName "*" takes every model, adapters too: remove loraAdapters',
     },
     userNeedsAuthentication([USER_PART]),
     ...TARGET_RULES,

@@ -31,7 +31,10 @@ import { subjectOf, type Subject } from './decision-subject.ts';
 import type { Owner, TokenFile } from './decision-token.ts';
 import { pathOf, sendJson } from '../../lib/http-listener.ts';
 import type { LimiterMetrics } from '../metrics.ts';
+import type { BodyBudget, BodyHold } from '../request/body-budget.ts';
 import { readBody } from '../request/body.ts';
+import { readContent } from '../request/content.ts';
+import { mediaTypeOf } from '../request/media-type.ts';
 import { ReservationOwners } from '../decide/reservation-owners.ts';
 import type { RuntimeSet } from '../compile/runtime-set.ts';
 import { StoreUnavailable } from '../store/store.ts';
@@ -43,6 +46,8 @@ export interface DecisionApiOptions {
   readonly metrics: LimiterMetrics;
   readonly logger: Logger;
   readonly clock: Clock;
+  readonly bodyBudget: BodyBudget;
+  readonly bodyIdleMs: number;
   /** Absent: whoever reaches the listener (loopback alone) is one and the same owner. */
   readonly tokens?: TokenFile;
   /** Reservations that wait for their settlement; beyond it the oldest stay charged. */
@@ -50,6 +55,8 @@ export interface DecisionApiOptions {
 }
 
 const MAX_BODY_BYTES = 1024 * 1024;
+/** Of a body's problems, how many an answer names. */
+const MAX_PROBLEMS = 20;
 const DEFAULT_MAX_PENDING = 100_000;
 const LOOPBACK: Owner = 'loopback';
 
@@ -124,11 +131,22 @@ export class DecisionApi {
     if (route === undefined) throw new WeirError('not_found', `no such path: POST ${this.paths.join(', POST ')}`);
     if (request.method !== 'POST') throw new WeirError('invalid_request', 'the method must be POST');
     const owner = this.#ownerOf(request);
-    const { decoded } = await readBody(request, MAX_BODY_BYTES);
-    const body = parse(decoded);
+    const hold = this.#options.bodyBudget.open();
+    const body = await this.#bodyOf(request, hold).finally(() => {
+      hold.release();
+    });
     if (!route.validate(body)) throw new WeirError('invalid_request', problemsOf(route.validate.errors ?? []));
     await this.#options.configured.whenDecided();
     return route.run(body as never, owner);
+  }
+
+  async #bodyOf(request: IncomingMessage, hold: BodyHold): Promise<unknown> {
+    const bounds = { maxBytes: MAX_BODY_BYTES, idleMs: this.#options.bodyIdleMs };
+    const { decoded } = await readBody(request, bounds, hold);
+    const { json } = await readContent(decoded, mediaTypeOf(request.rawHeaders), false);
+    if (json.kind === 'ambiguous') throw new WeirError(json.code ?? 'invalid_request', json.problem);
+    if (json.kind !== 'json') throw new WeirError('invalid_request', 'the body is not JSON');
+    return JSON.parse(decoded.toString());
   }
 
   #ownerOf(request: IncomingMessage): Owner {
@@ -202,22 +220,15 @@ export class DecisionApi {
   }
 }
 
-function parse(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString());
-  } catch {
-    throw new WeirError('invalid_request', 'the body is not JSON');
-  }
-}
-
-/** All problems at once, each with its field. */
+/** The first problems at once, each with its field. */
 function problemsOf(errors: readonly ErrorObject[]): string {
-  const texts = errors.map(({ instancePath, message, params }) => {
+  const texts = errors.slice(0, MAX_PROBLEMS).map(({ instancePath, message, params }) => {
     const name = 'additionalProperty' in params ? ` "${String(params['additionalProperty'])}"` : '';
     const field = instancePath.slice(1).replaceAll('/', '.');
     return `${field === '' ? 'body' : field}: ${message ?? 'is not valid'}${name}`;
   });
-  return texts.join('; ');
+  const more = errors.length - texts.length;
+  return `${texts.join('; ')}${more > 0 ? `; and ${more} more` : ''}`;
 }
 
 function lacksIdentity({ object, facts: { identity } }: Subject): boolean {

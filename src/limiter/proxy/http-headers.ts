@@ -74,10 +74,3 @@ export function responseHeaders(
 function namedByConnection(connection: string | undefined): ReadonlySet<string> {
   return new Set((connection ?? '').split(',').map((name) => name.trim().toLowerCase()));
 }
-
-/** Headers as one value per name, as the request path reads them. */
-export function singleValues(incoming: IncomingHttpHeaders): Record<string, string | undefined> {
-  return Object.fromEntries(
-    Object.entries(incoming).map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : value]),
-  );
-}

@@ -28,8 +28,12 @@ export function degradedVerdict(
   if (inForce === undefined || tally.desired === 0) return HEALTHY;
   const present = KINDS.filter((kind) => tally.troubles.some((trouble) => trouble.kind === kind));
   const [gravest] = present;
-  if (gravest === undefined && tally.bypasses.length === 0) return tally.connected === 0 ? undefined : HEALTHY;
-  const texts = [...present.map((kind) => textOf(kind, inForce, tally)), ...bypassTexts(tally)];
+  const unclaimed = unclaimedTexts(tally);
+  if (gravest === undefined && tally.bypasses.length === 0) {
+    if (tally.connected === 0) return undefined;
+    return unclaimed.length === 0 ? HEALTHY : { ...HEALTHY, reason: 'UnclaimedRequests', message: unclaimed.join() };
+  }
+  const texts = [...present.map((kind) => textOf(kind, inForce, tally)), ...bypassTexts(tally), ...unclaimed];
   const reason = gravest === undefined ? 'LimiterBypassed' : REASON_OF[gravest];
   return { holds: true, reason, message: texts.join('; ') };
 }
@@ -60,6 +64,25 @@ function bypassTexts({ bypasses }: LimiterTally): string[] {
   return bypasses.length > MOST_NAMED
     ? [...texts, `and ${bypasses.length - MOST_NAMED} more ports of Services`]
     : texts;
+}
+
+const MOST_MODELS = 3;
+const LONGEST_MODEL = 64;
+
+/** No trouble, but not what everyone expects of a route: it limits its own models and no other. */
+function unclaimedTexts({ unclaimed = [] }: LimiterTally): string[] {
+  if (unclaimed.length === 0) return [];
+  const names = unclaimed.slice(0, MOST_MODELS).map(quoteModel).join(', ');
+  return [
+    `requests for models that no route claims pass unlimited (e.g. ${names}): ` +
+      'name these models in a route, or add a route with modelName "*"',
+  ];
+}
+
+/** Callers choose these names: they stand in quotes, short, in printable ASCII alone. */
+function quoteModel(name: string): string {
+  const escaped = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return JSON.stringify(name.slice(0, LONGEST_MODEL)).replaceAll(/[^\x20-\x7e]/g, escaped);
 }
 
 function storeOf({ config: { store } }: InForce): string {

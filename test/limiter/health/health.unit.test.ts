@@ -4,6 +4,7 @@ import type { LimiterReport } from '../../../src/contract/limiter-report.ts';
 import { HealthWatch } from '../../../src/limiter/health/health-watch.ts';
 import { BAD_TO_TELL, GOOD_TO_TELL, StoreHealth } from '../../../src/limiter/store/store-health.ts';
 import type { Examination, Store } from '../../../src/limiter/store/store.ts';
+import { FORGET_UNCLAIMED_MS, UnclaimedModels } from '../../../src/limiter/health/unclaimed-models.ts';
 import { CALM_MS, FAILURES_TO_TELL, FORGET_MS, UpstreamHealth } from '../../../src/limiter/health/upstream-health.ts';
 
 const GOOD: Examination = { reachable: true, detail: '' };
@@ -105,9 +106,11 @@ describe('a report', () => {
     const store = { examine: () => Promise.resolve(examination) } as unknown as Store;
     let stores = new Map([['s', store]]);
     const upstreams = new UpstreamHealth();
+    const unclaimed = new UnclaimedModels();
     const parts = {
       stores: () => stores,
       upstreams,
+      unclaimed,
       nowMs: () => 0,
       onReport: (each: LimiterReport) => reports.push(each),
     };
@@ -125,5 +128,27 @@ describe('a report', () => {
     await look(10);
     expect(reports).toHaveLength(2);
     expect(reports[1]!.stores).toEqual([]);
+    unclaimed.passed('m', 0);
+    await look(10);
+    expect(reports).toHaveLength(3);
+    expect(reports[2]!.unclaimed).toEqual(['m']);
+  });
+});
+
+describe('models that no route claims', () => {
+  test('are a few names, which a caller who makes up more does not change', () => {
+    const models = new UnclaimedModels();
+    for (const name of ['c', 'a', 'b', 'd', 'a']) models.passed(name, 0);
+    for (let made = 0; made < 10_000; made += 1) models.passed(`made-up-${made}`, 1);
+    expect(models.names(2)).toEqual(['a', 'b', 'c']);
+  });
+
+  test('are forgotten when nobody names them any more, and when a route claims them', () => {
+    const models = new UnclaimedModels();
+    models.passed('old', 0);
+    models.passed('new', 1);
+    expect(models.names(FORGET_UNCLAIMED_MS + 1)).toEqual(['new']);
+    models.forgetClaimed((name) => name === 'new');
+    expect(models.names(2)).toEqual([]);
   });
 });
