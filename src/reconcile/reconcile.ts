@@ -1,6 +1,5 @@
 // Reconcile: the path on one screen. Input: an object as read and the world around it; output: what must be in force for it,
-// and a status that says no more than is true. Pure: equal inputs give equal outcomes, and nothing that can be read makes it
-// throw.
+// and its status. Pure: equal inputs give equal outcomes, and no input makes it throw.
 //
 //   forms (parse, validate, compile) -> precedence -> in force -> references, limiters -> verdicts -> status
 import { valuesAt } from '../contract/capabilities.ts';
@@ -19,7 +18,7 @@ import { changedReasons, differs, statusOf } from './status/status.ts';
 import { withSecrets } from './secrets.ts';
 import type { InForce, LastGood, ReconcileInput, ReconcileOutcome, World } from './types.ts';
 
-const SERVICES_THERE = 'every Service that is named exists and has the port';
+const SERVICES_THERE = 'every referenced Service exists and has the port';
 
 /**
  * Decides what of an object is in force. The present form is, unless something is wrong with it or an older object takes the
@@ -119,7 +118,7 @@ function resolvedVerdict({ object, world }: ReconcileInput): Verdict {
   const [first, ...rest] = unresolved(object.spec, object.metadata.namespace ?? '', world);
   if (first === undefined) {
     const message =
-      secretRefsOf(object.spec).length === 0 ? SERVICES_THERE : 'every Service and Secret that is named is there';
+      secretRefsOf(object.spec).length === 0 ? SERVICES_THERE : 'every referenced Service and Secret exists';
     return { holds: true, reason: 'ResolvedRefs', message };
   }
   return { holds: false, reason: first.reason, message: [first, ...rest].map(({ message }) => message).join('; ') };
