@@ -14,7 +14,7 @@ interface Live {
   readonly spec: Readonly<Record<string, unknown>>;
 }
 
-const OBJECTS = RELEASE.objects.filter(({ name }) => name.startsWith('specimen/') || name.startsWith('example/'));
+const OBJECTS = RELEASE.objects.filter(({ name }) => !name.startsWith('corpus/'));
 const INPUT = JSON.stringify({
   apiVersion: 'v1',
   kind: 'List',

@@ -37,6 +37,18 @@ const FIXED = FIELDS.flatMap(([place, { whenAbsent }]) =>
   whenAbsent !== undefined && 'value' in whenAbsent ? [[place, whenAbsent.value] as const] : [],
 );
 
+/** The places of a stored value that were not written. */
+function addedIn(written: unknown, stored: unknown, at: string): string[] {
+  if (Array.isArray(stored)) {
+    return stored.flatMap((each, index) => addedIn((written as unknown[])[index], each, `${at}[]`));
+  }
+  if (typeof stored !== 'object' || stored === null) return [];
+  const own = written as Readonly<Record<string, unknown>>;
+  return Object.entries(stored).flatMap(([name, member]) =>
+    Object.hasOwn(own, name) ? addedIn(own[name], member, `${at}.${name}`) : [`${at}.${name}`],
+  );
+}
+
 describe('defaults', () => {
   test('are those of 0.2.0', () => {
     expect(Object.fromEntries(FIXED)).toMatchObject(RELEASE.defaults);
@@ -75,6 +87,11 @@ describe('defaults', () => {
     expect(objects.map((object) => [object.name, versionOf(object)])).toEqual(expected);
     const stored = objects.map(({ name, kind, spec }) => [name, versionOf({ kind, spec: storedSpec(kind, spec) })]);
     expect(stored).toEqual(expected);
+  });
+
+  test('each default of 0.2.0 is absent in one of these objects', () => {
+    const added = RELEASE.objects.flatMap(({ kind, spec }) => addedIn(spec, storedSpec(kind, spec), `${kind}.spec`));
+    expect([...new Set(added)].sort()).toEqual(Object.keys(RELEASE.defaults).sort());
   });
 
   test('a stored object with explicit defaults and one without have the same config', () => {
