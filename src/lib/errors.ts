@@ -40,7 +40,22 @@ export const ERRORS = {
   unsupported_encoding: {
     status: 415,
     message: 'the request body has an encoding that cannot be read',
-    fix: 'Send the body as identity, gzip, deflate or br.',
+    fix: 'Send the body as identity, gzip, deflate, br or zstd.',
+  },
+  unsupported_media_type: {
+    status: 415,
+    message: 'the request body is not in UTF-8, or its Content-Type is malformed',
+    fix: 'Send JSON in UTF-8 with one Content-Type, application/json.',
+  },
+  body_timeout: {
+    status: 408,
+    message: 'the request body did not come in time',
+    fix: 'Send the body without pauses; operators: see --body-idle-timeout.',
+  },
+  over_capacity: {
+    status: 503,
+    message: 'this limiter holds as many request bodies as it has room for',
+    fix: 'Retry after Retry-After; operators: see --body-budget, or add limiters.',
   },
   upgrade_required: { status: 426, message: 'connection upgrades are not proxied', fix: 'Use plain HTTP.' },
   invalid_request: {

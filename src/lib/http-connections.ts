@@ -13,6 +13,8 @@ export interface ConnectionsOptions {
   readonly onFault: (code: ErrorName) => void;
   /** Answers a request in flight whose body turned out to be faulty. */
   readonly refuse: (request: IncomingMessage, response: ServerResponse, fault: WeirError) => void;
+  /** An answer is complete, and the connection about to close: what else arrives does not matter. */
+  readonly isAnswered: (response: ServerResponse) => boolean;
 }
 
 interface Exchange {
@@ -79,6 +81,7 @@ export class Connections {
   /** The body of the request in flight is faulty: it is the one to be answered, if it still can be. */
   #failBody({ request, response }: Exchange, socket: Socket, fault: WeirError): void {
     this.#failed.add(socket);
+    if (this.#options.isAnswered(response)) return;
     if (response.headersSent) {
       this.#options.onFault(fault.code);
       socket.destroy();

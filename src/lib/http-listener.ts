@@ -3,6 +3,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { attempt } from './guarded.ts';
 import { ERRORS, WeirError, type ErrorName } from './errors.ts';
 import { clientWaits } from './expect-continue.ts';
 import { Connections } from './http-connections.ts';
@@ -54,13 +55,15 @@ export interface ListenOptions {
   /** From a connection, or the first byte of a request, to the end of its headers. */
   readonly headersTimeoutMs?: number;
   readonly keepAliveTimeoutMs?: number;
-  /** The form of the answers to faults; JSON without it. Must not throw. */
+  /** The form of the answers to faults; JSON without it, and when it throws. */
   readonly answerTo?: (fault: WeirError, request: AnsweredRequest) => OwnAnswer;
-  /** Told of each fault that was answered, or cut. Must not throw. */
+  /** Told of each fault that was answered, or cut. */
   readonly onFault?: (code: ErrorName) => void;
-  /** Told what a handler threw. Must not throw. */
+  /** Told what a handler threw. */
   readonly onThrow?: (error: unknown, requestId: string) => void;
 }
+
+type Callbacks = Required<Pick<ListenOptions, 'answerTo' | 'onFault' | 'onThrow'>>;
 
 const DEFAULTS = {
   maxHeaderBytes: 16 * 1024,
@@ -101,7 +104,7 @@ type ServerSettings = Required<Omit<ListenOptions, 'front' | 'upgrades'>> & Pick
 
 function createHttpServer(handler: HttpHandler, settings: ServerSettings): Server {
   const { maxHeaders, maxHeaderBytes, headersTimeoutMs, keepAliveTimeoutMs, upgrades } = settings;
-  const { answerTo, onFault, onThrow } = settings;
+  const { answerTo, onFault, onThrow } = safe(settings);
   const server = createServer({
     maxHeaderSize: maxHeaderBytes,
     headersTimeout: headersTimeoutMs,
@@ -116,9 +119,11 @@ function createHttpServer(handler: HttpHandler, settings: ServerSettings): Serve
   server.maxHeadersCount = 0;
   const refuse = (request: IncomingMessage, response: ServerResponse, fault: WeirError): void => {
     onFault(fault.code);
+    // Where its next request begins is not clear.
+    response.shouldKeepAlive = false;
     sendAnswer(request, response, answerTo(fault, answeredRequest(request)));
   };
-  const connections = new Connections({ answerTo, onFault, refuse });
+  const connections = new Connections({ answerTo, onFault, refuse, isAnswered: (response) => answered.has(response) });
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     connections.began(request, response);
     const fault = faultOfHead(request, maxHeaders);
@@ -148,6 +153,29 @@ function createHttpServer(handler: HttpHandler, settings: ServerSettings): Serve
     connections.parserFailed(error, socket as Socket);
   });
   return server;
+}
+
+/** What a server is told to call must not take it down. */
+function safe({ answerTo, onFault, onThrow }: Callbacks): Callbacks {
+  return {
+    answerTo: (fault, request) =>
+      attempt(
+        () => answerTo(fault, request),
+        (error) => {
+          onThrow(error, request.requestId);
+        },
+      ) ?? jsonFault(fault, request),
+    onFault: (code) => {
+      attempt(() => {
+        onFault(code);
+      });
+    },
+    onThrow: (error, requestId) => {
+      attempt(() => {
+        onThrow(error, requestId);
+      });
+    },
+  };
 }
 
 /** Runs a handler; neither throws nor rejects. */

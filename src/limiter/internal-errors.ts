@@ -1,8 +1,9 @@
 // Limiter: faults of its own that nobody foresaw. In: what was thrown and where; out: a metric for each, and one log line for the
 // first of a place, then at most one in ten seconds. The last net: nothing here throws.
-import type { Clock } from '../lib/clock.ts';
+import { systemClock, type Clock } from '../lib/clock.ts';
 import { attempt } from '../lib/guarded.ts';
 import type { Logger } from '../lib/log.ts';
+import { catchUncaught } from '../lib/process-net.ts';
 import { messageOf } from '../lib/thrown.ts';
 
 /** Where a fault was caught: a fixed list, because it is the label of a metric. */
@@ -57,6 +58,20 @@ export class InternalErrors {
       ...fields,
     });
   }
+}
+
+/** The last net under a limiter's process: what nobody caught is counted and logged, and the process goes on. */
+export function processNet(log: Logger, metrics: { internalError(place: FaultPlace): void }): () => void {
+  const errors = new InternalErrors({
+    log,
+    clock: systemClock,
+    onError: (place) => {
+      metrics.internalError(place);
+    },
+  });
+  return catchUncaught((error) => {
+    errors.note('process', error);
+  });
 }
 
 /** The first line of the stack: enough to find it, and nothing that a caller sent. */

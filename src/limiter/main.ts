@@ -32,6 +32,7 @@ import { Upstreams } from './proxy/upstream.ts';
 import type { RuntimeObject } from './compile/runtime-object.ts';
 import type { LimiterSettings } from './settings.ts';
 import { UpstreamHealth } from './health/upstream-health.ts';
+import { BodyBudget } from './request/body-budget.ts';
 import { WindowCalendar } from './store/rule/calendar-window.ts';
 import { Sidecar } from './sidecar.ts';
 import { StoreRegistry } from './store/create-store.ts';
@@ -98,6 +99,7 @@ class Limiter implements RunningLimiter {
   readonly #upstreamHealth = new UpstreamHealth();
   readonly #unclaimed = new UnclaimedModels();
   readonly #health: HealthWatch;
+  readonly #bodyBudget: BodyBudget;
   readonly #proxy: Proxy;
   readonly #sidecar: Sidecar | undefined;
   readonly #listeners: { traffic?: HttpListener; admin?: HttpListener; decision?: HttpListener } = {};
@@ -139,6 +141,11 @@ class Limiter implements RunningLimiter {
     this.#upstreams = new Upstreams(settings);
     this.#dialer = new Dialer(ownTarget);
     this.#health = this.#createHealthWatch();
+    this.#bodyBudget = new BodyBudget({
+      limitBytes: settings.bodyBudgetBytes,
+      nowMs: () => this.#clock.monotonicMs(),
+      observer: this.#metrics.bodyObserver(),
+    });
     this.#sidecar = settings.mode === 'sidecar' ? this.#createSidecar() : undefined;
     this.#proxy = this.#createProxy(ownTarget, parts.random ?? Math.random);
   }
@@ -251,7 +258,8 @@ class Limiter implements RunningLimiter {
       ownTarget,
       unclaimed: this.#sidecar?.unclaimed,
       unconfiguredPolicy: settings.unconfiguredPolicy,
-      maxBodyBytes: settings.maxBodyBytes,
+      bodyBounds: { maxBytes: settings.maxBodyBytes, idleMs: settings.bodyIdleTimeoutMs },
+      bodyBudget: this.#bodyBudget,
       requestTimeoutMs: settings.requestTimeoutMs,
       random,
     });
@@ -315,6 +323,8 @@ class Limiter implements RunningLimiter {
       errors: this.#seen.errors,
       requestTimeoutMs: this.#settings.requestTimeoutMs,
       clock: this.#clock,
+      bodyBudget: this.#bodyBudget,
+      bodyIdleMs: this.#settings.bodyIdleTimeoutMs,
       ...(decisionTokenFile === undefined ? {} : { tokens: new TokenFile(decisionTokenFile) }),
     });
     return (request, response) => api.handle(request, response);

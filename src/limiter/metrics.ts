@@ -9,6 +9,7 @@ import type { Handling } from './front/front-door.ts';
 import type { Direction } from './front/splice.ts';
 import type { FaultPlace } from './internal-errors.ts';
 import type { UpstreamFault } from './proxy/relay.ts';
+import type { BudgetObserver } from './request/body-budget.ts';
 import type { StoreHooks } from './store/create-store.ts';
 
 type Labels = Record<string, string>;
@@ -122,6 +123,15 @@ export class LimiterMetrics {
     'Settlements that were dropped, and keys of a wrong type or content that were found.',
     ['kind'],
   );
+  readonly #bodyBytes = this.#gauge(
+    'weir_request_body_bytes',
+    'Bytes of request bodies held now, as sent and as decoded.',
+  );
+  readonly #bodyRefusals = this.#counter(
+    'weir_request_body_over_capacity_total',
+    'Request bodies that were refused with 503, or given up while they came slowly, because --body-budget was reached.',
+    [],
+  );
   readonly #internalErrors = this.#counter('weir_internal_errors_total', 'Faults of the limiter itself.', ['place']);
   readonly #httpFaults = this.#counter(
     'weir_http_faults_total',
@@ -210,6 +220,18 @@ export class LimiterMetrics {
     };
   }
 
+  /** What the budget of request bodies tells. */
+  bodyObserver(): BudgetObserver {
+    return {
+      held: (bytes) => {
+        this.#bodyBytes.set(bytes);
+      },
+      refused: () => {
+        this.#bodyRefusals.inc();
+      },
+    };
+  }
+
   operatorConnected(isConnected: boolean): void {
     this.#connected.set(isConnected ? 1 : 0);
   }
@@ -231,12 +253,8 @@ export class LimiterMetrics {
     this.#splicedBytes.inc({ direction }, bytes);
   }
 
-  requestStarted(): void {
-    this.#inFlight.inc();
-  }
-
-  requestEnded(): void {
-    this.#inFlight.dec();
+  requestsInFlight(count: number): void {
+    this.#inFlight.set(count);
   }
 
   configUpdates(accepted: number, rejected: number): void {

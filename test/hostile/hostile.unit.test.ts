@@ -65,8 +65,9 @@ class World {
       this.#objects.map(async ({ kind, namespace, name }) => {
         const body = { object: { kind, namespace, name }, request: {}, mode: 'peek' };
         const answer = (await (await post(`${this.#running.decision}/v1/decide`, body)).json()) as {
-          limits: { remaining: number }[];
+          limits?: { remaining: number }[];
         };
+        if (answer.limits === undefined) throw new Error(`${name} is not in force: ${JSON.stringify(answer)}`);
         return answer.limits[0]?.remaining ?? 0;
       }),
     );

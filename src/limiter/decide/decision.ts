@@ -99,9 +99,10 @@ export interface LocalReply {
 /** What the rendering of a refusal needs to know of the request. */
 export interface RefusalContext {
   readonly response: ResponseConfig;
-  /** 'mcp' for tools/call; its JSON-RPC id (type kept) or undefined for a notification. */
+  /** 'mcp' for JSON-RPC messages. */
   readonly shape: 'openai' | 'anthropic' | 'mcp' | 'problem';
-  readonly jsonRpcId?: string | number;
+  /** Source text of the JSON-RPC id that is answered (`7`, `"a"`); absent when the message has none. */
+  readonly jsonRpcId?: string;
   readonly isNotification?: boolean;
   /** MCP-Protocol-Version of the request, when known: error code -32029 exists only before 2026-07-28. */
   readonly mcpProtocolVersion?: string;

@@ -8,6 +8,7 @@ import type { Dialer } from './dialer.ts';
 import type { Exchange } from './exchange.ts';
 import { requestHeaders, responseHeaders } from './http-headers.ts';
 import type { Incoming } from './incoming.ts';
+import { outgoingBody } from './outgoing-body.ts';
 import type { CheckedHead } from './answer-head.ts';
 import type { RelayObserver, UpstreamEnd, UpstreamFault } from './relay.ts';
 import type { ConnectionTrouble } from './upstream-errors.ts';
@@ -42,7 +43,7 @@ export interface Forwarding {
   readonly exchange: Exchange;
   readonly incoming: Incoming;
   readonly match: RouteMatch;
-  /** Of the object; what it may dial depends on it. '' for a sidecar's own pod. */
+  /** Of the object; what it may dial depends on it. Absent: no object claims the request. */
   readonly namespace?: string;
   /** Lower case: headers that the caller may not pass on. */
   readonly strip: readonly string[];
@@ -108,17 +109,18 @@ export class Forwarder {
     const { exchange, incoming, match, namespace, strip, inForce } = forwarding;
     const { request, response, requestId } = exchange;
     const dial = this.#dialer.dial(inForce, namespace ?? '', match.target);
+    const body = outgoingBody(incoming.body, request.headers, namespace !== undefined);
     const headers = requestHeaders(request.rawHeaders, request.headers, {
       peerAddress: incoming.wire.peerAddress,
       requestId,
-      strip: new Set(strip),
+      strip: new Set([...strip, ...body.untrue]),
     });
     const upstream = {
       url: match.target.url,
       path: `${match.upstreamPath}${incoming.search}`,
       method: incoming.wire.method,
       headers,
-      body: incoming.body.raw,
+      body: body.bytes,
     };
     const observer: RelayObserver = {
       answered: (head, answered) => this.#answered(forwarding, head, answered),

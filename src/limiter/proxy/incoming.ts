@@ -5,10 +5,12 @@ import { WeirError } from '../../lib/errors.ts';
 import type { WireRequest } from '../decide/decision.ts';
 import { normalisePath } from '../../lib/path.ts';
 import { requestIdOf } from '../../lib/request-id.ts';
-import { readBody, type RequestBody } from '../request/body.ts';
-import { formField } from '../request/form-body.ts';
-import { asRecord, readJsonBody, type JsonBody } from '../request/json-body.ts';
-import { toolNameOf } from '../request/mcp-request.ts';
+import type { BodyHold } from '../request/body-budget.ts';
+import { readBody, type BodyBounds, type RequestBody } from '../request/body.ts';
+import { readContent } from '../request/content.ts';
+import { asRecord, type JsonBody } from '../request/json-body.ts';
+import { jsonRpcFacts, type JsonRpcFacts } from '../request/mcp-request.ts';
+import { mediaTypeOf } from '../request/media-type.ts';
 import { isInferencePath, modelName, modelsOf } from '../request/model-request.ts';
 import { headerSource, readHeaders, unclearQuery } from '../request/one-value.ts';
 import { readRequestTarget } from '../request/request-target.ts';
@@ -20,8 +22,7 @@ export interface Incoming {
   readonly search: string;
   readonly body: RequestBody;
   readonly json: JsonBody;
-  /** The body is a JSON-RPC message or a batch of them. */
-  readonly isJsonRpc: boolean;
+  readonly rpc: JsonRpcFacts;
 }
 
 /** What is known of a request before its body is read: enough to answer an error in the caller's dialect. */
@@ -54,30 +55,29 @@ export function readHead(request: IncomingMessage): RequestHead {
   return { wire, search: target.search, requestId: requestIdOf(request) };
 }
 
-/** Reads the body and what it names. @throws WeirError as readBody does */
-export async function readIncoming(request: IncomingMessage, head: RequestHead, maxBytes: number): Promise<Incoming> {
-  const body = await readBody(request, maxBytes);
-  const json = readJsonBody(body.decoded);
-  const value = json.kind === 'json' ? json.value : undefined;
-  const named = modelsOf(head.wire, asRecord(value)?.['model']);
-  const model = named.model ?? modelOfForm(head.wire, json, body);
-  const tool = toolNameOf(value);
+/**
+ * Reads the body and what it names.
+ * @param hold counts the body; it is the caller's to release
+ * @throws WeirError as readBody does
+ */
+export async function readIncoming(
+  request: IncomingMessage,
+  head: RequestHead,
+  bounds: BodyBounds,
+  hold: BodyHold,
+): Promise<Incoming> {
+  const body = await readBody(request, bounds, hold);
+  const { method, path } = head.wire;
+  const isForm = isInferencePath(method, path);
+  const { json, formModel } = await readContent(body.decoded, mediaTypeOf(request.rawHeaders), isForm);
+  const named = modelsOf(head.wire, json.kind === 'json' ? asRecord(json.value)?.['model'] : undefined);
+  const model = named.model ?? modelName(formModel);
+  const { tool, ...rpc } = jsonRpcFacts(json);
   const wire: WireRequest = {
     ...head.wire,
     ...named,
     ...(model === undefined ? {} : { model }),
     ...(tool === undefined ? {} : { tool }),
   };
-  return { wire, search: head.search, body, json, isJsonRpc: isJsonRpc(value) };
-}
-
-/** Uploads (audio, images) name their model in a form, whose parts only its Content-Type can tell. */
-function modelOfForm(wire: WireRequest, json: JsonBody, body: RequestBody): string | undefined {
-  if (json.kind !== 'other' || !isInferencePath(wire.method, wire.path)) return undefined;
-  return modelName(formField(body.decoded, wire.headers['content-type'] ?? '', 'model'));
-}
-
-function isJsonRpc(value: unknown): boolean {
-  const first: unknown = Array.isArray(value) ? value[0] : value;
-  return asRecord(first)?.['jsonrpc'] !== undefined;
+  return { wire, search: head.search, body, json, rpc };
 }

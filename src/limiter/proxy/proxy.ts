@@ -18,8 +18,11 @@ import type { RuntimeObject } from '../compile/runtime-object.ts';
 import { Exchange } from './exchange.ts';
 import { settledOnce, type Forwarder, type Reservable } from './forwarder.ts';
 import type { InternalErrors } from '../internal-errors.ts';
-import { readHead, readIncoming, type Incoming } from './incoming.ts';
+import { readHead, readIncoming, type Incoming, type RequestHead } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
+import type { BodyBudget, BodyHold } from '../request/body-budget.ts';
+import type { BodyBounds } from '../request/body.ts';
+import type { JsonBody } from '../request/json-body.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
 import { headerSource, unclearText } from '../request/one-value.ts';
 import { inTime } from '../request/reading-deadline.ts';
@@ -42,7 +45,8 @@ export interface ProxyOptions {
   /** Of a sidecar: what nobody claims. */
   readonly unclaimed: Unclaimed | undefined;
   readonly unconfiguredPolicy: 'Pass' | 'Refuse';
-  readonly maxBodyBytes: number;
+  readonly bodyBounds: BodyBounds;
+  readonly bodyBudget: BodyBudget;
   /** From a request's headers to the end of its body. */
   readonly requestTimeoutMs: number;
   /** A number in [0, 1): chooses among weighted targets. */
@@ -68,6 +72,7 @@ const CONTENT_TYPE = headerSource('content-type');
 export class Proxy {
   readonly #options: ProxyOptions;
   readonly #sessions = new McpSessions();
+  #inFlight = 0;
 
   constructor(options: ProxyOptions) {
     this.#options = options;
@@ -77,7 +82,7 @@ export class Proxy {
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const exchange = new Exchange(request, response, requestIdOf(request));
     this.#options.unclaimed?.started(exchange);
-    await this.#run(exchange, () => this.#serve(exchange));
+    await this.#run(exchange, (hold) => this.#serve(exchange, hold));
   }
 
   /** true: this request asks for an upgrade that no limit is in the way of; then `upgrade` takes it. */
@@ -98,14 +103,18 @@ export class Proxy {
     await this.#run(exchange, () => unclaimed.upgrade(exchange, socket, head));
   }
 
-  async #run(exchange: Exchange, serve: () => Promise<void>): Promise<void> {
-    const { metrics, errors } = this.#options;
-    metrics.requestStarted();
+  async #run(exchange: Exchange, serve: (hold: BodyHold) => Promise<void>): Promise<void> {
+    const { metrics, errors, bodyBudget } = this.#options;
+    const hold = bodyBudget.open();
+    this.#inFlight += 1;
+    metrics.requestsInFlight(this.#inFlight);
     exchange.response.once('close', () => {
-      metrics.requestEnded();
+      this.#inFlight -= 1;
+      metrics.requestsInFlight(this.#inFlight);
+      hold.release();
     });
     try {
-      await serve();
+      await serve(hold);
     } catch (error) {
       if (error instanceof WeirError) this.#fail(exchange, error);
       else {
@@ -115,7 +124,7 @@ export class Proxy {
     }
   }
 
-  async #serve(exchange: Exchange): Promise<void> {
+  async #serve(exchange: Exchange, hold: BodyHold): Promise<void> {
     const { unclaimed } = this.#options;
     if (unclaimed?.isAll === true) {
       await unclaimed.pass(exchange);
@@ -128,12 +137,22 @@ export class Proxy {
       return;
     }
     if (await unclaimed?.passes(exchange, head.wire)) return;
-    const { maxBodyBytes, requestTimeoutMs } = this.#options;
-    const incoming = await inTime(readIncoming(exchange.request, head, maxBodyBytes), requestTimeoutMs);
-    exchange.wire = incoming.wire;
-    exchange.isJsonRpc = incoming.isJsonRpc;
+    const incoming = await inTime(this.#read(exchange, head, hold), this.#options.requestTimeoutMs);
     await this.#options.configured.whenDecided();
     await this.#route(exchange, incoming);
+  }
+
+  async #read(exchange: Exchange, head: RequestHead, hold: BodyHold): Promise<Incoming> {
+    try {
+      const incoming = await readIncoming(exchange.request, head, this.#options.bodyBounds, hold);
+      exchange.noteBody(incoming.wire, incoming.rpc);
+      return incoming;
+    } catch (error) {
+      // Who claims the place says in which form a body that cannot be read is answered.
+      const claimed = this.#options.inForce().set.index.claim(head.wire);
+      if (claimed.kind === 'claimed') exchange.object = claimed.object;
+      throw error;
+    }
   }
 
   async #route(exchange: Exchange, incoming: Incoming): Promise<void> {
@@ -160,10 +179,12 @@ export class Proxy {
   }
 
   /** @throws WeirError for a request that could belong to one object or another */
-  #resolve(exchange: Exchange, { wire }: Incoming, { set }: InForce): Exclude<Resolution, { kind: 'unclear' }> {
+  #resolve(exchange: Exchange, { wire, json }: Incoming, { set }: InForce): Exclude<Resolution, { kind: 'unclear' }> {
     const resolution = set.index.resolve(wire, this.#options.random);
     if (resolution.kind !== 'unclear') return resolution;
     exchange.object = resolution.object;
+    // A body that cannot be read names nothing: that is what is wrong with it.
+    if (json.kind === 'ambiguous') throw unreadable(json);
     throw new WeirError(resolution.code, resolution.message);
   }
 
@@ -175,7 +196,7 @@ export class Proxy {
 
   async #serveModel(routed: Routed): Promise<void> {
     const { incoming, exchange } = routed;
-    if (incoming.json.kind === 'ambiguous') throw new WeirError('invalid_request', incoming.json.problem);
+    if (incoming.json.kind === 'ambiguous') throw unreadable(incoming.json);
     const identified = this.#identify(routed);
     if (identified === undefined) return;
     const decision = await this.#decide(routed, [identified.facts]);
@@ -193,7 +214,6 @@ export class Proxy {
       this.#count(routed, exchange.reply(faultReply(mcp, exchange.requestId)));
       return;
     }
-    exchange.jsonRpcId = mcp.isBatch ? undefined : mcp.messages[0]?.id;
     const isMetadata = mcp.calls.length === 0 && OAUTH_METADATA.test(routed.match.upstreamPath);
     const identified = this.#identify(routed, isMetadata);
     if (identified === undefined) return;
@@ -292,9 +312,13 @@ export class Proxy {
   }
 }
 
+function unreadable({ code = 'invalid_request', problem }: Extract<JsonBody, { kind: 'ambiguous' }>): WeirError {
+  return new WeirError(code, problem);
+}
+
 /** Refuses a body that could name a model to the upstream and does not to the limiter; routing saw to the others. */
 function rejectHiddenModel({ wire, json }: Incoming): void {
-  if (json.kind === 'ambiguous') throw new WeirError('invalid_request', json.problem);
+  if (json.kind === 'ambiguous') throw unreadable(json);
   if (wire.unclear?.has(CONTENT_TYPE) === true) throw new WeirError('invalid_request', unclearText(CONTENT_TYPE));
 }
 

@@ -38,6 +38,13 @@ describe('a store', () => {
   test('keeps the first words of an outage that shows in several ways', () => {
     const other = { ...BAD, detail: 'no answer in time' };
     expect(noted(...times(BAD_TO_TELL, BAD), other, other).trouble?.detail).toBe('ECONNREFUSED');
+    const turns = times(10, [other, BAD, BAD]).flat();
+    expect(noted(...times(BAD_TO_TELL, BAD), ...turns).trouble?.detail).toBe('ECONNREFUSED');
+  });
+
+  test('takes other words that stay: a server that comes back as a replica', () => {
+    const replica = { ...BAD, detail: "READONLY You can't write against a read only replica." };
+    expect(noted(...times(BAD_TO_TELL, BAD), ...times(BAD_TO_TELL, replica)).trouble?.detail).toBe(replica.detail);
   });
 
   test('evicts until it says otherwise; an examination that did not ask changes nothing', () => {
