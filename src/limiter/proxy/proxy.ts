@@ -29,6 +29,7 @@ import { inTime } from '../request/reading-deadline.ts';
 import type { Resolution } from '../route/route-index.ts';
 import { McpSessions } from './sessions.ts';
 import { closingResponse, type Unclaimed } from './unclaimed.ts';
+import { isTunnel, offeredProtocols } from './wire-headers.ts';
 
 /** What the proxy needs of its limiter. */
 export interface ProxyOptions {
@@ -322,9 +323,9 @@ function rejectHiddenModel({ wire, json }: Incoming): void {
   if (wire.unclear?.has(CONTENT_TYPE) === true) throw new WeirError('invalid_request', unclearText(CONTENT_TYPE));
 }
 
-/** Other protocols than HTTP/1.1 are not proxied; an offer of HTTP/2 is one that a server may pass over. */
+/** true: a protocol that is not HTTP; an offer of another HTTP is one that a server may pass over. */
 function asksForUpgrade(request: IncomingMessage): boolean {
   const { upgrade, connection } = request.headers;
   if (upgrade === undefined || !/(^|,)\s*upgrade\s*(,|$)/i.test(connection ?? '')) return false;
-  return !upgrade.split(',').every((protocol) => protocol.trim().toLowerCase() === 'h2c');
+  return !offeredProtocols(upgrade).every(isTunnel);
 }

@@ -5,6 +5,7 @@ import type { Socket } from 'node:net';
 import { WeirError } from '../../lib/errors.ts';
 import { askForBody, awaitsContinue } from '../../lib/expect-continue.ts';
 import { expectsBody } from '../../lib/http-faults.ts';
+import { linger } from '../../lib/lingering-close.ts';
 import type { InForce } from '../config/config-applier.ts';
 import type { Splices } from '../front/splices.ts';
 import type { LimiterMetrics } from '../metrics.ts';
@@ -122,7 +123,8 @@ export class Unclaimed {
     const { request, response } = exchange;
     const { server, splices, metrics } = this.#options;
     metrics.unrouted('forwarded');
-    await passThrough({
+    const release = splices.hold(client);
+    const passing = passThrough({
       request,
       response,
       read: Buffer.alloc(0),
@@ -133,6 +135,7 @@ export class Unclaimed {
           client.destroy();
           return;
         }
+        release();
         response.detachSocket(client);
         client.write(switchingHead(answer), 'latin1');
         if (bytes.length > 0) upstream.unshift(bytes);
@@ -142,6 +145,7 @@ export class Unclaimed {
         splices.join({ client, server: upstream, isAllowed: () => this.#isNobodys(request) });
       },
     });
+    await passing.finally(release);
   }
 
   #isNobodys(request: IncomingMessage): boolean {
@@ -173,7 +177,14 @@ export function closingResponse(request: IncomingMessage, socket: Socket): Serve
   } catch {
     return undefined;
   }
-  response.once('finish', () => socket.end());
+  response.once('finish', () => {
+    socket.removeAllListeners('readable');
+    socket.end();
+    socket.resume();
+    linger(socket, () => {
+      socket.destroy();
+    });
+  });
   return response;
 }
 
