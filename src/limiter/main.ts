@@ -260,9 +260,6 @@ class Limiter implements RunningLimiter {
       unconfiguredPolicy: settings.unconfiguredPolicy,
       bodyBounds: { maxBytes: settings.maxBodyBytes, idleMs: settings.bodyIdleTimeoutMs },
       bodyBudget: this.#bodyBudget,
-      onUnclaimed: (model) => {
-        this.#unclaimed.passed(model, this.#clock.monotonicMs());
-      },
       requestTimeoutMs: settings.requestTimeoutMs,
       random,
     });
@@ -274,6 +271,7 @@ class Limiter implements RunningLimiter {
       inForce: () => this.#applier.inForce,
       configured: this.#configured,
       metrics: this.#metrics,
+      unclaimedModels: this.#unclaimed,
       log: this.#log,
       clock: this.#clock,
     });

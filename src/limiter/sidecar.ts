@@ -7,6 +7,7 @@ import type { Configured } from './config/configured.ts';
 import { FrontDoor, type Handling } from './front/front-door.ts';
 import { ownServerOf } from './front/own-server.ts';
 import { Splices } from './front/splices.ts';
+import type { UnclaimedModels } from './health/unclaimed-models.ts';
 import type { LimiterMetrics } from './metrics.ts';
 import { OwnServer } from './proxy/own-server.ts';
 import { Unclaimed } from './proxy/unclaimed.ts';
@@ -20,6 +21,7 @@ export interface SidecarParts {
   readonly inForce: () => InForce;
   readonly configured: Configured;
   readonly metrics: LimiterMetrics;
+  readonly unclaimedModels: UnclaimedModels;
   readonly log: Logger;
   readonly clock: Clock;
 }
@@ -70,10 +72,19 @@ export class Sidecar {
   }
 
   #createUnclaimed(): Unclaimed | undefined {
-    const { settings, inForce, metrics } = this.#parts;
+    const { settings, inForce, metrics, unclaimedModels, clock } = this.#parts;
     const { upstream: url, connectTimeoutMs, upstreamIdleTimeoutMs: idleTimeoutMs } = settings;
     if (url === undefined) return undefined;
     const server = new OwnServer({ url, connectTimeoutMs, idleTimeoutMs });
-    return new Unclaimed({ server, inForce, isOpen: () => this.isOpen, splices: this.#splices, metrics });
+    return new Unclaimed({
+      server,
+      inForce,
+      isOpen: () => this.isOpen,
+      splices: this.#splices,
+      metrics,
+      onModel: (model) => {
+        unclaimedModels.passed(model, clock.monotonicMs());
+      },
+    });
   }
 }

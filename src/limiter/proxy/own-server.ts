@@ -1,9 +1,16 @@
 // Limiter, proxy: connections to the server of a sidecar's own pod for what nobody claims. In: a client's request; out: the same
 // request, opened on a connection that belongs to this client's connection alone, as if there were no sidecar.
-import { Agent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
+import {
+  Agent,
+  request as httpRequest,
+  type ClientRequest,
+  type ClientRequestArgs,
+  type IncomingMessage,
+} from 'node:http';
 import { Agent as TlsAgent, request as httpsRequest } from 'node:https';
-import type { Socket } from 'node:net';
+import type { Socket, TcpNetConnectOpts } from 'node:net';
 import { WeirError } from '../../lib/errors.ts';
+import { PatientSocket } from '../../lib/patient-socket.ts';
 import { wireRequestHeaders } from './wire-headers.ts';
 
 export interface OwnServerOptions {
@@ -15,6 +22,13 @@ export interface OwnServerOptions {
 
 /** The own server's answers may have larger headers than requests: it is trusted. */
 const MAX_ANSWER_HEADERS = 1024 * 1024;
+
+/** Connections on which an early answer is not lost to a write that fails. */
+class PatientAgent extends Agent {
+  override createConnection(options: ClientRequestArgs): PatientSocket {
+    return PatientSocket.connect(options as TcpNetConnectOpts);
+  }
+}
 
 export class OwnServer {
   readonly #options: OwnServerOptions;
@@ -56,7 +70,7 @@ export class OwnServer {
     let agent = this.#agents.get(client);
     if (agent === undefined) {
       const options = { keepAlive: true, maxSockets: 1, timeout: this.#options.idleTimeoutMs };
-      agent = this.#url.protocol === 'https:' ? new TlsAgent(options) : new Agent(options);
+      agent = this.#url.protocol === 'https:' ? new TlsAgent(options) : new PatientAgent(options);
       const made = agent;
       client.once('close', () => {
         made.destroy();

@@ -3,7 +3,6 @@
 import type { EventEmitter } from 'node:events';
 import type { ClientRequest, IncomingMessage, InformationEvent, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { setImmediate as turn } from 'node:timers/promises';
 import { WeirError } from '../../lib/errors.ts';
 import { askForBody, awaitsContinue } from '../../lib/expect-continue.ts';
 import { expectsBody } from '../../lib/http-faults.ts';
@@ -82,6 +81,9 @@ class Passage {
     upstream.on('error', (error) => {
       this.#fail(upstream, error);
     });
+    upstream.once('close', () => {
+      if (this.#answer === undefined) this.#done.resolve({ error: new WeirError('upstream_unreachable') });
+    });
     if (onUpgrade === undefined) return;
     upstream.once('upgrade', (answer, server, bytes) => {
       this.#done.resolve({ status: 101 });
@@ -89,13 +91,12 @@ class Passage {
     });
   }
 
-  /** Sends the body. A write waits one turn of the event loop, so that an early answer is read before it can fail. */
+  /** Sends the body, in step with the server. */
   async #feed(upstream: ClientRequest): Promise<void> {
     const { request, read } = this.#passing;
     try {
       if (read === undefined) {
         for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-          await turn();
           if (upstream.destroyed) break;
           if (!upstream.write(chunk)) await anyOf(upstream, 'drain', 'close');
         }
@@ -130,6 +131,7 @@ class Passage {
     });
     const { response } = this.#passing;
     try {
+      if (answer.statusCode === 101) throw new Error('a switch that nobody asked for');
       if (!response.destroyed) this.#writeHead(answer);
     } catch {
       this.#done.resolve({ error: new WeirError('upstream_unreachable', 'the answer of the upstream is malformed') });

@@ -24,12 +24,12 @@ import type { BodyBudget, BodyHold } from '../request/body-budget.ts';
 import type { BodyBounds } from '../request/body.ts';
 import type { JsonBody } from '../request/json-body.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
-import { endpointOf } from '../request/endpoints.ts';
-import { modelsOf } from '../request/model-request.ts';
 import { headerSource, unclearText } from '../request/one-value.ts';
 import { inTime } from '../request/reading-deadline.ts';
+import type { Resolution } from '../route/route-index.ts';
 import { McpSessions } from './sessions.ts';
 import { closingResponse, type Unclaimed } from './unclaimed.ts';
+import { isTunnel, offeredProtocols } from './wire-headers.ts';
 
 /** What the proxy needs of its limiter. */
 export interface ProxyOptions {
@@ -48,8 +48,6 @@ export interface ProxyOptions {
   readonly unconfiguredPolicy: 'Pass' | 'Refuse';
   readonly bodyBounds: BodyBounds;
   readonly bodyBudget: BodyBudget;
-  /** Called with the model of a request that no route claims, once its upstream has served it. */
-  readonly onUnclaimed: (model: string) => void;
   /** From a request's headers to the end of its body. */
   readonly requestTimeoutMs: number;
   /** A number in [0, 1): chooses among weighted targets. */
@@ -139,10 +137,7 @@ export class Proxy {
       exchange.fail('upgrade_required', undefined, { upgrade: 'HTTP/1.1', connection: 'upgrade' });
       return;
     }
-    if (await unclaimed?.passes(exchange, head.wire)) {
-      this.#noteUnclaimed(exchange, { ...head.wire, ...modelsOf(head.wire, undefined) });
-      return;
-    }
+    if (await unclaimed?.passes(exchange, head.wire)) return;
     const incoming = await inTime(this.#read(exchange, head, hold), this.#options.requestTimeoutMs);
     await this.#options.configured.whenDecided();
     await this.#route(exchange, incoming);
@@ -163,13 +158,7 @@ export class Proxy {
 
   async #route(exchange: Exchange, incoming: Incoming): Promise<void> {
     const inForce = this.#options.inForce();
-    const resolution = inForce.set.index.resolve(incoming.wire, this.#options.random);
-    if (resolution.kind === 'unclear') {
-      exchange.object = resolution.object;
-      // A body that cannot be read names nothing: that is what is wrong with it.
-      if (incoming.json.kind === 'ambiguous') throw unreadable(incoming.json);
-      throw new WeirError(resolution.code, resolution.message);
-    }
+    const resolution = this.#resolve(exchange, incoming, inForce);
     if (resolution.kind === 'matched') {
       exchange.object = resolution.object;
       const routed: Routed = { exchange, incoming, object: resolution.object, match: resolution.match };
@@ -182,8 +171,7 @@ export class Proxy {
     }
     if (resolution.kind === 'unclaimed' && this.#options.unclaimed !== undefined) {
       if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
-      await this.#options.unclaimed.pass(exchange, incoming.body.raw);
-      this.#noteUnclaimed(exchange, incoming.wire);
+      await this.#options.unclaimed.pass(exchange, { read: incoming.body.raw, wire: incoming.wire });
       return;
     }
     this.#options.metrics.unrouted('not_found');
@@ -191,18 +179,20 @@ export class Proxy {
     exchange.fail(resolution.kind === 'notFound' ? resolution.code : 'not_found');
   }
 
+  /** @throws WeirError for a request that could belong to one object or another */
+  #resolve(exchange: Exchange, { wire, json }: Incoming, { set }: InForce): Exclude<Resolution, { kind: 'unclear' }> {
+    const resolution = set.index.resolve(wire, this.#options.random);
+    if (resolution.kind !== 'unclear') return resolution;
+    exchange.object = resolution.object;
+    // A body that cannot be read names nothing: that is what is wrong with it.
+    if (json.kind === 'ambiguous') throw unreadable(json);
+    throw new WeirError(resolution.code, resolution.message);
+  }
+
   #passesUnconfigured(): boolean {
     const passes = this.#options.unconfiguredPolicy === 'Pass' && this.#options.ownTarget !== undefined;
     this.#options.metrics.unrouted(passes ? 'unconfigured_passed' : 'unconfigured_refused');
     return passes;
-  }
-
-  /** What the upstream refuses runs no model: a name that does not exist is nobody's limit. */
-  #noteUnclaimed({ response }: Exchange, { model, method, path }: WireRequest): void {
-    const { metrics, onUnclaimed, inForce } = this.#options;
-    if (model === undefined || !inForce().set.index.hasModels) return;
-    metrics.unclaimed(endpointOf(method, path)?.endpoint.id ?? 'other');
-    if (response.headersSent && response.statusCode < 400) onUnclaimed(model);
   }
 
   async #serveModel(routed: Routed): Promise<void> {
@@ -333,9 +323,9 @@ function rejectHiddenModel({ wire, json }: Incoming): void {
   if (wire.unclear?.has(CONTENT_TYPE) === true) throw new WeirError('invalid_request', unclearText(CONTENT_TYPE));
 }
 
-/** Other protocols than HTTP/1.1 are not proxied; an offer of HTTP/2 is one that a server may pass over. */
+/** true: a protocol that is not HTTP; an offer of another HTTP is one that a server may pass over. */
 function asksForUpgrade(request: IncomingMessage): boolean {
   const { upgrade, connection } = request.headers;
   if (upgrade === undefined || !/(^|,)\s*upgrade\s*(,|$)/i.test(connection ?? '')) return false;
-  return !upgrade.split(',').every((protocol) => protocol.trim().toLowerCase() === 'h2c');
+  return !offeredProtocols(upgrade).every(isTunnel);
 }

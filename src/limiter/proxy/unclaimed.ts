@@ -5,10 +5,13 @@ import type { Socket } from 'node:net';
 import { WeirError } from '../../lib/errors.ts';
 import { askForBody, awaitsContinue } from '../../lib/expect-continue.ts';
 import { expectsBody } from '../../lib/http-faults.ts';
+import { linger } from '../../lib/lingering-close.ts';
 import type { InForce } from '../config/config-applier.ts';
 import type { Splices } from '../front/splices.ts';
 import type { LimiterMetrics } from '../metrics.ts';
+import { endpointOf } from '../request/endpoints.ts';
 import { bodyStart } from '../request/first-body-bytes.ts';
+import { modelsOf } from '../request/model-request.ts';
 import { headClaim, type HeadClaim } from '../route/head-claim.ts';
 import type { WireRequest } from '../decide/decision.ts';
 import type { Exchange } from './exchange.ts';
@@ -23,7 +26,17 @@ export interface UnclaimedOptions {
   /** true: nothing is in force, and that is no reason to refuse. */
   readonly isOpen: () => boolean;
   readonly splices: Splices;
-  readonly metrics: Pick<LimiterMetrics, 'unrouted'>;
+  readonly metrics: Pick<LimiterMetrics, 'unrouted' | 'unclaimed'>;
+  /** Called with the model of a request that no route claims, once the server has served it. */
+  readonly onModel: (model: string) => void;
+}
+
+/** A request that nobody claims, as far as it was read. */
+export interface UnclaimedRequest {
+  /** Its whole body as it came, where it was read. */
+  readonly read?: Buffer | undefined;
+  /** Absent: nothing is in force, so nothing is to be said of it. */
+  readonly wire?: WireRequest;
 }
 
 export class Unclaimed {
@@ -62,33 +75,40 @@ export class Unclaimed {
     const claim = this.#claimOf(request, wire);
     if (claim === 'body') return false;
     if (claim === 'nobody') {
-      await this.pass(exchange);
+      await this.pass(exchange, { wire: { ...wire, ...modelsOf(wire, undefined) } });
       return true;
     }
     askForBody(request);
     const { isJson, whole } = await bodyStart(request);
     if (isJson) return false;
-    await this.pass(exchange, whole);
+    await this.pass(exchange, { read: whole, wire });
     return true;
   }
 
   /**
-   * Passes a request on.
-   * @param read its whole body as it came, where it was read
+   * Passes a request on, and notes the model that it names.
    * @throws WeirError when the own server gives no answer, or the head cannot be sent on
    */
-  async pass(exchange: Exchange, read?: Buffer): Promise<void> {
+  async pass(exchange: Exchange, { read, wire }: UnclaimedRequest = {}): Promise<void> {
     const { request, response } = exchange;
     const { server, metrics, isOpen } = this.#options;
     if (!isOpen()) rejectFragment(request);
     metrics.unrouted('forwarded');
     const keepsExpect = awaitsContinue(request);
-    await passThrough({
+    const status = await passThrough({
       request,
       response,
       read,
       open: () => server.open(request, keepsExpect),
     });
+    if (wire !== undefined && this.#options.inForce().set.index.hasModels) this.#note(wire, status);
+  }
+
+  /** What the server refuses runs no model: a name that does not exist needs no limit. */
+  #note({ model, method, path }: WireRequest, status: number | undefined): void {
+    if (model === undefined) return;
+    this.#options.metrics.unclaimed(endpointOf(method, path)?.endpoint.id ?? 'other');
+    if (status !== undefined && status < 400) this.#options.onModel(model);
   }
 
   /** true: the server may be asked for the upgrade; else the request is served like any other. */
@@ -103,7 +123,8 @@ export class Unclaimed {
     const { request, response } = exchange;
     const { server, splices, metrics } = this.#options;
     metrics.unrouted('forwarded');
-    await passThrough({
+    const release = splices.hold(client);
+    const passing = passThrough({
       request,
       response,
       read: Buffer.alloc(0),
@@ -114,6 +135,7 @@ export class Unclaimed {
           client.destroy();
           return;
         }
+        release();
         response.detachSocket(client);
         client.write(switchingHead(answer), 'latin1');
         if (bytes.length > 0) upstream.unshift(bytes);
@@ -123,6 +145,7 @@ export class Unclaimed {
         splices.join({ client, server: upstream, isAllowed: () => this.#isNobodys(request) });
       },
     });
+    await passing.finally(release);
   }
 
   #isNobodys(request: IncomingMessage): boolean {
@@ -154,7 +177,14 @@ export function closingResponse(request: IncomingMessage, socket: Socket): Serve
   } catch {
     return undefined;
   }
-  response.once('finish', () => socket.end());
+  response.once('finish', () => {
+    socket.removeAllListeners('readable');
+    socket.end();
+    socket.resume();
+    linger(socket, () => {
+      socket.destroy();
+    });
+  });
   return response;
 }
 

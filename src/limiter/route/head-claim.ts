@@ -1,7 +1,7 @@
 // Limiter, route stage: what the head of a request alone says of who takes it. In: the routes in force and a head; out: nobody,
 // or what must be read before it is known.
 import type { WireRequest } from '../decide/decision.ts';
-import { endpointOf } from '../request/endpoints.ts';
+import { endpointOf, isNamedByPathAlone } from '../request/endpoints.ts';
 import { isInferencePath, modelsOf } from '../request/model-request.ts';
 import type { RouteIndex } from './route-index.ts';
 
@@ -19,20 +19,17 @@ export interface BodySigns {
 
 /** Judges a head. `wire`: without what only the body says. */
 export function headClaim(index: RouteIndex, wire: WireRequest, signs: BodySigns): HeadClaim {
-  const runsModel = index.hasModels && isInferencePath(wire.method, wire.path);
-  if (!runsModel && !index.mayClaim(wire)) return 'nobody';
-  const named = modelsOf(wire, undefined);
-  const { kind } = index.claim({ ...wire, ...named });
-  return kind === 'unclaimed' ? claimOfBody(wire, named.model !== undefined, signs) : 'body';
+  if (!index.mayClaim(wire)) return 'nobody';
+  const { model } = modelsOf(wire, undefined);
+  const { kind } = index.claim({ ...wire, ...(model === undefined ? {} : { model }) });
+  return kind === 'unclaimed' ? claimOfBody(wire, model !== undefined, signs) : 'body';
 }
 
 /** Nobody claims the head: could the body change that? */
 function claimOfBody({ method, path }: WireRequest, isNamed: boolean, { hasBody, isCoded }: BodySigns): HeadClaim {
-  const place = endpointOf(method, path)?.endpoint.model;
-  if (isNamed && !hasBody) return 'nobody';
+  if (isNamed && (!hasBody || isNamedByPathAlone(endpointOf(method, path)))) return 'nobody';
   // Where a model runs it must be named: those who read the body say so.
-  if (isInferencePath(method, path) && place !== 'path') return 'body';
-  // A body of JSON may name another model than the path.
+  if (!isNamed && isInferencePath(method, path)) return 'body';
   if (!hasBody) return 'nobody';
   return isCoded ? 'body' : 'firstBytes';
 }

@@ -78,8 +78,9 @@ describeOnControlPlane('status truth', { audit: true }, (cluster) => {
     raw: RawLimiter,
     stores: LimiterReport['stores'],
     upstreams: LimiterReport['upstreams'] = [],
+    unclaimed: string[] = [],
   ): void => {
-    raw.send(toReportRequest({ stores, upstreams }));
+    raw.send(toReportRequest({ stores, upstreams, unclaimed }));
   };
   const store = storeIdOf({
     namespace: 'default',
@@ -166,9 +167,14 @@ describeOnControlPlane('status truth', { audit: true }, (cluster) => {
     await until((status) => verdict(status, 'Degraded') === 'True UpstreamUnreachable');
     report(again, []);
     await until((status) => verdict(status, 'Degraded') === 'False Healthy');
+    report(again, [], [], ['qwen', 'caf\u00e9']);
+    const told = await until((status) => verdict(status, 'Degraded') === 'False UnclaimedRequests');
+    expect(condition(told, 'Degraded')!.message).toContain('(e.g. "caf\\u00e9", "qwen")');
+    report(again, []);
+    await until((status) => verdict(status, 'Degraded') === 'False Healthy');
     const events = await cluster().mustKubectl(['get', 'events', '-o', 'jsonpath={.items[*].reason}']);
     expect(events.split(' ')).toEqual(
-      expect.arrayContaining(['StoreUnreachable', 'StoreEvicts', 'UpstreamUnreachable']),
+      expect.arrayContaining(['StoreUnreachable', 'StoreEvicts', 'UpstreamUnreachable', 'UnclaimedRequests']),
     );
   });
 

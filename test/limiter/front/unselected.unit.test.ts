@@ -271,3 +271,27 @@ describe('before there is a configuration', () => {
     await (await WireClient.dial(refusing.traffic)).send('*1\r\n$4\r\nPING\r\n').take('PING');
   });
 });
+
+test('an early answer of a server that closes reaches a client that is still sending', async () => {
+  const running = await wireTo(
+    await tcpServer((socket) => {
+      let heard = 0;
+      socket.on('data', ({ length }: Buffer) => {
+        heard += length;
+        if (heard < 300_000) return;
+        socket.pause();
+        socket.end('HTTP/1.1 413 Payload Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfull', () => {
+          socket.destroy();
+        });
+      });
+    }),
+  );
+  for (let round = 0; round < 40; round += 1) {
+    const client = await WireClient.dial(running.traffic);
+    client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n');
+    for (let sent = 0; sent < 120; sent += 1) client.send(Buffer.alloc(64 * 1024));
+    await client.ended();
+    expect(client.text).toMatch(/full$/);
+    client.socket.destroy();
+  }
+});

@@ -87,13 +87,11 @@ describe('what may be claimed is judged, whatever it looks like', () => {
     expect((await fetch(`${ends.running.admin}/livez`)).status).toBe(200);
   });
 
-  test('a path that names a model of an object is judged by its path; one of nobody’s is read if its body is JSON', async () => {
+  test('a path that names a model of an object is judged by its path, one of nobody’s is not read', async () => {
     await ends.start();
     expect(await ends.post('/v1/models/m:predict', 'not JSON')).toBe(200);
     expect(await ends.post('/v1/models/m:predict', 'not JSON')).toBe(429);
-    expect(await ends.post('/v1/models/other:predict', 'not JSON')).toBe(200);
-    expect(await ends.post('/v1/models/other:predict', '{"model":"other"}')).toBe(200);
-    expect(await ends.post('/v1/models/other:predict', '{"model":"m"}')).toBe(400);
+    expect(await ends.post('/v1/models/other:predict', '{"not":"JSON"')).toBe(200);
   });
 
   test('an MCPServer claims what is below its path, and nothing else', async () => {

@@ -141,7 +141,10 @@ describe('a request that nobody claims', () => {
   test('a connection that the server has closed meanwhile is no error', async () => {
     await ends.start();
     const client = await ends.dial();
-    ends.serve = (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', () => { socket.destroySoon(); });
+    ends.serve = (socket) =>
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', () => {
+        socket.destroySoon();
+      });
     for (let sent = 0; sent < 20; sent += 1) {
       client.send(`GET /${sent} HTTP/1.1\r\nHost: a\r\n\r\n`);
       await client.take('ok');
