@@ -22,7 +22,6 @@ import { readHead, readIncoming, type Incoming, type RequestHead } from './incom
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
 import type { BodyBudget, BodyHold } from '../request/body-budget.ts';
 import type { BodyBounds } from '../request/body.ts';
-import type { JsonBody } from '../request/json-body.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
 import { headerSource, unclearText } from '../request/one-value.ts';
 import { inTime } from '../request/reading-deadline.ts';
@@ -122,6 +121,9 @@ export class Proxy {
         errors.note('traffic', error, { requestId: exchange.requestId });
         this.#fail(exchange, new WeirError('internal_error'));
       }
+    } finally {
+      // An answered request may stay open a while for the rest of what its client sends.
+      hold.release();
     }
   }
 
@@ -185,7 +187,7 @@ export class Proxy {
     if (resolution.kind !== 'unclear') return resolution;
     exchange.object = resolution.object;
     // A body that cannot be read names nothing: that is what is wrong with it.
-    if (json.kind === 'ambiguous') throw unreadable(json);
+    rejectUnreadable({ json });
     throw new WeirError(resolution.code, resolution.message);
   }
 
@@ -197,7 +199,7 @@ export class Proxy {
 
   async #serveModel(routed: Routed): Promise<void> {
     const { incoming, exchange } = routed;
-    if (incoming.json.kind === 'ambiguous') throw unreadable(incoming.json);
+    rejectUnreadable(incoming);
     const identified = this.#identify(routed);
     if (identified === undefined) return;
     const decision = await this.#decide(routed, [identified.facts]);
@@ -313,13 +315,15 @@ export class Proxy {
   }
 }
 
-function unreadable({ code = 'invalid_request', problem }: Extract<JsonBody, { kind: 'ambiguous' }>): WeirError {
-  return new WeirError(code, problem);
+/** @throws WeirError for a body that the limiter and an upstream could read differently */
+function rejectUnreadable({ json }: Pick<Incoming, 'json'>): void {
+  if (json.kind === 'ambiguous') throw new WeirError(json.code ?? 'invalid_request', json.problem);
 }
 
 /** Refuses a body that could name a model to the upstream and does not to the limiter; routing saw to the others. */
-function rejectHiddenModel({ wire, json }: Incoming): void {
-  if (json.kind === 'ambiguous') throw unreadable(json);
+function rejectHiddenModel(incoming: Incoming): void {
+  rejectUnreadable(incoming);
+  const { wire } = incoming;
   if (wire.unclear?.has(CONTENT_TYPE) === true) throw new WeirError('invalid_request', unclearText(CONTENT_TYPE));
 }
 
