@@ -14,6 +14,9 @@ import {
 /** Sizes in bytes, durations in ms. */
 export interface BoundFlags {
   readonly maxBody: number;
+  /** Absent: as much as {@link boundsOf} finds sensible. */
+  readonly bodyBudget?: number;
+  readonly bodyIdleTimeout: number;
   readonly maxHeaderBytes: number;
   readonly maxHeaders: number;
   readonly requestHeadersTimeout: number;
@@ -33,19 +36,41 @@ export function durationFlag(flags: string, env: string, description: string, te
 
 /** Adds the flags. */
 export function withBoundFlags(command: Command): void {
+  withBodyFlags(command);
   withRequestFlags(command);
   withUpstreamFlags(command);
 }
 
-/** Bounds of what clients send. */
-function withRequestFlags(command: Command): void {
-  const { maxBodyBytes, maxHeaderBytes, maxHeaders } = LIMITER_DEFAULTS;
+/** Bounds of request bodies. */
+function withBodyFlags(command: Command): void {
+  const { maxBodyBytes } = LIMITER_DEFAULTS;
   command
     .addOption(
       flag('--max-body <size>', 'WEIR_MAX_BODY', 'largest request body, as sent and as decoded')
         .default(maxBodyBytes, '16Mi')
         .argParser(parseBytes),
     )
+    .addOption(
+      flag(
+        '--body-budget <size>',
+        'WEIR_BODY_BUDGET',
+        'all request bodies held at once, as sent and as decoded: else 503 (default: 128Mi, or four times --max-body)',
+      ).argParser(parseBytes),
+    )
+    .addOption(
+      durationFlag(
+        '--body-idle-timeout <duration>',
+        'WEIR_BODY_IDLE_TIMEOUT',
+        'the longest pause in a request body that the limiter reads: else 408',
+        '30s',
+      ),
+    );
+}
+
+/** Bounds of what else clients send. */
+function withRequestFlags(command: Command): void {
+  const { maxHeaderBytes, maxHeaders } = LIMITER_DEFAULTS;
+  command
     .addOption(
       flag('--max-header-bytes <size>', 'WEIR_MAX_HEADER_BYTES', 'largest request line and headers together: else 431')
         .default(maxHeaderBytes, '16Ki')
@@ -116,16 +141,29 @@ function withUpstreamFlags(command: Command): void {
 type Bounds = Pick<
   LimiterSettings,
   | 'maxBodyBytes'
+  | 'bodyBudgetBytes'
   | 'maxHeaderBytes'
   | 'maxHeaders'
   | 'egressAllow'
-  | `${'requestHeaders' | 'request' | 'keepAlive' | 'connect' | 'headers' | 'streamIdle' | 'upstreamIdle'}TimeoutMs`
+  | `${'bodyIdle' | 'requestHeaders' | 'request' | 'keepAlive' | 'connect' | 'headers' | 'streamIdle' | 'upstreamIdle'}TimeoutMs`
 >;
+
+/** Which bounds do not go together; undefined: all of them do. */
+export function complaintAboutBounds({
+  maxBody,
+  bodyBudget,
+}: Pick<BoundFlags, 'maxBody' | 'bodyBudget'>): string | undefined {
+  // A large body may use three quarters of the budget, and be there as sent and as decoded.
+  if (bodyBudget === undefined || bodyBudget >= 3 * maxBody) return undefined;
+  return `--body-budget ${bodyBudget} is less than three times --max-body ${maxBody}: raise it, or leave it out`;
+}
 
 /** The bounds as the limiter takes them. */
 export function boundsOf(flags: BoundFlags): Bounds {
   return {
     maxBodyBytes: flags.maxBody,
+    bodyBudgetBytes: flags.bodyBudget ?? Math.max(LIMITER_DEFAULTS.bodyBudgetBytes, 4 * flags.maxBody),
+    bodyIdleTimeoutMs: flags.bodyIdleTimeout,
     maxHeaderBytes: flags.maxHeaderBytes,
     maxHeaders: flags.maxHeaders,
     requestHeadersTimeoutMs: flags.requestHeadersTimeout,

@@ -8,6 +8,7 @@ import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
 import { messageOf } from '../lib/thrown.ts';
 import { ConfigClient } from '../limiter/config/config-client.ts';
 import { isLoopback } from '../limiter/decision-api/decision-token.ts';
+import { processNet } from '../limiter/internal-errors.ts';
 import { runLimiter, type RunningLimiter } from '../limiter/main.ts';
 import { LimiterMetrics } from '../limiter/metrics.ts';
 import type { ListenAddress } from '../lib/http-listener.ts';
@@ -16,7 +17,7 @@ import { flag, listOf, LOG_LEVELS, parseHost, parseHostPort, parseListen, parseN
 import { collectOldOften, freeStartMemory } from './start-memory.ts';
 import { ownVersion } from './version.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
-import { boundsOf, durationFlag, withBoundFlags, type BoundFlags } from './limiter-bounds.ts';
+import { boundsOf, complaintAboutBounds, durationFlag, withBoundFlags, type BoundFlags } from './limiter-bounds.ts';
 import { parseBaseUrl, parseCapability, parseListenOrOff } from './limiter-flags.ts';
 
 const DEFAULT_OPERATORS: readonly string[] = ['127.0.0.1:18000'];
@@ -197,18 +198,21 @@ async function run(command: Command, flags: LimiterFlags): Promise<void> {
     if (isSettingError(error)) command.error(`error: ${messageOf(error)}`);
     throw error;
   }
+  const release = processNet(logger, metrics);
   await whenAborted(told);
   await limiter.close();
+  release();
 }
 
 /** What no flag can say alone. */
-export function complaintAboutLimiter({ decisionListen, decisionTokenFile, id }: LimiterFlags): string | undefined {
+export function complaintAboutLimiter(flags: LimiterFlags): string | undefined {
+  const { decisionListen, decisionTokenFile, id } = flags;
   if (decisionListen !== 'off' && !isLoopback(decisionListen.host) && decisionTokenFile === undefined) {
     const fix = 'give --decision-token-file, or listen on 127.0.0.1';
     return `--decision-listen ${textOf(decisionListen)} is not on loopback: ${fix}`;
   }
   const isId = id === undefined || /^[A-Za-z0-9][-A-Za-z0-9_.:]{0,252}$/.test(id);
-  return isId ? undefined : '--id may hold letters, digits and -_.: only';
+  return isId ? complaintAboutBounds(flags) : '--id may hold letters, digits and -_.: only';
 }
 
 function settingsOf(flags: LimiterFlags, log: Logger, metrics: LimiterMetrics): LimiterSettings {

@@ -29,7 +29,7 @@ export interface LimiterConfig extends ObjectRef {
 
 export interface ModelRouting {
   readonly kind: 'model';
-  /** modelName and loraAdapters together; at least one. */
+  /** modelName and loraAdapters together, at least one; `['*']`: every model (capability model.every). */
   readonly models: readonly string[];
   /** Lower case; empty = every host. */
   readonly hostnames: readonly string[];

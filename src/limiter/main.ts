@@ -1,6 +1,6 @@
 // Limiter, wiring: settings -> a running limiter. The order of a request is in proxy/proxy.ts; here is who knows whom, and
 // the order of starting and stopping.
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { systemClock, type Clock } from '../lib/clock.ts';
 import { createLogger, type Logger } from '../lib/log.ts';
@@ -13,17 +13,23 @@ import { DecisionApi } from './decision-api/decision-api.ts';
 import { isLoopback, TokenFile } from './decision-api/decision-token.ts';
 import { mayDial } from './egress/egress.ts';
 import { HealthWatch } from './health/health-watch.ts';
+import { UnclaimedModels } from './health/unclaimed-models.ts';
 import { FirstContact } from './config/first-contact.ts';
-import { listen, type HttpListener, type ListenAddress } from '../lib/http-listener.ts';
+import { listen, type HttpHandler, type HttpListener, type ListenAddress } from '../lib/http-listener.ts';
+import { FrontDoor } from './front/front-door.ts';
+import { ownServerOf } from './front/own-server.ts';
+import { Splices } from './front/splices.ts';
 import { LimiterMetrics } from './metrics.ts';
+import { Observation } from './observation.ts';
 import { Dialer } from './proxy/dialer.ts';
-import { Forwarder, type UpstreamObserver } from './proxy/forwarder.ts';
+import { Forwarder } from './proxy/forwarder.ts';
 import { guardedLookup } from './egress/guarded-lookup.ts';
 import { Proxy } from './proxy/proxy.ts';
 import { Upstreams } from './proxy/upstream.ts';
 import type { RuntimeObject } from './compile/runtime-object.ts';
 import type { LimiterSettings } from './settings.ts';
 import { UpstreamHealth } from './health/upstream-health.ts';
+import { BodyBudget } from './request/body-budget.ts';
 import { WindowCalendar } from './store/rule/calendar-window.ts';
 import { StoreRegistry } from './store/create-store.ts';
 import type { Store } from './store/store.ts';
@@ -32,6 +38,11 @@ import type { Store } from './store/store.ts';
 const HOUSEKEEPING_MS = 1_000;
 /** How often a drain looks whether requests are in flight. */
 const DRAIN_LOOK_MS = 50;
+
+/** Once an object is in force: how long connections that were spliced before it may send what cannot be judged. */
+const UNJUDGED_GRACE_MS = 60_000;
+/** How long a client may be silent where an object is in force. */
+const FIRST_BYTES_TIMEOUT_MS = 60_000;
 
 /** A limiter that serves. */
 export interface RunningLimiter {
@@ -78,6 +89,7 @@ class Limiter implements RunningLimiter {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #metrics: LimiterMetrics;
+  readonly #seen: Observation;
   readonly #configured = new Configured();
   readonly #stores: StoreRegistry;
   readonly #firstContact: FirstContact;
@@ -86,8 +98,13 @@ class Limiter implements RunningLimiter {
   readonly #upstreams: Upstreams;
   readonly #dialer: Dialer;
   readonly #upstreamHealth = new UpstreamHealth();
+  readonly #unclaimed = new UnclaimedModels();
   readonly #health: HealthWatch;
+  readonly #bodyBudget: BodyBudget;
   readonly #proxy: Proxy;
+  readonly #splices: Splices;
+  /** Of a sidecar. */
+  readonly #frontDoor: FrontDoor | undefined;
   readonly #listeners: { traffic?: HttpListener; admin?: HttpListener; decision?: HttpListener } = {};
   #housekeeping: NodeJS.Timeout | undefined;
   #isStale = false;
@@ -98,9 +115,11 @@ class Limiter implements RunningLimiter {
   constructor(settings: LimiterSettings, parts: LimiterParts) {
     this.#settings = settings;
     this.#clock = parts.clock ?? systemClock;
-    this.#metrics = parts.metrics ?? new LimiterMetrics();
     this.#firstContact = parts.firstContact ?? new FirstContact();
-    this.#log = parts.logger ?? createLogger('limiter');
+    const log = parts.logger ?? createLogger('limiter');
+    this.#seen = new Observation(log, parts.metrics ?? new LimiterMetrics(), this.#clock);
+    this.#log = this.#seen.log;
+    this.#metrics = this.#seen.metrics;
     const ownTarget: Target | undefined =
       settings.upstream === undefined ? undefined : { url: settings.upstream, weight: 1 };
     this.#stores = new StoreRegistry({
@@ -122,23 +141,21 @@ class Limiter implements RunningLimiter {
       },
     );
     this.#decider = this.#createDecider();
-    this.#upstreams = new Upstreams({ connectMs: settings.connectTimeoutMs, headersMs: settings.headersTimeoutMs });
+    this.#upstreams = new Upstreams(settings);
     this.#dialer = new Dialer(ownTarget);
     this.#health = this.#createHealthWatch();
-    this.#proxy = new Proxy({
-      inForce: () => this.#applier.inForce,
-      configured: this.#configured,
-      decider: this.#decider,
-      forwarder: new Forwarder(this.#upstreams, this.#dialer, this.#upstreamObserver()),
-      metrics: this.#metrics,
-      logger: this.#log,
-      clock: this.#clock,
-      mode: settings.mode,
-      ownTarget,
-      unconfiguredPolicy: settings.unconfiguredPolicy,
-      maxBodyBytes: settings.maxBodyBytes,
-      random: parts.random ?? Math.random,
+    this.#bodyBudget = new BodyBudget({
+      limitBytes: settings.bodyBudgetBytes,
+      nowMs: () => this.#clock.monotonicMs(),
+      observer: this.#metrics.bodyObserver(),
     });
+    this.#splices = new Splices({
+      metrics: this.#metrics,
+      nowMs: () => this.#clock.monotonicMs(),
+      graceMs: UNJUDGED_GRACE_MS,
+    });
+    this.#frontDoor = settings.mode === 'sidecar' ? this.#createFrontDoor() : undefined;
+    this.#proxy = this.#createProxy(ownTarget, parts.random ?? Math.random);
   }
 
   get addresses(): RunningLimiter['addresses'] {
@@ -153,17 +170,20 @@ class Limiter implements RunningLimiter {
 
   async start(): Promise<void> {
     const { listen: trafficAddress, adminListen, decisionListen, unconfiguredWaitMs } = this.#settings;
-    this.#listeners.admin = await listen(adminHandler(this.#adminView()), adminListen);
+    const admin = adminHandler(this.#adminView());
+    this.#listeners.admin = await listen(admin, adminListen, this.#seen.listenOptions('admin', this.#settings));
     if (decisionListen !== undefined) {
-      this.#listeners.decision = await listen(this.#decisionApi(decisionListen), decisionListen);
+      const decisions = this.#decisionApi(decisionListen);
+      const options = this.#seen.listenOptions('decision', this.#settings);
+      this.#listeners.decision = await listen(decisions, decisionListen, options);
     }
     this.#configured.startWaiting(unconfiguredWaitMs, () => {
       this.#log.warn('no configuration came in time', { policy: this.#settings.unconfiguredPolicy });
     });
     await this.#settings.source.start((change) => this.#applier.apply(change));
-    this.#listeners.traffic = await listen((request, response) => {
-      this.#take(request, response);
-    }, trafficAddress);
+    const take: HttpHandler = (request, response) => this.#take(request, response);
+    const options = { ...this.#seen.listenOptions('traffic', this.#settings), front: this.#frontDoor };
+    this.#listeners.traffic = await listen(take, trafficAddress, options);
     this.#housekeeping = setInterval(() => {
       this.#keepHouse();
     }, HOUSEKEEPING_MS);
@@ -182,20 +202,21 @@ class Limiter implements RunningLimiter {
   }
 
   /** While it drains, no connection is kept for another request: callers go to other pods. */
-  #take(request: IncomingMessage, response: ServerResponse): void {
+  #take(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (this.#isDraining) response.shouldKeepAlive = false;
     this.#inFlight += 1;
     response.once('close', () => {
       this.#inFlight -= 1;
     });
-    this.#proxy.handle(request, response);
+    return this.#proxy.handle(request, response);
   }
 
   async #drainAndWait({ delayMs, maxMs }: DrainHold): Promise<void> {
     const startMs = this.#clock.monotonicMs();
     this.drain();
     await delay(Math.min(delayMs, maxMs));
-    while (this.#inFlight > 0 && this.#clock.monotonicMs() - startMs < maxMs) await delay(DRAIN_LOOK_MS);
+    while (this.#inFlight + this.#splices.busy > 0 && this.#clock.monotonicMs() - startMs < maxMs)
+      await delay(DRAIN_LOOK_MS);
   }
 
   #mayDial(address: string): boolean {
@@ -219,21 +240,58 @@ class Limiter implements RunningLimiter {
     this.#log.info('limiter stopped');
   }
 
-  #upstreamObserver(): UpstreamObserver {
-    return {
-      answered: (object, url) => {
-        this.#upstreamHealth.answered(object, url);
+  #createProxy(ownTarget: Target | undefined, random: () => number): Proxy {
+    const settings = this.#settings;
+    return new Proxy({
+      inForce: () => this.#applier.inForce,
+      configured: this.#configured,
+      decider: this.#decider,
+      forwarder: new Forwarder(this.#upstreams, this.#dialer, this.#seen.upstreamObserver(this.#upstreamHealth)),
+      metrics: this.#metrics,
+      errors: this.#seen.errors,
+      clock: this.#clock,
+      mode: settings.mode,
+      ownTarget,
+      unconfiguredPolicy: settings.unconfiguredPolicy,
+      bodyBounds: { maxBytes: settings.maxBodyBytes, idleMs: settings.bodyIdleTimeoutMs },
+      bodyBudget: this.#bodyBudget,
+      onUnclaimed: (model) => {
+        this.#unclaimed.passed(model, this.#clock.monotonicMs());
       },
-      unreachable: (object, url) => {
-        this.#upstreamHealth.unreachable(object, url, this.#clock.monotonicMs());
+      requestTimeoutMs: settings.requestTimeoutMs,
+      random,
+    });
+  }
+
+  #createFrontDoor(): FrontDoor {
+    const { upstream, connectTimeoutMs } = this.#settings;
+    return new FrontDoor({
+      server: ownServerOf(upstream),
+      isOpen: () => this.#isOpen(),
+      whenDecided: () => this.#configured.whenDecided(),
+      splices: this.#splices,
+      connectTimeoutMs,
+      firstBytesTimeoutMs: FIRST_BYTES_TIMEOUT_MS,
+      onHandled: (handling) => {
+        const isKnown = handling !== 'spliced' || this.#configured.state === 'configured';
+        this.#metrics.connectionHandled(isKnown ? handling : 'spliced_unconfigured');
       },
-    };
+      log: this.#log,
+      nowMs: () => this.#clock.monotonicMs(),
+    });
+  }
+
+  /** Nothing is in force, and nothing says that this is a reason to refuse. */
+  #isOpen(): boolean {
+    if (this.#applier.inForce.set.size > 0) return false;
+    return this.#configured.state === 'configured' || this.#settings.unconfiguredPolicy === 'Pass';
   }
 
   #createHealthWatch(): HealthWatch {
     return new HealthWatch({
       stores: () => this.#stores.byId(),
       upstreams: this.#upstreamHealth,
+      unclaimed: this.#unclaimed,
       nowMs: () => this.#clock.monotonicMs(),
       onReport: (report) => {
         // The operator writes it into the status; a store tells its outage by a line of its own.
@@ -262,7 +320,7 @@ class Limiter implements RunningLimiter {
   }
 
   /** @throws Error when the listener is not on loopback and there is no token */
-  #decisionApi({ host }: ListenAddress): RequestListener {
+  #decisionApi({ host }: ListenAddress): HttpHandler {
     const { decisionTokenFile } = this.#settings;
     if (decisionTokenFile === undefined && !isLoopback(host)) {
       throw new Error(`the decision API on ${host} needs tokens: set decisionTokenFile, or listen on 127.0.0.1`);
@@ -272,13 +330,14 @@ class Limiter implements RunningLimiter {
       configured: this.#configured,
       decider: this.#decider,
       metrics: this.#metrics,
-      logger: this.#log,
+      errors: this.#seen.errors,
+      requestTimeoutMs: this.#settings.requestTimeoutMs,
       clock: this.#clock,
+      bodyBudget: this.#bodyBudget,
+      bodyIdleMs: this.#settings.bodyIdleTimeoutMs,
       ...(decisionTokenFile === undefined ? {} : { tokens: new TokenFile(decisionTokenFile) }),
     });
-    return (request, response) => {
-      api.handle(request, response);
-    };
+    return (request, response) => api.handle(request, response);
   }
 
   #onApplied(inForce: InForce, { compiled, removals, outcomes, isPartial }: AppliedChange): void {
@@ -293,6 +352,7 @@ class Limiter implements RunningLimiter {
       this.#decider.forget(name);
       this.#upstreamHealth.forget(name);
     }
+    this.#unclaimed.forgetClaimed((model) => inForce.set.takesModel(model));
     const rejected = outcomes.filter((outcome) => !outcome.accepted);
     this.#metrics.configUpdates(outcomes.length - rejected.length, rejected.length);
     for (const { name: resource, version, message: reason } of rejected) {
@@ -300,8 +360,9 @@ class Limiter implements RunningLimiter {
     }
     this.#upstreams.prune((scope) => this.#dialer.isCurrent(scope, inForce));
     this.#isStale = true;
+    if (!isPartial) this.#configured.markConfigured();
+    this.#frontDoor?.review();
     if (isPartial) return;
-    this.#configured.markConfigured();
     this.#firstContact.begin(this.#stores.whenReached());
   }
 

@@ -28,6 +28,10 @@ export interface LimiterSettings {
   /** How long requests in flight may go on after SIGTERM. */
   readonly graceMs: number;
   readonly maxBodyBytes: number;
+  /** Bound of all request bodies that are held at once, as sent and as decoded: 503 beyond it. */
+  readonly bodyBudgetBytes: number;
+  /** The longest pause in a request body that the limiter reads: 408 beyond it. */
+  readonly bodyIdleTimeoutMs: number;
   /** Request line and headers together; more is 431. */
   readonly maxHeaderBytes: number;
   /** Header lines of a request; more is 431. */
@@ -61,6 +65,8 @@ export const LIMITER_DEFAULTS = {
   unconfiguredWaitMs: 10_000,
   graceMs: 30_000,
   maxBodyBytes: 16 * 1024 * 1024,
+  bodyBudgetBytes: 128 * 1024 * 1024,
+  bodyIdleTimeoutMs: 30_000,
   maxHeaderBytes: 16 * 1024,
   maxHeaders: 100,
   requestHeadersTimeoutMs: 60_000,

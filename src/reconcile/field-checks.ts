@@ -78,11 +78,15 @@ export const checkPath: FieldCheck = (text) => {
   return isPlain ? undefined : `${quote(text)} can never match: control characters and backslashes are not served`;
 };
 
+/** The model of a route: a name that requests can say, or the star that stands for every model. */
+export const checkModelName: FieldCheck = (text) => (text === '*' ? undefined : checkAdapterName(text));
+
 /** A name that requests can say: one with a star was meant for many, and would be in force for none. */
-export const checkModelName: FieldCheck = (text) =>
-  text.includes('*')
-    ? `${quote(text)}: a model name has no wildcards: write each model in a route of its own`
-    : undefined;
+export const checkAdapterName: FieldCheck = (text) => {
+  if (text.trim() === '') return `${quote(text)} is blank: a request without a name names no model`;
+  if (!text.includes('*')) return undefined;
+  return `${quote(text)}: a model name has no wildcards: name each model, or set modelName to "*" alone for every model`;
+};
 
 /** A prefix that a normalised path can begin with, in the one spelling that it has: two objects are compared by it. */
 export const checkPathPrefix: FieldCheck = (text) => {

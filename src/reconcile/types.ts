@@ -130,6 +130,8 @@ export interface LimiterTally {
   readonly silent: readonly string[];
   /** What desired limiters have trouble with, as far as it concerns this object. */
   readonly troubles: readonly LimiterTrouble[];
+  /** Models that callers of the object's pods name and no route claims, sorted; any text. */
+  readonly unclaimed?: readonly string[];
   /** Services of the namespace that lead past the limiters of the object's pods. */
   readonly bypasses: readonly Bypass[];
   /** Names of the pods with a limiter that all known traffic passes by. */

@@ -5,6 +5,7 @@ import { isNameless } from './compile/compile-routing.ts';
 import { mayUseDefault } from './compile/compile-store.ts';
 import {
   type FieldCheck,
+  checkAdapterName,
   checkAddress,
   checkCidr,
   checkModelName,
@@ -30,7 +31,8 @@ const FIELD_CHECKS: readonly (readonly [FieldCheck, readonly string[]])[] = [
   [checkUrl, ['spec.targets[].url', 'spec.rules[].targets[].url', 'spec.authentication.jwt.jwksUri']],
   [checkAddress, [`${REDIS}.address`, `${REDIS}.sentinel.addresses[]`, `${REDIS}.cluster.addresses[]`]],
   [checkPathPrefix, ['spec.pathPrefix']],
-  [checkModelName, ['spec.modelName', 'spec.loraAdapters[]']],
+  [checkModelName, ['spec.modelName']],
+  [checkAdapterName, ['spec.loraAdapters[]']],
   [checkPath, [`${WHEN}.path.exact`, `${WHEN}.path.prefix`, `${MATCHES}.path.exact`, `${MATCHES}.path.prefix`]],
 ];
 
@@ -86,7 +88,7 @@ function checkPrices(object: WeirObject): Problem[] {
   if (object.kind !== 'ModelRoute' || rateLimiting === undefined) return [];
   const priced = new Set((rateLimiting.prices ?? []).map((price) => price.model));
   const models = [object.spec.modelName, ...(object.spec.loraAdapters ?? [])];
-  const missing = models.filter((model) => model !== undefined && !priced.has(model));
+  const missing = models.filter((model) => model !== undefined && model !== '*' && !priced.has(model));
   return (rateLimiting.limits ?? []).flatMap((limit, index) =>
     limit.measure !== 'Cost'
       ? []

@@ -1,7 +1,7 @@
 // The flags of `weir limiter`: defaults are those of the limiter, invalid values are refused by flag, and every flag has its variable.
 import { Command, type CommanderError } from 'commander';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { boundsOf } from '../../src/cli/limiter-bounds.ts';
+import { boundsOf, complaintAboutBounds } from '../../src/cli/limiter-bounds.ts';
 import { limiterCommand, type LimiterFlags } from '../../src/cli/limiter-command.ts';
 import { LIMITER_DEFAULTS } from '../../src/limiter/settings.ts';
 
@@ -40,6 +40,8 @@ describe('weir limiter', () => {
     const given = boundsOf(
       flagsOf(
         '--max-body=25Mi',
+        '--body-budget=1Gi',
+        '--body-idle-timeout=5s',
         '--max-header-bytes=32Ki',
         '--max-headers=200',
         '--request-headers-timeout=10s',
@@ -54,6 +56,8 @@ describe('weir limiter', () => {
     );
     expect(given).toEqual({
       maxBodyBytes: 25 * 1024 ** 2,
+      bodyBudgetBytes: 1024 ** 3,
+      bodyIdleTimeoutMs: 5_000,
       maxHeaderBytes: 32 * 1024,
       maxHeaders: 200,
       requestHeadersTimeoutMs: 10_000,
@@ -70,7 +74,15 @@ describe('weir limiter', () => {
     expect(boundsOf(flagsOf())).toMatchObject({ maxHeaders: 7, streamIdleTimeoutMs: 7_200_000 });
   });
 
+  test('the budget of bodies has room for a few of the largest', () => {
+    expect(boundsOf(flagsOf('--max-body=64Mi')).bodyBudgetBytes).toBe(256 * 1024 ** 2);
+    const both = flagsOf('--max-body=64Mi', '--body-budget=128Mi');
+    expect(complaintAboutBounds(both)).toMatch(/--body-budget .* is less than three times --max-body/);
+    expect(complaintAboutBounds(flagsOf('--max-body=64Mi', '--body-budget=192Mi'))).toBeUndefined();
+  });
+
   test.each([
+    [['--body-budget', '1.5Gi'], 'is not a size'],
     [['--max-body', '0'], 'is not a size'],
     [['--max-body', '16MB'], 'is not a size'],
     [['--max-header-bytes', '512'], 'write a size from 1Ki to 1Mi'],

@@ -111,6 +111,22 @@ export const FAULTS: readonly Fault[] = [
     caughtBy: 'trap 2: what the upstream never did is refunded',
   },
   {
+    name: 'probe-by-time',
+    file: 'src/limiter/store/redis-connection.ts',
+    find: 'await this.#probeWrite(this, tag, deadlineMs);',
+    replace: 'await this.#askTime();',
+    tests: ['test/limiter/store/server-words.redis.test.ts'],
+    caughtBy: 'an idle store finds it out by itself',
+  },
+  {
+    name: 'each-refund-asks-again',
+    file: 'src/limiter/store/exhausted-cache.ts',
+    find: 'refunds.heedAtMs = Math.max(nowMs, refunds.freeAtMs - ASK_AGAIN_MS);',
+    replace: 'refunds.heedAtMs = nowMs;',
+    tests: ['test/limiter/store/store-parts.unit.test.ts'],
+    caughtBy: 'trap 53: refusals under a stream of refunds',
+  },
+  {
     name: 'share-per-flap',
     file: 'src/limiter/decide/degrade.ts',
     find: 'if (share !== undefined && nowMicros < share.untilMicros) memory.share = share;',

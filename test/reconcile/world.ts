@@ -25,6 +25,7 @@ export interface Fleet {
     readonly notRunning?: LimiterTally['notRunning'];
   };
   readonly troubles?: LimiterTally['troubles'];
+  readonly unclaimed?: readonly string[];
   readonly bypasses?: LimiterTally['bypasses'];
   /** Limiters that are connected; absent: all. */
   readonly connected?: number;
@@ -72,6 +73,10 @@ export function worldOf(
   };
 }
 
+function toldBy({ troubles = [], unclaimed = [], bypasses = [] }: Fleet) {
+  return { troubles, unclaimed, bypasses };
+}
+
 function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterTally {
   const limiters = fleet.limiters ?? [];
   const { unlimited = [], ending = [], notRunning = [] } = fleet.pods ?? {};
@@ -87,8 +92,7 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     silent: limiters
       .filter(({ name, state }) => state !== 'synced' && !notRunning.some(({ pod }) => pod === name))
       .map(({ name }) => name),
-    troubles: fleet.troubles ?? [],
-    bypasses: fleet.bypasses ?? [],
+    ...toldBy(fleet),
     bypassedPods: [],
     connected: fleet.connected ?? limiters.length,
   };

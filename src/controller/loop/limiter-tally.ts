@@ -44,6 +44,7 @@ export function tallyLimiters(
       notRunning,
     ),
     troubles: meant.flatMap(({ limiter }) => troublesOf(limiter, name, store)),
+    unclaimed: ref.kind === 'ModelRoute' ? unclaimedBy(meant) : [],
     bypasses: bypassesTo(limited, services),
     bypassedPods: [],
     connected: meant.filter(({ limiter }) => limiter.connected).length,
@@ -87,6 +88,14 @@ function troublesOf(limiter: LimiterState, object: string, storeId: string | und
       .filter((trouble) => trouble.object === object)
       .map(({ upstream, detail }) => ({ limiter: id, kind: 'upstream' as const, upstream, detail })),
   ];
+}
+
+/** Models that pass sidecars of the object's pods without a limit; a shared limiter lets none pass. */
+function unclaimedBy(states: readonly AckState[]): string[] {
+  const names = states.flatMap(({ limiter: { view, report } }) =>
+    view.kind === 'pod' ? (report?.unclaimed ?? []) : [],
+  );
+  return [...new Set(names)].sort();
 }
 
 /** What people know a limiter by: the name of its pod. */

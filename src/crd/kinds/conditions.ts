@@ -36,7 +36,14 @@ export const REASONS = {
   },
   Degraded: {
     holds: 'Healthy',
-    others: ['StoreUnreachable', 'StoreEvicts', 'UpstreamUnreachable', 'LimiterBypassed', 'UsageMissing'],
+    others: [
+      'StoreUnreachable',
+      'StoreEvicts',
+      'UpstreamUnreachable',
+      'LimiterBypassed',
+      'UsageMissing',
+      'UnclaimedRequests',
+    ],
   },
 } as const;
 

@@ -26,10 +26,14 @@ export const modelRouteSpec = object(
   'What is wanted.',
   {},
   {
-    modelName: model('The model that requests name, in full: there are no wildcards.'),
-    loraAdapters: setOf('LoRA adapters that requests may name in place of the model.', model('Name of an adapter.'), {
-      max: 10,
-    }),
+    modelName: model(
+      'The model that requests name, in full. "*" alone: every model of the selected pods, and on a shared limiter every model of its host and prefix; routes that name a model come first.',
+    ),
+    loraAdapters: setOf(
+      'LoRA adapters that requests may name in place of the model. Not with modelName "*", which takes them too.',
+      model('Name of an adapter, in full.'),
+      { max: 10 },
+    ),
     hostnames: setOf(
       'Hosts that this route answers on; absent: all.',
       host('A host name, or *.example.com for every host below it.'),
@@ -46,6 +50,11 @@ export const modelRouteSpec = object(
     {
       rule: 'has(self.modelName) || (has(self.loraAdapters) && size(self.loraAdapters) > 0)',
       message: 'at least one of modelName or loraAdapters must be set',
+    },
+    {
+      rule: "!has(self.modelName) || self.modelName != '*' || !has(self.loraAdapters) || size(self.loraAdapters) == 0",
+      fieldPath: '.loraAdapters',
+      message: 'modelName "*" takes every model, adapters too: remove loraAdapters',
     },
     userNeedsAuthentication([USER_PART]),
     ...TARGET_RULES,

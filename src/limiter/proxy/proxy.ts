@@ -5,8 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Target } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { WeirError } from '../../lib/errors.ts';
-import type { Logger } from '../../lib/log.ts';
-import { messageOf } from '../../lib/thrown.ts';
+import { requestIdOf } from '../../lib/request-id.ts';
 import type { InForce } from '../config/config-applier.ts';
 import type { Configured } from '../config/configured.ts';
 import type { Decider } from '../decide/decide.ts';
@@ -16,11 +15,17 @@ import type { LimiterMetrics } from '../metrics.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
 import { Exchange } from './exchange.ts';
-import type { Forwarder, Reservable } from './forwarder.ts';
-import { readHead, readIncoming, requestIdOf, type Incoming } from './incoming.ts';
+import { settledOnce, type Forwarder, type Reservable } from './forwarder.ts';
+import type { InternalErrors } from '../internal-errors.ts';
+import { readHead, readIncoming, type Incoming, type RequestHead } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
+import type { BodyBudget, BodyHold } from '../request/body-budget.ts';
+import type { BodyBounds } from '../request/body.ts';
+import type { JsonBody } from '../request/json-body.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
-import { isInferencePath, isModelRequired } from '../request/model-request.ts';
+import { endpointOf } from '../request/endpoints.ts';
+import { headerSource, unclearText } from '../request/one-value.ts';
+import { inTime } from '../request/reading-deadline.ts';
 import { McpSessions } from './sessions.ts';
 
 /** What the proxy needs of its limiter. */
@@ -29,14 +34,20 @@ export interface ProxyOptions {
   readonly configured: Configured;
   readonly decider: Decider;
   readonly forwarder: Forwarder;
+  /** Must not throw. */
   readonly metrics: LimiterMetrics;
-  readonly logger: Logger;
+  readonly errors: InternalErrors;
   readonly clock: Clock;
   readonly mode: 'sidecar' | 'shared';
   /** Sidecar: the server of its own pod. */
   readonly ownTarget: Target | undefined;
   readonly unconfiguredPolicy: 'Pass' | 'Refuse';
-  readonly maxBodyBytes: number;
+  readonly bodyBounds: BodyBounds;
+  readonly bodyBudget: BodyBudget;
+  /** Called with the model of a request that no route claims, once its upstream has served it. */
+  readonly onUnclaimed: (model: string) => void;
+  /** From a request's headers to the end of its body. */
+  readonly requestTimeoutMs: number;
   /** A number in [0, 1): chooses among weighted targets. */
   readonly random: () => number;
 }
@@ -49,51 +60,80 @@ interface Routed {
   readonly match: RouteMatch;
 }
 
+/** A decision, and what an allowed one took: to be settled once. */
+type Decided = Decision & { readonly reserved: Reservable };
+
 /** Paths where MCP clients learn how to authenticate: free, and open to callers without an identity. */
 const OAUTH_METADATA = /^\/\.well-known\/(oauth-|openid-configuration)/;
+
+const CONTENT_TYPE = headerSource('content-type');
 
 export class Proxy {
   readonly #options: ProxyOptions;
   readonly #sessions = new McpSessions();
+  #inFlight = 0;
 
   constructor(options: ProxyOptions) {
     this.#options = options;
   }
 
-  /** Serves one request; never throws. */
-  handle(request: IncomingMessage, response: ServerResponse): void {
-    const { metrics, logger } = this.#options;
-    metrics.requestStarted();
+  /** Serves one request; never rejects. */
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { metrics, errors, bodyBudget } = this.#options;
+    const hold = bodyBudget.open();
+    this.#inFlight += 1;
+    metrics.requestsInFlight(this.#inFlight);
     response.once('close', () => {
-      metrics.requestEnded();
+      this.#inFlight -= 1;
+      metrics.requestsInFlight(this.#inFlight);
+      hold.release();
     });
     const exchange = new Exchange(request, response, requestIdOf(request));
-    this.#serve(exchange).catch((error: unknown) => {
+    try {
+      await this.#serve(exchange, hold);
+    } catch (error) {
       if (error instanceof WeirError) this.#fail(exchange, error);
       else {
-        logger.error('request failed', { error: messageOf(error), requestId: exchange.requestId });
-        exchange.reply({ status: 500, headers: {}, body: '' });
+        errors.note('traffic', error, { requestId: exchange.requestId });
+        this.#fail(exchange, new WeirError('internal_error'));
       }
-    });
+    }
   }
 
-  async #serve(exchange: Exchange): Promise<void> {
+  async #serve(exchange: Exchange, hold: BodyHold): Promise<void> {
     const head = readHead(exchange.request);
     exchange.wire = head.wire;
     if (asksForUpgrade(exchange.request)) {
       exchange.fail('upgrade_required', undefined, { upgrade: 'HTTP/1.1', connection: 'upgrade' });
       return;
     }
-    const incoming = await readIncoming(exchange.request, head, this.#options.maxBodyBytes);
-    exchange.wire = incoming.wire;
-    exchange.isJsonRpc = incoming.isJsonRpc;
+    const incoming = await inTime(this.#read(exchange, head, hold), this.#options.requestTimeoutMs);
     await this.#options.configured.whenDecided();
     await this.#route(exchange, incoming);
+  }
+
+  async #read(exchange: Exchange, head: RequestHead, hold: BodyHold): Promise<Incoming> {
+    try {
+      const incoming = await readIncoming(exchange.request, head, this.#options.bodyBounds, hold);
+      exchange.noteBody(incoming.wire, incoming.rpc);
+      return incoming;
+    } catch (error) {
+      // Who claims the place says in which form a body that cannot be read is answered.
+      const claimed = this.#options.inForce().set.index.claim(head.wire);
+      if (claimed.kind === 'claimed') exchange.object = claimed.object;
+      throw error;
+    }
   }
 
   async #route(exchange: Exchange, incoming: Incoming): Promise<void> {
     const inForce = this.#options.inForce();
     const resolution = inForce.set.index.resolve(incoming.wire, this.#options.random);
+    if (resolution.kind === 'unclear') {
+      exchange.object = resolution.object;
+      // A body that cannot be read names nothing: that is what is wrong with it.
+      if (incoming.json.kind === 'ambiguous') throw unreadable(incoming.json);
+      throw new WeirError(resolution.code, resolution.message);
+    }
     if (resolution.kind === 'matched') {
       exchange.object = resolution.object;
       const routed: Routed = { exchange, incoming, object: resolution.object, match: resolution.match };
@@ -121,15 +161,24 @@ export class Proxy {
 
   /** What no route claims goes to the sidecar's own pod uncounted, unless it hides which model it wants. */
   async #forwardUnclaimed(exchange: Exchange, incoming: Incoming, target: Target, inForce: InForce): Promise<void> {
-    if (inForce.set.size > 0) rejectHiddenModel(incoming);
+    if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
     this.#options.metrics.unrouted('forwarded');
     const match: RouteMatch = { target, ruleName: '', upstreamPath: incoming.wire.path };
-    await this.#options.forwarder.forward({ exchange, incoming, match, strip: [], inForce, ownHeaders: {} });
+    const forwarding = { exchange, incoming, match, strip: [], inForce, ownHeaders: {} };
+    const status = await this.#options.forwarder.forward(forwarding);
+    if (inForce.set.index.hasModels) this.#noteUnclaimed(incoming, status);
+  }
+
+  /** What the upstream refuses runs no model: a name that does not exist is nobody's limit. */
+  #noteUnclaimed({ wire: { model, method, path } }: Incoming, status: number | undefined): void {
+    if (model === undefined) return;
+    this.#options.metrics.unclaimed(endpointOf(method, path)?.endpoint.id ?? 'other');
+    if (status !== undefined && status < 400) this.#options.onUnclaimed(model);
   }
 
   async #serveModel(routed: Routed): Promise<void> {
     const { incoming, exchange } = routed;
-    if (incoming.json.kind === 'ambiguous') throw new WeirError('invalid_request', incoming.json.problem);
+    if (incoming.json.kind === 'ambiguous') throw unreadable(incoming.json);
     const identified = this.#identify(routed);
     if (identified === undefined) return;
     const decision = await this.#decide(routed, [identified.facts]);
@@ -147,7 +196,6 @@ export class Proxy {
       this.#count(routed, exchange.reply(faultReply(mcp, exchange.requestId)));
       return;
     }
-    exchange.jsonRpcId = mcp.isBatch ? undefined : mcp.messages[0]?.id;
     const isMetadata = mcp.calls.length === 0 && OAUTH_METADATA.test(routed.match.upstreamPath);
     const identified = this.#identify(routed, isMetadata);
     if (identified === undefined) return;
@@ -160,7 +208,7 @@ export class Proxy {
   }
 
   /** Counts tools/call alone; undefined: there is none in the body, so nothing is asked. */
-  async #decideCalls(routed: Routed, mcp: McpRequest, facts: RequestFacts): Promise<Decision | undefined> {
+  async #decideCalls(routed: Routed, mcp: McpRequest, facts: RequestFacts): Promise<Decided | undefined> {
     if (mcp.calls.length === 0) return undefined;
     return this.#decide(
       routed,
@@ -184,7 +232,7 @@ export class Proxy {
     const { exchange, incoming, object, match } = routed;
     const result = establishIdentity(object, incoming.wire);
     if (result.kind === 'unauthenticated' && !isOpen) {
-      this.#count(routed, exchange.fail('unauthenticated'));
+      this.#count(routed, exchange.fail('unauthenticated', result.problem));
       return undefined;
     }
     const strip = result.kind === 'identified' ? result.strip : (object.identity?.headerNames ?? []);
@@ -192,38 +240,43 @@ export class Proxy {
     return { facts: factsOf(incoming.wire, match, caller), strip };
   }
 
-  async #decide({ object }: Routed, facts: readonly RequestFacts[]): Promise<Decision & { id?: string }> {
-    const { decider, clock, metrics } = this.#options;
+  async #decide({ object }: Routed, facts: readonly RequestFacts[]): Promise<Decided> {
+    const { decider, clock, metrics, errors } = this.#options;
     const id = randomUUID();
     const start = clock.monotonicMs();
     const decision = await decider.decideAll(object, facts, { id, mode: 'reserve' });
     metrics.decided(object.resourceName, decision, (clock.monotonicMs() - start) / 1000);
-    return { ...decision, id };
+    const settle = (actual: 'claimed' | 'nothing'): Promise<unknown> => decider.settle(id, actual);
+    const reservation = settledOnce(settle, (error) => {
+      errors.note('settle', error);
+    });
+    return { ...decision, reserved: reservation };
   }
 
   async #forward(
     routed: Routed,
     strip: readonly string[],
-    decision: (Extract<Decision, { kind: 'allowed' }> & { id?: string }) | undefined,
+    decision: Extract<Decided, { kind: 'allowed' }> | undefined,
     onSession?: (session: string) => void,
   ): Promise<void> {
     const { exchange, object } = routed;
-    const { decider } = this.#options;
-    const id = decision?.id;
-    const reservation: Reservable | undefined =
-      id === undefined ? undefined : { settle: (actual) => decider.settle(id, actual) };
-    const status = await this.#options.forwarder.forward({
-      exchange,
-      incoming: routed.incoming,
-      match: routed.match,
-      namespace: object.config.namespace,
-      strip,
-      inForce: this.#options.inForce(),
-      ownHeaders: decision === undefined ? {} : allowedHeaders(decision, exchange.context(), this.#now()),
-      ...(reservation === undefined ? {} : { reservation }),
-      ...(onSession === undefined ? {} : { onSession }),
-    });
-    if (status !== undefined) this.#options.metrics.answered(object.resourceName, status, 'upstream');
+    try {
+      const status = await this.#options.forwarder.forward({
+        exchange,
+        incoming: routed.incoming,
+        match: routed.match,
+        namespace: object.config.namespace,
+        strip,
+        inForce: this.#options.inForce(),
+        ownHeaders: decision === undefined ? {} : allowedHeaders(decision, exchange.context(), this.#now()),
+        ...(decision === undefined ? {} : { reservation: decision.reserved }),
+        ...(onSession === undefined ? {} : { onSession }),
+      });
+      if (status !== undefined) this.#options.metrics.answered(object.resourceName, status, 'upstream');
+    } finally {
+      // Settled by the forwarder, unless it was never reached.
+      await decision?.reserved.settle('nothing');
+    }
   }
 
   #fail(exchange: Exchange, error: WeirError): void {
@@ -241,16 +294,14 @@ export class Proxy {
   }
 }
 
-/** Refuses a body that could name a model to the upstream and does not to the limiter. */
+function unreadable({ code = 'invalid_request', problem }: Extract<JsonBody, { kind: 'ambiguous' }>): WeirError {
+  return new WeirError(code, problem);
+}
+
+/** Refuses a body that could name a model to the upstream and does not to the limiter; routing saw to the others. */
 function rejectHiddenModel({ wire, json }: Incoming): void {
-  if (json.kind === 'ambiguous') throw new WeirError('invalid_request', json.problem);
-  if (wire.model !== undefined || wire.method === 'GET' || wire.method === 'HEAD' || wire.method === 'OPTIONS') return;
-  if (json.kind === 'other' && isInferencePath(wire.path)) {
-    throw new WeirError('invalid_request', 'the body is neither JSON nor a form that names its model');
-  }
-  if (json.kind === 'json' && isModelRequired(wire.path)) {
-    throw new WeirError('invalid_request', 'the body names no model: set "model"');
-  }
+  if (json.kind === 'ambiguous') throw unreadable(json);
+  if (wire.unclear?.has(CONTENT_TYPE) === true) throw new WeirError('invalid_request', unclearText(CONTENT_TYPE));
 }
 
 /** Other protocols than HTTP/1.1 are not proxied; an offer of HTTP/2 is one that a server may pass over. */

@@ -4,6 +4,7 @@ import type { MCPServerSpec } from '../../crd/kinds/mcp-server.ts';
 import type { ModelRouteSpec, RouteRuleSpec } from '../../crd/kinds/model-route.ts';
 import type { TargetSpec } from '../../crd/kinds/target.ts';
 import { headerMatch, stringMatch } from './compile-conditions.ts';
+import { plainText } from '../../lib/text.ts';
 import { optional } from '../optional.ts';
 
 /** What routing needs to know beside the spec. */
@@ -23,7 +24,7 @@ export function compileModelRouting(spec: ModelRouteSpec, context: RoutingContex
   const models = [...(spec.modelName === undefined ? [] : [spec.modelName]), ...(spec.loraAdapters ?? [])];
   return {
     kind: 'model',
-    models: [...new Set(models)],
+    models: [...new Set(models.map((name) => plainText(name.trim())))],
     ...placeOf(spec, context),
     rules: rules.length > 0 ? rules : [{ name: ONLY_RULE, headers: [], methods: [], targets: ownTargets }],
   };

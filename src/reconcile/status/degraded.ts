@@ -1,5 +1,6 @@
 // Reconcile, status: what the limiters of an object have trouble with, and who goes past them -> the verdict Degraded, which is bad when it holds.
 import { storeLabelOf } from '../../contract/limiter-report.ts';
+import { storeWordOf } from '../../contract/store-words.ts';
 import type { DegradedReason } from '../../crd/kinds/conditions.ts';
 import { MOST_NAMED, namesOf } from '../names.ts';
 import { cut } from '../problems.ts';
@@ -7,6 +8,9 @@ import type { Verdict } from './programmed.ts';
 import type { InForce, LimiterTally, LimiterTrouble } from '../types.ts';
 
 const LONGEST_DETAIL = 200;
+/** For what the network says, and words of a server that are in no table. */
+const NETWORK_ADVICE =
+  'check that Redis runs there, that its address and credentials are right and that no NetworkPolicy is in the way';
 
 export const HEALTHY: Verdict<DegradedReason> = {
   holds: false,
@@ -28,8 +32,12 @@ export function degradedVerdict(
   if (inForce === undefined || tally.desired === 0) return HEALTHY;
   const present = KINDS.filter((kind) => tally.troubles.some((trouble) => trouble.kind === kind));
   const [gravest] = present;
-  if (gravest === undefined && tally.bypasses.length === 0) return tally.connected === 0 ? undefined : HEALTHY;
-  const texts = [...present.map((kind) => textOf(kind, inForce, tally)), ...bypassTexts(tally)];
+  const unclaimed = unclaimedTexts(tally);
+  if (gravest === undefined && tally.bypasses.length === 0) {
+    if (tally.connected === 0) return undefined;
+    return unclaimed.length === 0 ? HEALTHY : { ...HEALTHY, reason: 'UnclaimedRequests', message: unclaimed.join() };
+  }
+  const texts = [...present.map((kind) => textOf(kind, inForce, tally)), ...bypassTexts(tally), ...unclaimed];
   const reason = gravest === undefined ? 'LimiterBypassed' : REASON_OF[gravest];
   return { holds: true, reason, message: texts.join('; ') };
 }
@@ -40,7 +48,9 @@ function textOf(kind: LimiterTrouble['kind'], inForce: InForce, { troubles, desi
   const who = `${limiters.length} of ${desired} limiters (${namesOf(limiters)})`;
   const detail = cut(those[0]?.detail ?? '', LONGEST_DETAIL);
   if (kind === 'unreachable') {
-    return `${who} cannot reach the store ${storeOf(inForce)} (${detail}): limits act as their failurePolicy says; check that Redis runs there, that its address and credentials are right and that no NetworkPolicy is in the way`;
+    const words = `${storeOf(inForce)}: ${detail.replace(/\.$/, '')}`;
+    const advice = storeWordOf(detail)?.advice ?? NETWORK_ADVICE;
+    return `${words}. ${who} cannot use this store: limits act as their failurePolicy says; ${advice}`;
   }
   if (kind === 'evicts') {
     return `the store ${storeOf(inForce)} may throw buckets away (${detail}, told by ${who}): callers get their limits anew when it does; set maxmemory-policy noeviction on it`;
@@ -60,6 +70,25 @@ function bypassTexts({ bypasses }: LimiterTally): string[] {
   return bypasses.length > MOST_NAMED
     ? [...texts, `and ${bypasses.length - MOST_NAMED} more ports of Services`]
     : texts;
+}
+
+const MOST_MODELS = 3;
+const LONGEST_MODEL = 64;
+
+/** No trouble, but not what everyone expects of a route: it limits its own models and no other. */
+function unclaimedTexts({ unclaimed = [] }: LimiterTally): string[] {
+  if (unclaimed.length === 0) return [];
+  const names = unclaimed.slice(0, MOST_MODELS).map(quoteModel).join(', ');
+  return [
+    `requests for models that no route claims pass unlimited (e.g. ${names}): ` +
+      'name these models in a route, or add a route with modelName "*"',
+  ];
+}
+
+/** Callers choose these names: they stand in quotes, short, in printable ASCII alone. */
+function quoteModel(name: string): string {
+  const escaped = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return JSON.stringify(name.slice(0, LONGEST_MODEL)).replaceAll(/[^\x20-\x7e]/g, escaped);
 }
 
 function storeOf({ config: { store } }: InForce): string {

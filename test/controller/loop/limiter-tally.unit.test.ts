@@ -263,6 +263,18 @@ describe('what limiters report', () => {
     expect(tally().troubles).toEqual([]);
   });
 
+  test('of models that pass unclaimed concerns the objects of the pod, once while it stays the same', () => {
+    const stream = connect(pod('x'));
+    const report = { stores: [], upstreams: [], unclaimed: ['b', 'a'] };
+    stream.reported(report);
+    stream.reported(report);
+    expect(tally().unclaimed).toEqual(['a', 'b']);
+    expect(changes.map(({ objects }) => [...objects])).toEqual([[NAME]]);
+    stream.reported({ stores: [], upstreams: [] });
+    expect(tally().unclaimed).toEqual([]);
+    expect(changes).toHaveLength(2);
+  });
+
   test('is forgotten with the limiter, and a former stream says nothing any more', () => {
     const former = connect(pod('x'));
     const stream = connect(pod('x'));

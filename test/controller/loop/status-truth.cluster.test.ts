@@ -151,7 +151,9 @@ describeOnControlPlane('status truth', { audit: true }, (cluster) => {
     const first = opened.at(-1)!;
     report(first, [{ store, kind: 'unreachable', detail: 'ECONNREFUSED' }]);
     const degraded = await until((status) => verdict(status, 'Degraded') === 'True StoreUnreachable');
-    expect(condition(degraded, 'Degraded')!.message).toContain(`1 of 1 limiters (one) cannot reach the store ${REDIS}`);
+    expect(condition(degraded, 'Degraded')!.message).toContain(
+      `${REDIS}: ECONNREFUSED. 1 of 1 limiters (one) cannot use this store`,
+    );
     expect(verdict(degraded)).toBe('True Ready');
     first.close();
     await untilSummary('0/1');
