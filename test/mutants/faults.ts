@@ -206,4 +206,12 @@ export const FAULTS: readonly Fault[] = [
     tests: ['test/controller/kube/write-fence.unit.test.ts'],
     caughtBy: 'a write whose lease ended while it waited for a connection is not sent',
   },
+  {
+    name: 'whole-limit-at-parting',
+    file: 'src/reconcile/compile/parting.ts',
+    find: 'Math.floor(whole / sharers)',
+    replace: 'whole',
+    tests: ['test/reconcile/parting.unit.test.ts'],
+    caughtBy: 'shares of a window add up to it',
+  },
 ];
