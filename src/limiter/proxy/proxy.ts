@@ -2,6 +2,7 @@
 // reserve (one step) -> upstream -> settle. In: HTTP requests; out: answers of the upstream, or of the limiter.
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Target } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { WeirError } from '../../lib/errors.ts';
@@ -9,7 +10,7 @@ import { requestIdOf } from '../../lib/request-id.ts';
 import type { InForce } from '../config/config-applier.ts';
 import type { Configured } from '../config/configured.ts';
 import type { Decider } from '../decide/decide.ts';
-import type { Decision, RequestFacts, RouteMatch } from '../decide/decision.ts';
+import type { Decision, RequestFacts, RouteMatch, WireRequest } from '../decide/decision.ts';
 import { establishIdentity, factsOf } from '../identity/identity.ts';
 import type { LimiterMetrics } from '../metrics.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
@@ -24,9 +25,11 @@ import type { BodyBounds } from '../request/body.ts';
 import type { JsonBody } from '../request/json-body.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
 import { endpointOf } from '../request/endpoints.ts';
+import { modelsOf } from '../request/model-request.ts';
 import { headerSource, unclearText } from '../request/one-value.ts';
 import { inTime } from '../request/reading-deadline.ts';
 import { McpSessions } from './sessions.ts';
+import { closingResponse, type Unclaimed } from './unclaimed.ts';
 
 /** What the proxy needs of its limiter. */
 export interface ProxyOptions {
@@ -38,9 +41,10 @@ export interface ProxyOptions {
   readonly metrics: LimiterMetrics;
   readonly errors: InternalErrors;
   readonly clock: Clock;
-  readonly mode: 'sidecar' | 'shared';
-  /** Sidecar: the server of its own pod. */
+  /** The server of the own pod. */
   readonly ownTarget: Target | undefined;
+  /** Of a sidecar: what nobody claims. */
+  readonly unclaimed: Unclaimed | undefined;
   readonly unconfiguredPolicy: 'Pass' | 'Refuse';
   readonly bodyBounds: BodyBounds;
   readonly bodyBudget: BodyBudget;
@@ -79,18 +83,41 @@ export class Proxy {
 
   /** Serves one request; never rejects. */
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const exchange = new Exchange(request, response, requestIdOf(request));
+    this.#options.unclaimed?.started(exchange);
+    await this.#run(exchange, (hold) => this.#serve(exchange, hold));
+  }
+
+  /** true: this request asks for an upgrade that no limit is in the way of; then `upgrade` takes it. */
+  mayUpgrade(request: IncomingMessage): boolean {
+    return this.#options.unclaimed?.mayUpgrade(request) ?? false;
+  }
+
+  /** Serves a request that asks for an upgrade, on the connection that node has handed over; never rejects. */
+  async upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+    const { unclaimed } = this.#options;
+    socket.on('error', () => undefined);
+    const response = closingResponse(request, socket);
+    if (response === undefined || unclaimed === undefined) {
+      socket.destroy();
+      return;
+    }
+    const exchange = new Exchange(request, response, requestIdOf(request));
+    await this.#run(exchange, () => unclaimed.upgrade(exchange, socket, head));
+  }
+
+  async #run(exchange: Exchange, serve: (hold: BodyHold) => Promise<void>): Promise<void> {
     const { metrics, errors, bodyBudget } = this.#options;
     const hold = bodyBudget.open();
     this.#inFlight += 1;
     metrics.requestsInFlight(this.#inFlight);
-    response.once('close', () => {
+    exchange.response.once('close', () => {
       this.#inFlight -= 1;
       metrics.requestsInFlight(this.#inFlight);
       hold.release();
     });
-    const exchange = new Exchange(request, response, requestIdOf(request));
     try {
-      await this.#serve(exchange, hold);
+      await serve(hold);
     } catch (error) {
       if (error instanceof WeirError) this.#fail(exchange, error);
       else {
@@ -101,10 +128,19 @@ export class Proxy {
   }
 
   async #serve(exchange: Exchange, hold: BodyHold): Promise<void> {
+    const { unclaimed } = this.#options;
+    if (unclaimed?.isAll === true) {
+      await unclaimed.pass(exchange);
+      return;
+    }
     const head = readHead(exchange.request);
     exchange.wire = head.wire;
     if (asksForUpgrade(exchange.request)) {
       exchange.fail('upgrade_required', undefined, { upgrade: 'HTTP/1.1', connection: 'upgrade' });
+      return;
+    }
+    if (await unclaimed?.passes(exchange, head.wire)) {
+      this.#noteUnclaimed(exchange, { ...head.wire, ...modelsOf(head.wire, undefined) });
       return;
     }
     const incoming = await inTime(this.#read(exchange, head, hold), this.#options.requestTimeoutMs);
@@ -144,8 +180,10 @@ export class Proxy {
       exchange.fail('unconfigured', undefined, { 'retry-after': '1' });
       return;
     }
-    if (resolution.kind === 'unclaimed' && this.#options.ownTarget !== undefined) {
-      await this.#forwardUnclaimed(exchange, incoming, this.#options.ownTarget, inForce);
+    if (resolution.kind === 'unclaimed' && this.#options.unclaimed !== undefined) {
+      if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
+      await this.#options.unclaimed.pass(exchange, incoming.body.raw);
+      this.#noteUnclaimed(exchange, incoming.wire);
       return;
     }
     this.#options.metrics.unrouted('not_found');
@@ -159,21 +197,12 @@ export class Proxy {
     return passes;
   }
 
-  /** What no route claims goes to the sidecar's own pod uncounted, unless it hides which model it wants. */
-  async #forwardUnclaimed(exchange: Exchange, incoming: Incoming, target: Target, inForce: InForce): Promise<void> {
-    if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
-    this.#options.metrics.unrouted('forwarded');
-    const match: RouteMatch = { target, ruleName: '', upstreamPath: incoming.wire.path };
-    const forwarding = { exchange, incoming, match, strip: [], inForce, ownHeaders: {} };
-    const status = await this.#options.forwarder.forward(forwarding);
-    if (inForce.set.index.hasModels) this.#noteUnclaimed(incoming, status);
-  }
-
   /** What the upstream refuses runs no model: a name that does not exist is nobody's limit. */
-  #noteUnclaimed({ wire: { model, method, path } }: Incoming, status: number | undefined): void {
-    if (model === undefined) return;
-    this.#options.metrics.unclaimed(endpointOf(method, path)?.endpoint.id ?? 'other');
-    if (status !== undefined && status < 400) this.#options.onUnclaimed(model);
+  #noteUnclaimed({ response }: Exchange, { model, method, path }: WireRequest): void {
+    const { metrics, onUnclaimed, inForce } = this.#options;
+    if (model === undefined || !inForce().set.index.hasModels) return;
+    metrics.unclaimed(endpointOf(method, path)?.endpoint.id ?? 'other');
+    if (response.headersSent && response.statusCode < 400) onUnclaimed(model);
   }
 
   async #serveModel(routed: Routed): Promise<void> {

@@ -71,7 +71,7 @@ function beginning(bytes: Buffer): JsonBody | undefined {
   const text = bytes.subarray(mark?.length ?? 0);
   const [width, low] = unitOf(text);
   const first = firstCharacter(text, width, low);
-  if (first === 'none') return { kind: 'other' };
+  if (first === 'other' || first === 'blank') return { kind: 'other' };
   if (first === 'too far') return ambiguous(`the body begins with more than ${MAX_LEADING_BYTES} bytes of white space`);
   if (mark === undefined && width === 1) return undefined;
   return ambiguous('the body is JSON, but not in UTF-8 without a byte order mark');
@@ -90,17 +90,28 @@ const BYTE_ORDER_MARKS: readonly (readonly number[])[] = [
 ];
 const WHITE_SPACE: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
 
-/** Whether the first character that is not white space opens an object or a list. */
-function firstCharacter(text: Buffer, width: number, low: number): 'json' | 'none' | 'too far' {
+/**
+ * Whether the first character opens an object or a list. `too far`: that is not seen in the first bytes. `blank`: there is
+ * nothing but white space.
+ */
+function firstCharacter(text: Buffer, width: number, low: number): 'json' | 'other' | 'blank' | 'too far' {
   for (let at = 0; at + width <= text.length; at += width) {
     if (at > MAX_LEADING_BYTES) return 'too far';
     const character = text[at + low] ?? 0;
     for (let index = 0; index < width; index += 1) {
-      if (index !== low && text[at + index] !== 0) return 'none';
+      if (index !== low && text[at + index] !== 0) return 'other';
     }
-    if (!WHITE_SPACE.has(character)) return character === 0x7b || character === 0x5b ? 'json' : 'none';
+    if (!WHITE_SPACE.has(character)) return character === 0x7b || character === 0x5b ? 'json' : 'other';
   }
-  return 'none';
+  return 'blank';
+}
+
+/** Whether bytes begin like JSON, in whichever Unicode encoding. What {@link readJson} refuses for its beginning counts as JSON. */
+export function jsonStartOf(bytes: Buffer): 'json' | 'other' | 'blank' {
+  const mark = BYTE_ORDER_MARKS.find((candidate) => candidate.every((byte, index) => bytes[index] === byte));
+  const text = bytes.subarray(mark?.length ?? 0);
+  const first = firstCharacter(text, ...unitOf(text));
+  return first === 'too far' ? 'json' : first;
 }
 
 /** Bytes per character, and which of them is the lowest: told by the NULs, as in RFC 4627, 3. */

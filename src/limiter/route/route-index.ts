@@ -140,6 +140,14 @@ export class RouteIndex {
     return { kind: 'claimed', object, upstreamPath: below, ...modelIn(object, request) };
   }
 
+  /** false: no object takes anything at this place, whatever a request there says. */
+  mayClaim({ host, path }: Pick<RouteRequest, 'host' | 'path'>): boolean {
+    const prefixes = prefixCandidates(path, this.#extent.pathSegments);
+    return hostCandidates(host, this.#extent.hostLabels).some((name) =>
+      prefixes.some((prefix) => [PLACE, MCP].some((kind) => this.#at(`${name}\n${prefix}\n${kind}`).length > 0)),
+    );
+  }
+
   #withoutObject(walk: Walk, request: RouteRequest): Exclude<Resolution, { kind: 'matched' }> {
     if (walk.unclear !== undefined) return walk.unclear;
     if (walk.claimed !== undefined) return { kind: 'notFound', code: 'not_found', object: walk.claimed };

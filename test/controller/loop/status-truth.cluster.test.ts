@@ -54,7 +54,7 @@ describeOnControlPlane('status truth', { audit: true }, (cluster) => {
         ...(isInjected ? { annotations: { [INJECTED_ANNOTATION]: '0.2.0' } } : {}),
       },
       spec: { serviceAccountName: 'limiter', containers: [{ name: 'main', image: 'none' }] },
-    } as Pod);
+    } as unknown as Pod);
   const setStatus = async (name: string, status: object): Promise<void> => {
     const patch = ['--subresource=status', '--type=merge', '-p', JSON.stringify({ status })];
     await cluster().mustKubectl(['patch', 'pod', name, ...patch]);
@@ -108,7 +108,7 @@ describeOnControlPlane('status truth', { audit: true }, (cluster) => {
     expect(unlimited.unlimitedPods!.names).toEqual(['host']);
     expect([verdict(unlimited), condition(unlimited, 'Ready')!.message]).toEqual([
       'False UnlimitedPods',
-      expect.stringContaining('kubectl rollout restart'),
+      expect.stringContaining('(host): NoInjector: the operator runs without its injector'),
     ]);
     await setStatus('host', { phase: 'Failed', reason: 'Evicted' });
     await until((status) => status.unlimitedPods?.count === 0 && verdict(status) === 'True Ready');

@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { makePushCertificates } from '../../contract/push-certificates.ts';
 import { until, type Running } from '../running.ts';
-import { LateSource, metric, startSidecar, tcpServer, WireClient, type WireServer } from './wire.ts';
+import { LateSource, metric, standstill, startSidecar, tcpServer, WireClient, type WireServer } from './wire.ts';
 
 const closers: (() => void | Promise<void>)[] = [];
 afterEach(async () => {
@@ -138,15 +138,7 @@ describe('with nothing in force', () => {
     const chunk = Buffer.alloc(1024 * 1024, 'x');
     let sent = 0;
     while (client.socket.write(chunk) || client.socket.writableLength < 64 * chunk.length) sent += 1;
-    const taken = (): number => client.socket.bytesWritten - client.socket.writableLength;
-    let before = -1;
-    await until(async () => {
-      const now = taken();
-      const isStill = now === before;
-      before = now;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-      return isStill;
-    });
+    await standstill(() => client.socket.bytesWritten - client.socket.writableLength);
     // Buffers of the kernel and of one chunk on its way, not the 64 MiB that wait at the client.
     expect(await metric(running, 'weir_spliced_bytes_total{direction="in"}')).toBeLessThan(24 * chunk.length);
     let received = 0;
