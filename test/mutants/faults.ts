@@ -279,4 +279,12 @@ export const FAULTS: readonly Fault[] = [
     tests: ['test/limiter/decide/decide.unit.test.ts'],
     caughtBy: 'names of models under a route of every model are bounded',
   },
+  {
+    name: 'whole-limit-at-parting',
+    file: 'src/reconcile/compile/parting.ts',
+    find: 'Math.floor(whole / sharers)',
+    replace: 'whole',
+    tests: ['test/reconcile/parting.unit.test.ts'],
+    caughtBy: 'shares of a window add up to it',
+  },
 ];
