@@ -198,7 +198,8 @@ export function fromNode(node: WireNode | null | undefined): LimiterSelf {
     nodeId: id,
     version,
     ...(features.length > 0 ? { features: features.slice(0, MOST_FEATURES) } : {}),
-    ...(namespaces.length > 0 ? { namespaces } : {}) };
+    ...(namespaces.length > 0 ? { namespaces } : {}),
+  };
 }
 
 function namespacesIn(fields: Readonly<Record<string, WireValue>>): string[] {

@@ -19,6 +19,7 @@ export type Greeting =
       readonly who: Admitted;
       readonly held: ReadonlyMap<string, string>;
       readonly version: string;
+      readonly features: readonly string[];
     }
   | { readonly kind: 'refused'; readonly code: status; readonly message: string };
 
@@ -46,7 +47,8 @@ export async function greet(call: PushCall, authenticate: Authenticator, firstRe
   const admission = await authenticate({ token, self, isGone: () => call.cancelled });
   if (!admission.admitted) return refuse(REFUSAL_CODES[admission.reason], admission.message);
   const held = new Map(Object.entries(first.initial_resource_versions ?? {}));
-  return { kind: 'admitted', who: admission, held, version: self.version.slice(0, 64) };
+  const { version, features = [] } = self;
+  return { kind: 'admitted', who: admission, held, version: version.slice(0, 64), features };
 }
 
 function bearerToken(call: PushCall): string | undefined {
