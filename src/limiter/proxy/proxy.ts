@@ -26,6 +26,7 @@ import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-requ
 import { endpointOf } from '../request/endpoints.ts';
 import { headerSource, unclearText } from '../request/one-value.ts';
 import { inTime } from '../request/reading-deadline.ts';
+import type { Resolution } from '../route/route-index.ts';
 import { McpSessions } from './sessions.ts';
 
 /** What the proxy needs of its limiter. */
@@ -142,15 +143,16 @@ export class Proxy {
     }
     if (this.#options.configured.state === 'unconfigured' && !this.#passesUnconfigured()) {
       exchange.fail('unconfigured', undefined, { 'retry-after': '1' });
-      return;
-    }
-    if (resolution.kind === 'unclaimed' && this.#options.ownTarget !== undefined) {
+    } else if (resolution.kind === 'unclaimed' && this.#options.ownTarget !== undefined) {
       await this.#forwardUnclaimed(exchange, incoming, this.#options.ownTarget, inForce);
-      return;
-    }
+    } else this.#notFound(exchange, resolution);
+  }
+
+  #notFound(exchange: Exchange, resolution: Resolution): void {
     this.#options.metrics.unrouted('not_found');
-    if (resolution.kind === 'notFound') exchange.object = resolution.object;
-    exchange.fail(resolution.kind === 'notFound' ? resolution.code : 'not_found');
+    const near = resolution.kind === 'notFound' ? resolution : undefined;
+    exchange.object = near?.object;
+    exchange.fail(near?.code ?? 'not_found');
   }
 
   #passesUnconfigured(): boolean {
