@@ -31,6 +31,7 @@ import { guardedLookup } from './egress/guarded-lookup.ts';
 import { Proxy } from './proxy/proxy.ts';
 import { Upstreams } from './proxy/upstream.ts';
 import type { RuntimeObject } from './compile/runtime-object.ts';
+import { readinessOf } from './readiness.ts';
 import type { LimiterSettings } from './settings.ts';
 import { UpstreamHealth } from './health/upstream-health.ts';
 import { BodyBudget } from './request/body-budget.ts';
@@ -371,7 +372,14 @@ class Limiter implements RunningLimiter {
 
   #adminView(): AdminView {
     return {
-      readiness: () => this.#readiness(),
+      readiness: () =>
+        readinessOf({
+          isDraining: this.#isDraining,
+          isListening: this.#listeners.traffic !== undefined,
+          state: this.#configured.state,
+          hasContact: this.#firstContact.isOver,
+          unconfiguredPolicy: this.#settings.unconfiguredPolicy,
+        }),
       metrics: () => this.#metrics.registry.metrics(),
       configDump: () => ({
         id: this.#settings.id,
@@ -384,19 +392,5 @@ class Limiter implements RunningLimiter {
       drain: (hold) => this.#drainAndWait(hold),
       drainToken: this.#settings.drainToken,
     };
-  }
-
-  #readiness(): { ready: boolean; reason: string } {
-    if (this.#isDraining) return { ready: false, reason: 'draining' };
-    // Configs come in before requests can: until then nobody must be sent here.
-    if (this.#listeners.traffic === undefined) return { ready: false, reason: 'not listening yet' };
-    const { state } = this.#configured;
-    if (state === 'configured') {
-      const { isOver } = this.#firstContact;
-      return { ready: isOver, reason: isOver ? 'ok' : 'waiting for the first answer of a store' };
-    }
-    if (state === 'waiting') return { ready: false, reason: 'waiting for the first configuration' };
-    const passes = this.#settings.unconfiguredPolicy === 'Pass';
-    return { ready: passes, reason: `unconfigured: ${passes ? 'passing' : 'refusing'} all requests` };
   }
 }

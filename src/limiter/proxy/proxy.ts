@@ -176,9 +176,14 @@ export class Proxy {
       await this.#options.unclaimed.pass(exchange, { read: incoming.body.raw, wire: incoming.wire });
       return;
     }
+    this.#notFound(exchange, resolution);
+  }
+
+  #notFound(exchange: Exchange, resolution: Resolution): void {
     this.#options.metrics.unrouted('not_found');
-    if (resolution.kind === 'notFound') exchange.object = resolution.object;
-    exchange.fail(resolution.kind === 'notFound' ? resolution.code : 'not_found');
+    const near = resolution.kind === 'notFound' ? resolution : undefined;
+    exchange.object = near?.object;
+    exchange.fail(near?.code ?? 'not_found');
   }
 
   /** @throws WeirError for a request that could belong to one object or another */
