@@ -10,7 +10,7 @@ ROW ?= store
 
 .DEFAULT_GOAL := help
 .PHONY: help deps system-deps build emit demo run check version test test-unit test-process test-limiter test-redis test-cluster test-node e2e \
-	cluster-up cluster-down image dev-up dev-down bench bench-page mutants lint format clean
+	cluster-up cluster-down image dev-up dev-down bench bench-page mutants fuzz lint format clean
 
 help: ## Show this map
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,9 @@ bench-page: deps ## Write docs/benchmarks.md from bench/published
 
 mutants: deps ## Seed faults into a copy; each must turn a named test red (ONLY=<name> runs one)
 	@node scripts/mutants.ts $(ONLY)
+
+fuzz: deps ## Try new inputs on every parser of what callers send: SECONDS=n for each (TARGET=<name> tries one)
+	@node test/fuzz/cli.ts $(if $(SECONDS),--seconds $(SECONDS)) $(if $(TARGET),--target $(TARGET))
 
 lint: deps ## ESLint, Prettier, types
 	npm run --silent lint

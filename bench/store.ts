@@ -35,7 +35,7 @@ interface Slice {
 
 function weir(address: string): Subject {
   const options = { deadlineMs: 1000, clock: systemClock, log: silentLogger() };
-  const store = createStore({ type: 'redis', redis: { address } }, options);
+  const store = createStore({ namespace: 'bench', store: { type: 'redis', redis: { address } } }, options);
   const rule = (maxTokens: number): BucketRef['rule'] => ({
     kind: 'bucket',
     maxTokens,

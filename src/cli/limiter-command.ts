@@ -8,6 +8,7 @@ import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
 import { messageOf } from '../lib/thrown.ts';
 import { ConfigClient } from '../limiter/config/config-client.ts';
 import { isLoopback } from '../limiter/decision-api/decision-token.ts';
+import { processNet } from '../limiter/internal-errors.ts';
 import { runLimiter, type RunningLimiter } from '../limiter/main.ts';
 import { LimiterMetrics } from '../limiter/metrics.ts';
 import type { ListenAddress } from '../lib/http-listener.ts';
@@ -197,8 +198,10 @@ async function run(command: Command, flags: LimiterFlags): Promise<void> {
     if (isSettingError(error)) command.error(`error: ${messageOf(error)}`);
     throw error;
   }
+  const release = processNet(logger, metrics);
   await whenAborted(told);
   await limiter.close();
+  release();
 }
 
 /** What no flag can say alone. */

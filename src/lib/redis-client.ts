@@ -7,7 +7,7 @@ import { connect as connectTls } from 'node:tls';
 export { Cluster, type Redis };
 
 const RECONNECT_MS = 100;
-/** After the server refused the credentials: it writes each refusal down. */
+/** After the server turned attempts away: refused credentials (it writes each refusal down), or was no master. */
 const LONGEST_RECONNECT_MS = 1000;
 /** The client waits this long for the end of a connection, also of one that has long ended. */
 const DISCONNECT_TIMEOUT_MS = 100;
@@ -32,8 +32,8 @@ export interface RedisLogin {
 export interface RedisClientOptions {
   /** Resolves the host of a single Redis, and may refuse to; absent: as the system does. */
   readonly lookup?: LookupFunction | undefined;
-  /** How many attempts in a row the server has refused (not: did not answer). */
-  readonly refusals?: () => number;
+  /** How many attempts in a row the server has turned away (not: did not answer). */
+  readonly rejections?: () => number;
 }
 
 type ClientOptions = Omit<RedisOptions, 'replyMapping'>;
@@ -44,7 +44,7 @@ export function createRedisClient(
   login: RedisLogin,
   options: RedisClientOptions = {},
 ): Redis | Cluster {
-  const { refusals = () => 0 } = options;
+  const { rejections = () => 0 } = options;
   const shared: ClientOptions = {
     db: at.cluster === undefined ? (at.db ?? 0) : 0, // a cluster has no other
     ...(login.username === undefined ? {} : { username: login.username }),
@@ -58,7 +58,7 @@ export function createRedisClient(
     disconnectTimeout: DISCONNECT_TIMEOUT_MS,
     lazyConnect: true,
   };
-  const retryStrategy = (): number => Math.min(LONGEST_RECONNECT_MS, RECONNECT_MS * 2 ** Math.min(10, refusals()));
+  const retryStrategy = (): number => Math.min(LONGEST_RECONNECT_MS, RECONNECT_MS * 2 ** Math.min(10, rejections()));
   const single: ClientOptions = { ...shared, enableOfflineQueue: false, retryStrategy };
   if (at.cluster !== undefined) return createCluster(at.cluster.addresses, shared);
   if (at.sentinel !== undefined) {
@@ -69,8 +69,6 @@ export function createRedisClient(
       sentinelRetryStrategy: () => RECONNECT_MS,
       sentinelCommandTimeout: CONNECT_TIMEOUT_MS, // one that says nothing is passed over
       failoverDetector: true,
-      // A master that became a replica refuses writes: ask the sentinels again. The command is not sent again.
-      reconnectOnError: (error) => error.message.startsWith('READONLY'),
     });
   }
   return new Redis({ ...single, ...singleOptions(splitAddress(at.address ?? ''), login.tls, options.lookup) });

@@ -34,8 +34,8 @@ const PATHS = ['GET /livez', 'GET /readyz', 'GET /metrics', 'GET /config_dump', 
 
 type Route = (response: ServerResponse, request: IncomingMessage) => void | Promise<void>;
 
-/** The request handler of the admin port. */
-export function adminHandler(view: AdminView): (request: IncomingMessage, response: ServerResponse) => void {
+/** The request handler of the admin port. What it rejects with is the listener's to answer. */
+export function adminHandler(view: AdminView): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   const routes = new Map<string, Route>([
     [
       'GET /livez',
@@ -66,12 +66,11 @@ export function adminHandler(view: AdminView): (request: IncomingMessage, respon
     ['GET /drain', drainRoute(view)],
     ['POST /drain', drainRoute(view)],
   ]);
-  return (request, response) => {
-    request.resume();
+  return async (request, response) => {
     const path = pathOf(request);
     const method = request.method === 'HEAD' && path !== '/drain' ? 'GET' : (request.method ?? '');
     const route = routes.get(`${method} ${path}`);
-    if (route !== undefined) void Promise.resolve(route(response, request)).catch(() => response.destroy());
+    if (route !== undefined) await route(response, request);
     else if (PATHS.some((known) => known.endsWith(` ${path}`)))
       sendJson(response, 405, { error: 'method not allowed' });
     else sendJson(response, 404, { error: 'not found', paths: PATHS });

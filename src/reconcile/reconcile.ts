@@ -50,6 +50,7 @@ export function reconcile(input: ReconcileInput): ReconcileOutcome {
   return {
     ...given('inForce', inForce),
     status,
+    tally,
     statusChanged: differs(status, object.status),
     ...given('lastGood', toKeep(inForce, present, lastGood)),
     changedReasons: changedReasons(status, object.status),

@@ -19,7 +19,7 @@ const SECRETS = ['spec.rateLimiting.redis.passwordSecretRef', 'spec.rateLimiting
 export function unresolved(
   spec: unknown,
   namespace: string,
-  world: Pick<World, 'serviceOf' | 'secretOf'>,
+  world: Pick<World, 'serviceOf' | 'secretOf' | 'settings'>,
 ): MissingReference[] {
   return [...unresolvedServices(spec, namespace, world), ...unresolvedSecrets(spec, namespace, world)];
 }
@@ -32,10 +32,15 @@ export function secretRefsOf(spec: unknown): { readonly path: string; readonly n
   });
 }
 
-function unresolvedSecrets(spec: unknown, namespace: string, world: Pick<World, 'secretOf'>): MissingReference[] {
+function unresolvedSecrets(
+  spec: unknown,
+  namespace: string,
+  world: Pick<World, 'secretOf' | 'settings'>,
+): MissingReference[] {
+  const { weirCommand = 'weir' } = world.settings;
   return secretRefsOf(spec).flatMap(({ path, name, key }) => {
     const facts = world.secretOf(namespace, name);
-    const trouble = troubleWith(facts, { namespace, name, key });
+    const trouble = troubleWith(facts, { namespace, name, key }, weirCommand);
     if (trouble === undefined) return [];
     const kept = facts.values.has(key) ? '; the value that was read last stays in use' : '';
     return { reason: trouble.reason, message: `${path}: ${trouble.message}${kept}` };
@@ -46,6 +51,7 @@ function unresolvedSecrets(spec: unknown, namespace: string, world: Pick<World, 
 function troubleWith(
   { state, keys, account }: SecretFacts,
   { namespace, name, key }: { readonly namespace: string; readonly name: string; readonly key: string },
+  weirCommand: string,
 ): MissingReference | undefined {
   const secret = `Secret ${namespace}/${name}`;
   switch (state) {
@@ -60,7 +66,7 @@ function troubleWith(
       };
     }
     case 'forbidden': {
-      const message = `the operator may not read ${secret}: ${grantCommand(namespace, [name], account)}`;
+      const message = `the operator may not read ${secret}: ${weirCommand} ${grantArguments(namespace, name, account)}`;
       return { reason: 'SecretForbidden', message };
     }
     case 'missing':
@@ -75,11 +81,10 @@ function troubleWith(
   }
 }
 
-/** What a user types to let the operator read Secrets. */
-export function grantCommand(namespace: string, names: readonly string[], account?: string): string {
-  const secrets = names.map((name) => ` --secret ${name}`).join('');
+/** What follows `weir` in the command that lets the operator read a Secret. */
+function grantArguments(namespace: string, name: string, account?: string): string {
   const of = account === undefined ? '' : ` --service-account ${account}`;
-  return `weir grant --namespace ${namespace}${secrets}${of} | kubectl apply -f -`;
+  return `grant --namespace ${namespace} --secret ${name}${of} | kubectl apply -f -`;
 }
 
 function unresolvedServices(spec: unknown, namespace: string, world: Pick<World, 'serviceOf'>): MissingReference[] {

@@ -85,7 +85,7 @@ describe('readiness', () => {
     expect(await ready()).toEqual([503, 'waiting for the first configuration']);
     expect((await fetch(`${running.traffic}/health`)).status).toBe(200);
     expect(await ready()).toEqual([200, 'unconfigured: passing all requests']);
-    expect(await metrics()).toContain('weir_unrouted_requests_total{outcome="unconfigured_passed"} 1');
+    expect(await metrics()).toContain('weir_connections_total{handling="spliced_unconfigured"} 1');
     await running.close();
     running = await startLimiter([], { ...settings, unconfiguredPolicy: 'Refuse' });
     const refused = await fetch(`${running.traffic}/health`);

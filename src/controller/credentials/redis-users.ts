@@ -13,6 +13,8 @@ export interface RedisUsersSettings {
   readonly login: () => RedisLogin;
   /** Namespace -> password of its user; undefined: not known yet. */
   readonly wanted: () => ReadonlyMap<string, string | undefined>;
+  /** false: the objects of this namespace are not known, so its user stays. Default: always true. */
+  readonly isWatched?: (namespace: string) => boolean;
   readonly leadership: Leadership;
   readonly log: Logger;
   readonly everyMs?: number;
@@ -137,7 +139,9 @@ export class RedisUsers {
     for (const user of this.#unwanted.keys()) if (!present.has(user)) this.#unwanted.delete(user);
     for (const user of present) {
       if (!user.startsWith(PREFIX)) continue;
-      if (wanted.has(user.slice(PREFIX.length))) this.#unwanted.delete(user);
+      const namespace = user.slice(PREFIX.length);
+      const isWatched = this.#settings.isWatched?.(namespace) !== false;
+      if (wanted.has(namespace) || !isWatched) this.#unwanted.delete(user);
       else await this.#removeLater(user, nowMs);
     }
   }

@@ -74,6 +74,7 @@ export class Informer<T extends KubeObject> implements Feed<T> {
   readonly #unsynced: Set<string>;
   readonly #states = new Map<string, FollowState>();
   #running: Promise<unknown> = Promise.resolve();
+  #trouble: string | undefined;
 
   constructor(settings: InformerSettings<T>) {
     this.#settings = settings;
@@ -85,6 +86,11 @@ export class Informer<T extends KubeObject> implements Feed<T> {
 
   get hasSynced(): boolean {
     return this.#unsynced.size === 0;
+  }
+
+  /** Why the first list is still to come; undefined: it is there, or nothing has failed yet. */
+  get trouble(): string | undefined {
+    return this.hasSynced ? undefined : this.#trouble;
   }
 
   get handlerErrors(): number {
@@ -224,6 +230,7 @@ export class Informer<T extends KubeObject> implements Feed<T> {
 
   #reportFailure(scope: string, failures: number, error: unknown): void {
     this.stats.failures++;
+    this.#trouble = messageOf(error);
     if (this.#settings.onFailure !== undefined) {
       this.#settings.onFailure(error);
       return;

@@ -22,7 +22,17 @@ export const REASONS = {
   },
   Programmed: {
     holds: 'Programmed',
-    others: ['Pending', 'NoLimiters', 'NoMatchingPods', 'PartiallyProgrammed', 'UnlimitedPods', 'Rejected'],
+    others: [
+      'Pending',
+      'NoLimiters',
+      'NoMatchingPods',
+      'PartiallyProgrammed',
+      'UnlimitedPods',
+      'LimiterBypassed',
+      'Rejected',
+      'NotWatched',
+      'OperatorGone',
+    ],
   },
   Degraded: {
     holds: 'Healthy',

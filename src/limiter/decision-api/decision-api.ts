@@ -5,8 +5,9 @@ import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../../lib/clock.ts';
 import { ERRORS, WeirError } from '../../lib/errors.ts';
-import type { Logger } from '../../lib/log.ts';
-import { messageOf } from '../../lib/thrown.ts';
+import { requestIdOf } from '../../lib/request-id.ts';
+import type { InternalErrors } from '../internal-errors.ts';
+import { inTime } from '../request/reading-deadline.ts';
 import type { Configured } from '../config/configured.ts';
 import type { Decider } from '../decide/decide.ts';
 import {
@@ -43,8 +44,11 @@ export interface DecisionApiOptions {
   readonly inForce: () => { readonly set: RuntimeSet };
   readonly configured: Configured;
   readonly decider: Decider;
+  /** Must not throw. */
   readonly metrics: LimiterMetrics;
-  readonly logger: Logger;
+  readonly errors: InternalErrors;
+  /** From a request's headers to the end of its body. */
+  readonly requestTimeoutMs: number;
   readonly clock: Clock;
   readonly bodyBudget: BodyBudget;
   readonly bodyIdleMs: number;
@@ -114,16 +118,13 @@ export class DecisionApi {
     return [...this.#routes.keys()];
   }
 
-  /** Serves one request; never throws. */
-  handle(request: IncomingMessage, response: ServerResponse): void {
-    this.#serve(request).then(
-      (answer) => {
-        sendJson(response, 200, answer);
-      },
-      (error: unknown) => {
-        this.#fail(request, response, error);
-      },
-    );
+  /** Serves one request; never rejects. */
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      sendJson(response, 200, await this.#serve(request));
+    } catch (error) {
+      this.#fail(request, response, error);
+    }
   }
 
   async #serve(request: IncomingMessage): Promise<Answer> {
@@ -131,8 +132,9 @@ export class DecisionApi {
     if (route === undefined) throw new WeirError('not_found', `no such path: POST ${this.paths.join(', POST ')}`);
     if (request.method !== 'POST') throw new WeirError('invalid_request', 'the method must be POST');
     const owner = this.#ownerOf(request);
-    const hold = this.#options.bodyBudget.open();
-    const body = await this.#bodyOf(request, hold).finally(() => {
+    const { bodyBudget, requestTimeoutMs } = this.#options;
+    const hold = bodyBudget.open();
+    const body = await inTime(this.#bodyOf(request, hold), requestTimeoutMs).finally(() => {
       hold.release();
     });
     if (!route.validate(body)) throw new WeirError('invalid_request', problemsOf(route.validate.errors ?? []));
@@ -208,16 +210,18 @@ export class DecisionApi {
   }
 
   #fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
-    request.resume();
-    if (error instanceof WeirError)
-      sendJson(response, ERRORS[error.code].status, errorAnswer(error.code, error.message));
-    else if (error instanceof StoreUnavailable) {
-      sendJson(response, 503, errorAnswer('store_unavailable', 'the rate limit store does not answer'));
-    } else {
-      this.#options.logger.error('decision request failed', { error: messageOf(error) });
-      sendJson(response, 500, { error: { code: 'internal', message: 'internal error' } });
-    }
+    const fault = faultOf(error);
+    if (fault.code === 'internal_error')
+      this.#options.errors.note('decision_api', error, { requestId: requestIdOf(request) });
+    sendJson(response, ERRORS[fault.code].status, errorAnswer(fault.code, fault.message));
   }
+}
+
+function faultOf(error: unknown): WeirError {
+  if (error instanceof WeirError) return error;
+  if (error instanceof StoreUnavailable)
+    return new WeirError('store_unavailable', 'the rate limit store does not answer');
+  return new WeirError('internal_error');
 }
 
 /** The first problems at once, each with its field. */

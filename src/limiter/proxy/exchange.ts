@@ -1,21 +1,14 @@
 // Limiter, proxy: one request and its answer while they last. In: node's message pair; out: replies of the limiter, in the
 // shape that the caller's client understands.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ResponseConfig } from '../../contract/limiter-config.ts';
 import type { ErrorName } from '../../lib/errors.ts';
+import { sendAnswer } from '../../lib/http-listener.ts';
 import type { LocalReply, RefusalContext, WireRequest } from '../decide/decision.ts';
+import { DEFAULT_RESPONSE } from '../refusal/default-response.ts';
 import { renderError } from '../refusal/render.ts';
 import { shapeOf } from '../refusal/shape.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
 import type { JsonRpcFacts, JsonRpcId } from '../request/mcp-request.ts';
-
-/** How answers look where no object says so. */
-const DEFAULT_RESPONSE: ResponseConfig = {
-  dialect: 'Auto',
-  headers: [],
-  resetFormat: 'Delta',
-  mcp: { form: 'ToolResult', code: 429 },
-};
 
 /** One request on its way; what is learned of it is noted here. */
 export class Exchange {
@@ -64,13 +57,9 @@ export class Exchange {
     return this.reply({ ...reply, body, headers: { ...reply.headers, ...headers } });
   }
 
-  /** Answers; what is left of the request's body is read and dropped, so that the connection can go on. */
-  reply({ status, headers, body }: LocalReply): number {
-    if (this.response.headersSent || this.response.destroyed) return status;
-    this.request.resume();
-    const length = Buffer.byteLength(body);
-    this.response.writeHead(status, { ...headers, 'content-length': length });
-    this.response.end(this.request.method === 'HEAD' ? undefined : body);
-    return status;
+  /** Answers, unless an answer has begun: that one is cut. Never throws. */
+  reply(answer: LocalReply): number {
+    sendAnswer(this.request, this.response, answer);
+    return answer.status;
   }
 }

@@ -1,6 +1,7 @@
 // Limiter, proxy: sends an admitted request to its upstream and settles its reservation by how that went. In: a routed
 // request; out: the upstream's answer with the limiter's headers, or an error of the limiter.
 import type { IncomingHttpHeaders } from 'node:http';
+import { attempt } from '../../lib/guarded.ts';
 import type { RouteMatch } from '../decide/decision.ts';
 import type { InForce } from '../config/config-applier.ts';
 import type { Dialer } from './dialer.ts';
@@ -8,11 +9,33 @@ import type { Exchange } from './exchange.ts';
 import { requestHeaders, responseHeaders } from './http-headers.ts';
 import type { Incoming } from './incoming.ts';
 import { outgoingBody } from './outgoing-body.ts';
-import type { UpstreamEnd, Upstreams } from './upstream.ts';
+import type { CheckedHead } from './answer-head.ts';
+import type { RelayObserver, UpstreamEnd, UpstreamFault } from './relay.ts';
+import type { ConnectionTrouble } from './upstream-errors.ts';
+import type { Upstreams } from './upstream.ts';
 
 /** What was reserved for a request. `nothing` refunds it. */
 export interface Reservable {
+  /** Settles once, whatever is called again; never rejects. */
   settle(actual: 'claimed' | 'nothing'): Promise<unknown>;
+}
+
+/** Makes the settlement of a reservation a thing that happens once and cannot fail anybody. */
+export function settledOnce(
+  settle: (actual: 'claimed' | 'nothing') => Promise<unknown>,
+  onThrow: (error: unknown) => void,
+): Reservable {
+  let settled: Promise<unknown> | undefined;
+  return {
+    settle: (actual) => {
+      settled ??= Promise.resolve(attempt(() => settle(actual), onThrow)).catch((error: unknown) => {
+        attempt(() => {
+          onThrow(error);
+        });
+      });
+      return settled;
+    },
+  };
 }
 
 /** An admitted request. */
@@ -35,15 +58,20 @@ export interface Forwarding {
 /** Told how calls to an object's upstreams end. */
 export interface UpstreamObserver {
   answered(object: string, url: string): void;
-  unreachable(object: string, url: string): void;
+  unreachable(object: string, url: string, trouble: ConnectionTrouble): void;
+  /** Of any upstream, a sidecar's own pod included. */
+  faulted(fault: UpstreamFault): void;
+  /** The limiter's own code threw. */
+  threw(error: unknown): void;
 }
 
 export class Forwarder {
   readonly #upstreams: Upstreams;
   readonly #dialer: Dialer;
-  readonly #observer: UpstreamObserver | undefined;
+  readonly #observer: UpstreamObserver;
 
-  constructor(upstreams: Upstreams, dialer: Dialer, observer?: UpstreamObserver) {
+  /** @param observer must not throw */
+  constructor(upstreams: Upstreams, dialer: Dialer, observer: UpstreamObserver) {
     this.#upstreams = upstreams;
     this.#dialer = dialer;
     this.#observer = observer;
@@ -58,40 +86,27 @@ export class Forwarder {
    */
   async forward(forwarding: Forwarding): Promise<number | undefined> {
     const { reservation } = forwarding;
-    let isSettled = false;
-    const settle = async (actual: 'claimed' | 'nothing'): Promise<void> => {
-      if (isSettled) return;
-      isSettled = true;
-      await reservation?.settle(actual);
-    };
     try {
       if (forwarding.exchange.response.destroyed) return undefined;
-      const end = await this.#relay(forwarding, (status, headers) => {
-        // Before the first byte of the answer goes out: who reads a refusal and tries again finds the refund there.
-        if (status >= 400) void settle('nothing');
-        const session = headers['mcp-session-id'];
-        if (typeof session === 'string' && status < 300) forwarding.onSession?.(session);
-      });
+      const end = await this.#relay(forwarding);
       this.#observe(forwarding, end);
-      await settle(isCharged(end) ? 'claimed' : 'nothing');
+      await reservation?.settle(isCharged(end) ? 'claimed' : 'nothing');
       if (end.error !== undefined && end.status === undefined) throw end.error;
       return end.status;
     } finally {
-      await settle('nothing');
+      await reservation?.settle('nothing');
     }
   }
 
-  #observe({ exchange, match }: Forwarding, { reached, status, error }: UpstreamEnd): void {
+  #observe({ exchange, match }: Forwarding, { status, trouble }: UpstreamEnd): void {
     const object = exchange.object?.resourceName;
-    if (object === undefined || this.#observer === undefined) return;
+    if (object === undefined) return;
     if (status !== undefined) this.#observer.answered(object, match.target.url);
-    else if (!reached && isUnreachable(error?.code)) this.#observer.unreachable(object, match.target.url);
+    else if (trouble !== undefined) this.#observer.unreachable(object, match.target.url, trouble);
   }
 
-  #relay(
-    { exchange, incoming, match, namespace, strip, inForce, ownHeaders }: Forwarding,
-    onAnswer: (status: number, headers: IncomingHttpHeaders) => void,
-  ): Promise<UpstreamEnd> {
+  #relay(forwarding: Forwarding): Promise<UpstreamEnd> {
+    const { exchange, incoming, match, namespace, strip, inForce } = forwarding;
     const { request, response, requestId } = exchange;
     const dial = this.#dialer.dial(inForce, namespace ?? '', match.target);
     const body = outgoingBody(incoming.body, request.headers, namespace !== undefined);
@@ -107,22 +122,28 @@ export class Forwarder {
       headers,
       body: body.bytes,
     };
-    return this.#upstreams.relay(
-      upstream,
-      response,
-      (status, answered) => {
-        onAnswer(status, answered);
-        return responseHeaders(answered, status, { ...ownHeaders, 'x-request-id': requestId });
+    const observer: RelayObserver = {
+      answered: (head, answered) => this.#answered(forwarding, head, answered),
+      faulted: (fault) => {
+        this.#observer.faulted(fault);
       },
-      dial.scope,
-      dial.lookup,
-    );
+      threw: (error) => {
+        this.#observer.threw(error);
+      },
+    };
+    return this.#upstreams.relay(upstream, response, observer, dial.scope, dial.lookup);
   }
-}
 
-/** No connection came about; what may not be dialled at all is no trouble of the upstream. */
-function isUnreachable(code: string | undefined): boolean {
-  return code === 'upstream_unreachable' || code === 'upstream_timeout';
+  /** Before the first byte of the answer goes out: who reads a refusal and tries again finds the refund there. */
+  #answered(
+    { exchange, reservation, onSession, ownHeaders }: Forwarding,
+    { status, headers }: CheckedHead,
+    { 'mcp-session-id': session }: IncomingHttpHeaders,
+  ): string[] {
+    if (status >= 400) void reservation?.settle('nothing');
+    if (typeof session === 'string' && status < 300) onSession?.(session);
+    return responseHeaders(headers, status, { ...ownHeaders, 'x-request-id': exchange.requestId });
+  }
 }
 
 function isCharged({ reached, status, error, clientLeft }: UpstreamEnd): boolean {

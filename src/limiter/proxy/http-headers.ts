@@ -49,26 +49,24 @@ export function requestHeaders(raw: readonly string[], incoming: IncomingHttpHea
 }
 
 /**
- * The headers of the answer to the caller: the upstream's, less those of its connection; `own` replaces those of the same
- * name, except that the Retry-After of an upstream's own 429 stays.
+ * The headers of the answer to the caller, flat: the upstream's, less those of its connection; `own` replaces those of the
+ * same name, except that the Retry-After of an upstream's own 429 stays.
+ * @param upstream names in lower case
  */
 export function responseHeaders(
-  upstream: IncomingHttpHeaders,
+  upstream: readonly (readonly [name: string, value: string])[],
   status: number,
   own: Readonly<Record<string, string>>,
-): Record<string, string | string[]> {
-  const dropped = namedByConnection(upstream.connection);
-  const headers: Record<string, string | string[]> = {};
-  for (const [name, value] of Object.entries(upstream)) {
-    if (value === undefined || HOP_BY_HOP.has(name) || dropped.has(name)) continue;
-    headers[name] = value;
-  }
-  for (const [name, value] of Object.entries(own)) {
-    const lower = name.toLowerCase();
-    if (status === 429 && lower.startsWith('retry-after') && headers['retry-after'] !== undefined) continue;
-    headers[lower] = value;
-  }
-  return headers;
+): string[] {
+  const connection = upstream.filter(([name]) => name === 'connection').map(([, value]) => value);
+  const dropped = namedByConnection(connection.join(','));
+  const keepsWait = status === 429 && upstream.some(([name]) => name === 'retry-after');
+  const added = Object.entries(own)
+    .map(([name, value]) => [name.toLowerCase(), value] as const)
+    .filter(([name]) => !(keepsWait && name.startsWith('retry-after')));
+  const replaced = new Set(added.map(([name]) => name));
+  const kept = upstream.filter(([name]) => !HOP_BY_HOP.has(name) && !dropped.has(name) && !replaced.has(name));
+  return [...kept, ...added].flat();
 }
 
 function namedByConnection(connection: string | undefined): ReadonlySet<string> {

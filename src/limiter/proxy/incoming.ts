@@ -1,10 +1,10 @@
 // Limiter, proxy: reads a whole request once. In: node's incoming message; out: what routing, limits and the upstream need
 // of it, each read one way only.
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { WeirError } from '../../lib/errors.ts';
 import type { WireRequest } from '../decide/decision.ts';
 import { normalisePath } from '../../lib/path.ts';
+import { requestIdOf } from '../../lib/request-id.ts';
 import type { BodyHold } from '../request/body-budget.ts';
 import { readBody, type BodyBounds, type RequestBody } from '../request/body.ts';
 import { readContent } from '../request/content.ts';
@@ -12,7 +12,7 @@ import { asRecord, type JsonBody } from '../request/json-body.ts';
 import { jsonRpcFacts, type JsonRpcFacts } from '../request/mcp-request.ts';
 import { mediaTypeOf } from '../request/media-type.ts';
 import { isInferencePath, modelName, modelsOf } from '../request/model-request.ts';
-import { headerSource, readHeaders, unclearQuery, unclearText } from '../request/one-value.ts';
+import { headerSource, readHeaders, unclearQuery } from '../request/one-value.ts';
 import { readRequestTarget } from '../request/request-target.ts';
 
 /** A request, read. */
@@ -32,15 +32,11 @@ export interface RequestHead {
   readonly requestId: string;
 }
 
-/** Ids that go into headers and logs as they are. */
-const SAFE_ID = /^[\x21-\x7e]{1,128}$/;
-
 const HOST = headerSource('host');
 
-/** Reads the request line and headers. @throws WeirError invalid_request for a path or a host that servers read differently */
+/** Reads the request line and headers. @throws WeirError invalid_request for a path that servers read differently */
 export function readHead(request: IncomingMessage): RequestHead {
   const { headers, unclear } = readHeaders(request.rawHeaders);
-  if (unclear.includes(HOST)) throw new WeirError('invalid_request', unclearText(HOST));
   const target = readRequestTarget(request.url ?? '/', headers['host']);
   const path = target.path === '*' ? '*' : normalisePath(target.path);
   if (path === undefined) throw new WeirError('invalid_request', 'the path holds characters that servers disagree on');
@@ -52,17 +48,11 @@ export function readHead(request: IncomingMessage): RequestHead {
     path,
     query,
     headers,
-    unclear: new Set([...unclear, ...unclearQuery(query)]),
+    unclear: new Set([...unclear, ...unclearQuery(query), ...(target.hasTwoHosts ? [HOST] : [])]),
     peerAddress: request.socket.remoteAddress ?? '',
     ...(session === undefined ? {} : { session }),
   };
   return { wire, search: target.search, requestId: requestIdOf(request) };
-}
-
-/** The caller's X-Request-Id where it is safe to repeat, else a new one. */
-export function requestIdOf(request: IncomingMessage): string {
-  const given = request.headers['x-request-id'];
-  return typeof given === 'string' && SAFE_ID.test(given) ? given : randomUUID();
 }
 
 /**

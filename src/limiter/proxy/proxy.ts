@@ -2,30 +2,33 @@
 // reserve (one step) -> upstream -> settle. In: HTTP requests; out: answers of the upstream, or of the limiter.
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Target } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { WeirError } from '../../lib/errors.ts';
-import type { Logger } from '../../lib/log.ts';
-import { messageOf } from '../../lib/thrown.ts';
+import { requestIdOf } from '../../lib/request-id.ts';
 import type { InForce } from '../config/config-applier.ts';
 import type { Configured } from '../config/configured.ts';
 import type { Decider } from '../decide/decide.ts';
-import type { Decision, RequestFacts, RouteMatch } from '../decide/decision.ts';
+import type { Decision, RequestFacts, RouteMatch, WireRequest } from '../decide/decision.ts';
 import { establishIdentity, factsOf } from '../identity/identity.ts';
 import type { LimiterMetrics } from '../metrics.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
 import { Exchange } from './exchange.ts';
-import type { Forwarder, Reservable } from './forwarder.ts';
-import { readHead, readIncoming, requestIdOf, type Incoming, type RequestHead } from './incoming.ts';
+import { settledOnce, type Forwarder, type Reservable } from './forwarder.ts';
+import type { InternalErrors } from '../internal-errors.ts';
+import { readHead, readIncoming, type Incoming, type RequestHead } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
 import type { BodyBudget, BodyHold } from '../request/body-budget.ts';
 import type { BodyBounds } from '../request/body.ts';
-import type { JsonBody } from '../request/json-body.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
-import { endpointOf } from '../request/endpoints.ts';
 import { headerSource, unclearText } from '../request/one-value.ts';
+import { inTime } from '../request/reading-deadline.ts';
+import type { Resolution } from '../route/route-index.ts';
 import { McpSessions } from './sessions.ts';
+import { closingResponse, type Unclaimed } from './unclaimed.ts';
+import { isTunnel, offeredProtocols } from './wire-headers.ts';
 
 /** What the proxy needs of its limiter. */
 export interface ProxyOptions {
@@ -33,17 +36,19 @@ export interface ProxyOptions {
   readonly configured: Configured;
   readonly decider: Decider;
   readonly forwarder: Forwarder;
+  /** Must not throw. */
   readonly metrics: LimiterMetrics;
-  readonly logger: Logger;
+  readonly errors: InternalErrors;
   readonly clock: Clock;
-  readonly mode: 'sidecar' | 'shared';
-  /** Sidecar: the server of its own pod. */
+  /** The server of the own pod. */
   readonly ownTarget: Target | undefined;
+  /** Of a sidecar: what nobody claims. */
+  readonly unclaimed: Unclaimed | undefined;
   readonly unconfiguredPolicy: 'Pass' | 'Refuse';
   readonly bodyBounds: BodyBounds;
   readonly bodyBudget: BodyBudget;
-  /** Called with the model of a request that no route claims, once its upstream has served it. */
-  readonly onUnclaimed: (model: string) => void;
+  /** From a request's headers to the end of its body. */
+  readonly requestTimeoutMs: number;
   /** A number in [0, 1): chooses among weighted targets. */
   readonly random: () => number;
 }
@@ -56,6 +61,9 @@ interface Routed {
   readonly match: RouteMatch;
 }
 
+/** A decision, and what an allowed one took: to be settled once. */
+type Decided = Decision & { readonly reserved: Reservable };
+
 /** Paths where MCP clients learn how to authenticate: free, and open to callers without an identity. */
 const OAUTH_METADATA = /^\/\.well-known\/(oauth-|openid-configuration)/;
 
@@ -64,38 +72,75 @@ const CONTENT_TYPE = headerSource('content-type');
 export class Proxy {
   readonly #options: ProxyOptions;
   readonly #sessions = new McpSessions();
+  #inFlight = 0;
 
   constructor(options: ProxyOptions) {
     this.#options = options;
   }
 
-  /** Serves one request; never throws. */
-  handle(request: IncomingMessage, response: ServerResponse): void {
-    const { metrics, logger, bodyBudget } = this.#options;
-    metrics.requestStarted();
+  /** Serves one request; never rejects. */
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const exchange = new Exchange(request, response, requestIdOf(request));
+    this.#options.unclaimed?.started(exchange);
+    await this.#run(exchange, (hold) => this.#serve(exchange, hold));
+  }
+
+  /** true: this request asks for an upgrade that no limit is in the way of; then `upgrade` takes it. */
+  mayUpgrade(request: IncomingMessage): boolean {
+    return this.#options.unclaimed?.mayUpgrade(request) ?? false;
+  }
+
+  /** Serves a request that asks for an upgrade, on the connection that node has handed over; never rejects. */
+  async upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+    const { unclaimed } = this.#options;
+    socket.on('error', () => undefined);
+    const response = closingResponse(request, socket);
+    if (response === undefined || unclaimed === undefined) {
+      socket.destroy();
+      return;
+    }
+    const exchange = new Exchange(request, response, requestIdOf(request));
+    await this.#run(exchange, () => unclaimed.upgrade(exchange, socket, head));
+  }
+
+  async #run(exchange: Exchange, serve: (hold: BodyHold) => Promise<void>): Promise<void> {
+    const { metrics, errors, bodyBudget } = this.#options;
     const hold = bodyBudget.open();
-    response.once('close', () => {
-      metrics.requestEnded();
+    this.#inFlight += 1;
+    metrics.requestsInFlight(this.#inFlight);
+    exchange.response.once('close', () => {
+      this.#inFlight -= 1;
+      metrics.requestsInFlight(this.#inFlight);
       hold.release();
     });
-    const exchange = new Exchange(request, response, requestIdOf(request));
-    this.#serve(exchange, hold).catch((error: unknown) => {
+    try {
+      await serve(hold);
+    } catch (error) {
       if (error instanceof WeirError) this.#fail(exchange, error);
       else {
-        logger.error('request failed', { error: messageOf(error), requestId: exchange.requestId });
-        exchange.reply({ status: 500, headers: {}, body: '' });
+        errors.note('traffic', error, { requestId: exchange.requestId });
+        this.#fail(exchange, new WeirError('internal_error'));
       }
-    });
+    } finally {
+      // An answered request may stay open a while for the rest of what its client sends.
+      hold.release();
+    }
   }
 
   async #serve(exchange: Exchange, hold: BodyHold): Promise<void> {
+    const { unclaimed } = this.#options;
+    if (unclaimed?.isAll === true) {
+      await unclaimed.pass(exchange);
+      return;
+    }
     const head = readHead(exchange.request);
     exchange.wire = head.wire;
     if (asksForUpgrade(exchange.request)) {
       exchange.fail('upgrade_required', undefined, { upgrade: 'HTTP/1.1', connection: 'upgrade' });
       return;
     }
-    const incoming = await this.#read(exchange, head, hold);
+    if (await unclaimed?.passes(exchange, head.wire)) return;
+    const incoming = await inTime(this.#read(exchange, head, hold), this.#options.requestTimeoutMs);
     await this.#options.configured.whenDecided();
     await this.#route(exchange, incoming);
   }
@@ -115,11 +160,7 @@ export class Proxy {
 
   async #route(exchange: Exchange, incoming: Incoming): Promise<void> {
     const inForce = this.#options.inForce();
-    const resolution = inForce.set.index.resolve(incoming.wire, this.#options.random);
-    if (resolution.kind === 'unclear') {
-      exchange.object = resolution.object;
-      throw new WeirError(resolution.code, resolution.message);
-    }
+    const resolution = this.#resolve(exchange, incoming, inForce);
     if (resolution.kind === 'matched') {
       exchange.object = resolution.object;
       const routed: Routed = { exchange, incoming, object: resolution.object, match: resolution.match };
@@ -130,13 +171,24 @@ export class Proxy {
       exchange.fail('unconfigured', undefined, { 'retry-after': '1' });
       return;
     }
-    if (resolution.kind === 'unclaimed' && this.#options.ownTarget !== undefined) {
-      await this.#forwardUnclaimed(exchange, incoming, this.#options.ownTarget, inForce);
+    if (resolution.kind === 'unclaimed' && this.#options.unclaimed !== undefined) {
+      if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
+      await this.#options.unclaimed.pass(exchange, { read: incoming.body.raw, wire: incoming.wire });
       return;
     }
     this.#options.metrics.unrouted('not_found');
     if (resolution.kind === 'notFound') exchange.object = resolution.object;
     exchange.fail(resolution.kind === 'notFound' ? resolution.code : 'not_found');
+  }
+
+  /** @throws WeirError for a request that could belong to one object or another */
+  #resolve(exchange: Exchange, { wire, json }: Incoming, { set }: InForce): Exclude<Resolution, { kind: 'unclear' }> {
+    const resolution = set.index.resolve(wire, this.#options.random);
+    if (resolution.kind !== 'unclear') return resolution;
+    exchange.object = resolution.object;
+    // A body that cannot be read names nothing: that is what is wrong with it.
+    rejectUnreadable({ json });
+    throw new WeirError(resolution.code, resolution.message);
   }
 
   #passesUnconfigured(): boolean {
@@ -145,26 +197,9 @@ export class Proxy {
     return passes;
   }
 
-  /** What no route claims goes to the sidecar's own pod uncounted, unless it hides which model it wants. */
-  async #forwardUnclaimed(exchange: Exchange, incoming: Incoming, target: Target, inForce: InForce): Promise<void> {
-    if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
-    this.#options.metrics.unrouted('forwarded');
-    const match: RouteMatch = { target, ruleName: '', upstreamPath: incoming.wire.path };
-    const forwarding = { exchange, incoming, match, strip: [], inForce, ownHeaders: {} };
-    const status = await this.#options.forwarder.forward(forwarding);
-    if (inForce.set.index.hasModels) this.#noteUnclaimed(incoming, status);
-  }
-
-  /** What the upstream refuses runs no model: a name that does not exist is nobody's limit. */
-  #noteUnclaimed({ wire: { model, method, path } }: Incoming, status: number | undefined): void {
-    if (model === undefined) return;
-    this.#options.metrics.unclaimed(endpointOf(method, path)?.endpoint.id ?? 'other');
-    if (status !== undefined && status < 400) this.#options.onUnclaimed(model);
-  }
-
   async #serveModel(routed: Routed): Promise<void> {
     const { incoming, exchange } = routed;
-    if (incoming.json.kind === 'ambiguous') throw unreadable(incoming.json);
+    rejectUnreadable(incoming);
     const identified = this.#identify(routed);
     if (identified === undefined) return;
     const decision = await this.#decide(routed, [identified.facts]);
@@ -194,7 +229,7 @@ export class Proxy {
   }
 
   /** Counts tools/call alone; undefined: there is none in the body, so nothing is asked. */
-  async #decideCalls(routed: Routed, mcp: McpRequest, facts: RequestFacts): Promise<Decision | undefined> {
+  async #decideCalls(routed: Routed, mcp: McpRequest, facts: RequestFacts): Promise<Decided | undefined> {
     if (mcp.calls.length === 0) return undefined;
     return this.#decide(
       routed,
@@ -226,38 +261,43 @@ export class Proxy {
     return { facts: factsOf(incoming.wire, match, caller), strip };
   }
 
-  async #decide({ object }: Routed, facts: readonly RequestFacts[]): Promise<Decision & { id?: string }> {
-    const { decider, clock, metrics } = this.#options;
+  async #decide({ object }: Routed, facts: readonly RequestFacts[]): Promise<Decided> {
+    const { decider, clock, metrics, errors } = this.#options;
     const id = randomUUID();
     const start = clock.monotonicMs();
     const decision = await decider.decideAll(object, facts, { id, mode: 'reserve' });
     metrics.decided(object.resourceName, decision, (clock.monotonicMs() - start) / 1000);
-    return { ...decision, id };
+    const settle = (actual: 'claimed' | 'nothing'): Promise<unknown> => decider.settle(id, actual);
+    const reservation = settledOnce(settle, (error) => {
+      errors.note('settle', error);
+    });
+    return { ...decision, reserved: reservation };
   }
 
   async #forward(
     routed: Routed,
     strip: readonly string[],
-    decision: (Extract<Decision, { kind: 'allowed' }> & { id?: string }) | undefined,
+    decision: Extract<Decided, { kind: 'allowed' }> | undefined,
     onSession?: (session: string) => void,
   ): Promise<void> {
     const { exchange, object } = routed;
-    const { decider } = this.#options;
-    const id = decision?.id;
-    const reservation: Reservable | undefined =
-      id === undefined ? undefined : { settle: (actual) => decider.settle(id, actual) };
-    const status = await this.#options.forwarder.forward({
-      exchange,
-      incoming: routed.incoming,
-      match: routed.match,
-      namespace: object.config.namespace,
-      strip,
-      inForce: this.#options.inForce(),
-      ownHeaders: decision === undefined ? {} : allowedHeaders(decision, exchange.context(), this.#now()),
-      ...(reservation === undefined ? {} : { reservation }),
-      ...(onSession === undefined ? {} : { onSession }),
-    });
-    if (status !== undefined) this.#options.metrics.answered(object.resourceName, status, 'upstream');
+    try {
+      const status = await this.#options.forwarder.forward({
+        exchange,
+        incoming: routed.incoming,
+        match: routed.match,
+        namespace: object.config.namespace,
+        strip,
+        inForce: this.#options.inForce(),
+        ownHeaders: decision === undefined ? {} : allowedHeaders(decision, exchange.context(), this.#now()),
+        ...(decision === undefined ? {} : { reservation: decision.reserved }),
+        ...(onSession === undefined ? {} : { onSession }),
+      });
+      if (status !== undefined) this.#options.metrics.answered(object.resourceName, status, 'upstream');
+    } finally {
+      // Settled by the forwarder, unless it was never reached.
+      await decision?.reserved.settle('nothing');
+    }
   }
 
   #fail(exchange: Exchange, error: WeirError): void {
@@ -275,19 +315,21 @@ export class Proxy {
   }
 }
 
-function unreadable({ code = 'invalid_request', problem }: Extract<JsonBody, { kind: 'ambiguous' }>): WeirError {
-  return new WeirError(code, problem);
+/** @throws WeirError for a body that the limiter and an upstream could read differently */
+function rejectUnreadable({ json }: Pick<Incoming, 'json'>): void {
+  if (json.kind === 'ambiguous') throw new WeirError(json.code ?? 'invalid_request', json.problem);
 }
 
 /** Refuses a body that could name a model to the upstream and does not to the limiter; routing saw to the others. */
-function rejectHiddenModel({ wire, json }: Incoming): void {
-  if (json.kind === 'ambiguous') throw unreadable(json);
+function rejectHiddenModel(incoming: Incoming): void {
+  rejectUnreadable(incoming);
+  const { wire } = incoming;
   if (wire.unclear?.has(CONTENT_TYPE) === true) throw new WeirError('invalid_request', unclearText(CONTENT_TYPE));
 }
 
-/** Other protocols than HTTP/1.1 are not proxied; an offer of HTTP/2 is one that a server may pass over. */
+/** true: a protocol that is not HTTP; an offer of another HTTP is one that a server may pass over. */
 function asksForUpgrade(request: IncomingMessage): boolean {
   const { upgrade, connection } = request.headers;
   if (upgrade === undefined || !/(^|,)\s*upgrade\s*(,|$)/i.test(connection ?? '')) return false;
-  return !upgrade.split(',').every((protocol) => protocol.trim().toLowerCase() === 'h2c');
+  return !offeredProtocols(upgrade).every(isTunnel);
 }

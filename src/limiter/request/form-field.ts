@@ -47,8 +47,13 @@ export class FieldCollector {
   }
 }
 
-/** Some reader could take this name for `wanted`: it ignores case, white space, what follows a NUL, or a list's brackets. */
+/** The text that these bytes, one a character, are in UTF-8. */
+export function utf8Of(latin1: string): string {
+  return Buffer.from(latin1, 'latin1').toString('utf8');
+}
+
+/** Some reader could take this name for `wanted`: it ignores case, or what follows a NUL, a bracket, a space or a quote. */
 export function resembles(name: string, wanted: string): boolean {
-  const plain = name.split(/[[\0]/, 1)[0] ?? '';
-  return plain.trim().toUpperCase().toLowerCase() === wanted;
+  const [plain = ''] = name.trim().split(/[[\0;'"=\s]/, 1);
+  return plain.toUpperCase().toLowerCase() === wanted;
 }

@@ -2,7 +2,7 @@
 // Content-Type; out: the field, or why readers of forms could differ. Files are passed over, never copied.
 import { nextTurn } from '../../lib/turns.ts';
 import { ByteSearch } from './byte-search.ts';
-import { FieldCollector, resembles, type FormField } from './form-field.ts';
+import { FieldCollector, resembles, utf8Of, type FormField } from './form-field.ts';
 import { readDisposition, readMediaType, charsetProblem, type ParameterisedValue } from './media-type.ts';
 
 /** RFC 2046: bcharsnospace, and spaces but not at the end; "boundary=" in it would be one for a careless reader. */
@@ -14,6 +14,8 @@ const SLICE_BYTES = 1024 * 1024;
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** No control characters, a lone CR or LF among them. */
 const HEADER_LINE = /^[\t\x20-\x7e\x80-\xff]*$/;
+/** A name, to whoever looks for one without regard to quotes. */
+const NAME_WITHIN = /(?:^|[;\s])name\*?\s*=/i;
 /** Content-Transfer-Encoding that changes nothing. */
 const IDENTITY_ENCODINGS: ReadonlySet<string> = new Set(['7bit', '8bit', 'binary']);
 
@@ -91,12 +93,14 @@ function takePart(head: string, content: Buffer, collector: FieldCollector): voi
   const { value, parameters } = disposition ?? { value: '', parameters: new Map<string, string>() };
   const name = parameters.get('name');
   if (value !== 'form-data' || name === undefined) throw new Malformed('a part has no plain Content-Disposition');
-  if ([...parameters.keys()].some((key) => key.startsWith('name*')))
-    throw new Malformed('a part has the parameter name*');
+  for (const [key, text] of parameters) {
+    if (key.startsWith('name*') || NAME_WITHIN.test(text)) throw new Malformed('a part has a second name');
+  }
   checkEncoding(headers);
-  const text = Buffer.from(name, 'latin1').toString('utf8');
-  if (resembles(text, '_charset_')) throw new Malformed('it has the field _charset_');
-  if (resembles(withoutEscapes(text), collector.name)) takeField(text, parameters, headers, content, collector);
+  const loose = withoutEscapes(name);
+  const isNamed = (wanted: string): boolean => resembles(loose, wanted) || resembles(utf8Of(loose), wanted);
+  if (isNamed('_charset_')) throw new Malformed('it has the field _charset_');
+  if (isNamed(collector.name)) takeField(utf8Of(name), parameters, headers, content, collector);
 }
 
 function takeField(
@@ -144,10 +148,7 @@ function checkEncoding(headers: ReadonlyMap<string, string>): void {
 
 /** Some readers undo percent escapes or backslashes in names. */
 function withoutEscapes(name: string): string {
-  const unescaped = name.replaceAll('\\', '');
-  try {
-    return decodeURIComponent(unescaped);
-  } catch {
-    return unescaped;
-  }
+  return name
+    .replaceAll('\\', '')
+    .replace(/%([0-9a-f]{2})/gi, (_escape, hex: string) => String.fromCharCode(parseInt(hex, 16)));
 }

@@ -1,7 +1,7 @@
 // Limiter, request stage: one field of a form in application/x-www-form-urlencoded. In: bytes; out: the field, or why readers
 // could differ about it. Linear, in slices; other fields are passed over, never copied.
 import { nextTurn } from '../../lib/turns.ts';
-import { FieldCollector, MAX_VALUE_BYTES, resembles, type FormField } from './form-field.ts';
+import { FieldCollector, MAX_VALUE_BYTES, resembles, utf8Of, type FormField } from './form-field.ts';
 
 const AMPERSAND = 0x26;
 const SEMICOLON = 0x3b;
@@ -63,7 +63,8 @@ class UrlForm {
   #field(nameEnd: number, end: number, isLoose: boolean): void {
     const collector = this.#collector;
     const raw = this.#bytes.toString('latin1', this.#start, nameEnd);
-    if (!resembles(loosely(raw), collector.name)) return;
+    const loose = loosely(raw);
+    if (!resembles(loose, collector.name) && !resembles(utf8Of(loose), collector.name)) return;
     const isExact = strictly(raw)?.toString('utf8') === collector.name;
     const value = strictly(
       this.#bytes.toString('latin1', nameEnd + 1, Math.min(end, nameEnd + 1 + 3 * MAX_VALUE_BYTES + 1)),
@@ -74,20 +75,16 @@ class UrlForm {
   }
 }
 
-/** A name as the most forgiving reader has it. */
+/** A name as the most forgiving reader has it: one character a byte, escapes of any form undone. */
 function loosely(raw: string): string {
-  const bytes = raw.replaceAll('+', ' ').replace(ESCAPE, (_escape, wide?: string, narrow?: string) => {
-    const code = parseInt(wide ?? narrow ?? '', 16);
-    return code > 0xff ? Buffer.from(String.fromCharCode(code)).toString('latin1') : String.fromCharCode(code);
-  });
-  return Buffer.from(bytes, 'latin1').toString('utf8');
+  return raw
+    .replaceAll('+', ' ')
+    .replace(ESCAPE, (_escape, wide?: string, narrow?: string) =>
+      String.fromCharCode(parseInt(wide ?? narrow ?? '', 16)),
+    );
 }
 
-/** The bytes that a text stands for; undefined where an escape is malformed. */
+/** The bytes that a text stands for; undefined where an escape is malformed, or missing for what is not ASCII. */
 function strictly(raw: string): Buffer | undefined {
-  if (/%(?![0-9a-f]{2})/i.test(raw)) return undefined;
-  const bytes = raw
-    .replaceAll('+', ' ')
-    .replace(ESCAPE, (_escape, _wide, narrow: string) => String.fromCharCode(parseInt(narrow, 16)));
-  return Buffer.from(bytes, 'latin1');
+  return /%(?![0-9a-f]{2})|[\x80-\xff]/i.test(raw) ? undefined : Buffer.from(loosely(raw), 'latin1');
 }

@@ -34,10 +34,10 @@ export class CircuitBreaker {
     this.#failuresInARow = 0;
   }
 
-  /** A call did not come back, or with an answer that says that the store cannot work. */
-  failed(): void {
+  /** A call did not come back, or with an answer that says that the store cannot work. `isSure`: once is enough. */
+  failed(isSure = false): void {
     this.#failuresInARow++;
-    if (this.#state !== 'closed' || this.#failuresInARow < this.#options.failures) return;
+    if (this.#state !== 'closed' || (!isSure && this.#failuresInARow < this.#options.failures)) return;
     this.#state = 'open';
     this.#scheduleProbe();
     this.#options.onChange('open');

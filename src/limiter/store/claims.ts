@@ -26,6 +26,11 @@ export function checkSettlement(settlement: Settlement): string | undefined {
   return tag;
 }
 
+/** The hash tag of the keys of a namespace. */
+export function hashTagOf(namespace: string): string {
+  return `weir:{${namespace}}`;
+}
+
 /** `weir:{<namespace>}`: what decides the slot of a key on Redis Cluster. @throws RangeError for any other key. */
 export function hashTag(key: string): string {
   const end = key.indexOf('}');

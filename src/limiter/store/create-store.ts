@@ -6,7 +6,6 @@ import {
   type RedisEndpoint,
   type SecretReference,
   type SecretValues,
-  type StoreConfig,
 } from '../../contract/limiter-config.ts';
 import { storeIdOf, storePlaceOf, type StoreUse } from '../../contract/limiter-report.ts';
 import { canonicalJson } from '../../contract/snapshot.ts';
@@ -47,16 +46,17 @@ interface Entry {
 const NO_SECRETS: SecretValues = new Map();
 
 /** Makes the store of a config. A Redis that cannot be reached is no error here: its decisions reject until it can be. */
-export function createStore(config: StoreConfig, options: StoreOptions, secrets: SecretValues = NO_SECRETS): Store {
-  return createEntry(config, options, secrets).store;
+export function createStore(use: StoreUse, options: StoreOptions, secrets: SecretValues = NO_SECRETS): Store {
+  return createEntry(use, options, secrets).store;
 }
 
-function createEntry(config: StoreConfig, options: StoreOptions, secrets: SecretValues): Entry {
+function createEntry({ store: config, namespace }: StoreUse, options: StoreOptions, secrets: SecretValues): Entry {
   const { clock, hooks, lookup, ...rest } = options;
   const credentials = canonicalJson(config);
   if (config.type === 'memory') return { store: new MemoryStore(clock), credentials };
   const guard = config.isDefault === true ? {} : { lookup };
-  const redis = new RedisStore(config.redis, { clock, ...rest, ...hooks, ...guard }, loginOf(config.redis, secrets));
+  const own = { clock, namespace, ...rest, ...hooks, ...guard };
+  const redis = new RedisStore(config.redis, own, loginOf(config.redis, secrets));
   return { store: new ExhaustedCache(redis, clock), redis, credentials };
 }
 
@@ -141,7 +141,7 @@ export class StoreRegistry {
     const place = storePlaceOf(use);
     const known = this.#stores.get(place);
     if (known !== undefined) return known;
-    const entry = createEntry(use.store, this.#options, secrets);
+    const entry = createEntry(use, this.#options, secrets);
     this.#stores.set(place, entry);
     const id = storeIdOf(use);
     if (id !== undefined) this.#byId.set(id, entry.store);

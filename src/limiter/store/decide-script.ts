@@ -8,7 +8,7 @@ import { decisionOf, type Look } from './decision.ts';
 import type { BucketRef, Claim, Reservation, StoreDecision } from './store.ts';
 
 export const STATUS = { done: 0, late: 1, stale: 2 } as const;
-export const CODE = { reserve: 0, peek: 1, settle: 2, report: 3 } as const;
+export const CODE = { reserve: 0, peek: 1, settle: 2, report: 3, probe: 6 } as const;
 const KIND = { bucket: 0, window: 1 } as const;
 /** In the head of an operation: the reply says what each claim saw; each claim. */
 const TOLD = 4;
@@ -25,7 +25,11 @@ export type Operation =
       readonly deltas: readonly number[];
       /** Store time of the reservation, µs; -1 = unknown. */
       readonly reservedAt: number;
-    };
+    }
+  /** Every command that a decision may need, on a key of its own; leaves nothing. */
+  | { readonly kind: 'probe' };
+
+type Decided = Extract<Operation, { kind: 'reserve' | 'peek' | 'report' }>;
 
 /** KEYS and ARGV[1] of one call, and what its reply is read with. */
 export interface DecideCall {
@@ -55,6 +59,11 @@ const PLAIN_ID = /^[\w-]{1,64}$/;
 export function markerKey(tag: string, kind: 'settle' | 'report', id: string): string {
   const name = PLAIN_ID.test(id) ? id : `h:${createHash('sha256').update(id).digest('base64url')}`;
   return `${tag}:${kind === 'settle' ? 'settled' : 'reported'}:${name}`;
+}
+
+/** The key of a probe: below the same prefix as the buckets, so that the same ACL applies. */
+export function probeKey(tag: string): string {
+  return `${tag}:probe`;
 }
 
 /** A bucket of a call that is being packed. */
@@ -174,16 +183,7 @@ export function encodeCall(
   calendar: WindowCalendar,
 ): DecideCall {
   const packer = new Packer(nowMicros, calendar);
-  for (const operation of operations) {
-    const { kind, reservation } = operation;
-    if (kind === 'reserve' || kind === 'peek') {
-      packer.decision(CODE[kind], reservation.claims);
-      continue;
-    }
-    const [claims, reservedAt] =
-      kind === 'settle' ? [deltasOf(operation), operation.reservedAt] : [reservation.claims, 0];
-    packer.adjustment(CODE[kind], markerKey(tag, kind, reservation.id), reservedAt, claims);
-  }
+  for (const operation of operations) pack(packer, tag, operation);
   packer.end();
   const { rules, seen, body } = packer;
   const program = new Float64Array(FIRST_RULE - 1 + rules.length + seen.length + body.length);
@@ -192,6 +192,21 @@ export function encodeCall(
   program.set(seen, FIRST_RULE - 1 + rules.length);
   program.set(body, FIRST_RULE - 1 + rules.length + seen.length);
   return { keys: packer.keys, program: Buffer.from(program.buffer), operations, rules: packer.firstRules, body };
+}
+
+function pack(packer: Packer, tag: string, operation: Operation): void {
+  if (operation.kind === 'probe') {
+    packer.adjustment(CODE.probe, probeKey(tag), 0, []);
+    return;
+  }
+  const { kind, reservation } = operation;
+  if (kind === 'reserve' || kind === 'peek') {
+    packer.decision(CODE[kind], reservation.claims);
+    return;
+  }
+  const [claims, reservedAt] =
+    kind === 'settle' ? [deltasOf(operation), operation.reservedAt] : [reservation.claims, 0];
+  packer.adjustment(CODE[kind], markerKey(tag, kind, reservation.id), reservedAt, claims);
 }
 
 function deltasOf({ reservation, deltas }: Extract<Operation, { kind: 'settle' }>): Claim[] {
@@ -225,7 +240,7 @@ function readResults(counter: Counter, { operations, body }: DecideCall): (Store
     const head = body[at] ?? 0;
     const code = head % CLAIM;
     const claims = (head - code) / CLAIM;
-    if (code === CODE.settle || code === CODE.report) {
+    if (operation.kind === 'settle' || operation.kind === 'report' || operation.kind === 'probe') {
       at += 3 + 3 * claims;
       return counter.next() === 1;
     }
@@ -273,7 +288,7 @@ class Counter {
   }
 
   /** The values of its claims in the program begin at `from`. */
-  decision(operation: Operation, body: readonly number[], from: number, isTold: boolean): StoreDecision {
+  decision(operation: Decided, body: readonly number[], from: number, isTold: boolean): StoreDecision {
     const { claims } = operation.reservation;
     const isRefused = this.next() === 1;
     const step = isTold ? 3 : 2;

@@ -3,31 +3,38 @@
 import type { LookupFunction } from 'node:net';
 import type { RedisEndpoint } from '../../contract/limiter-config.ts';
 import { storeLabelOf } from '../../contract/limiter-report.ts';
+import type { Remedy } from '../../contract/store-words.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
-import { errorCode, messageOf } from '../../lib/thrown.ts';
-import { callScript, createRedisClient, Cluster, type Redis, type RedisLogin } from '../../lib/redis-client.ts';
-import { CircuitBreaker, type CircuitState } from './circuit-breaker.ts';
+import { messageOf } from '../../lib/thrown.ts';
+import { callScript, createRedisClient, type Cluster, type Redis, type RedisLogin } from '../../lib/redis-client.ts';
+import { Circuits, PROBE_EVERY_MS } from './circuits.ts';
+import { ConnectionTrouble } from './connection-trouble.ts';
+import { hashTagOf } from './claims.ts';
+import { evictionPolicyOf } from './eviction-policy.ts';
 import type { LuaScript } from './lua-script.ts';
+import { isReplyError } from './server-answer.ts';
 import { StoreClock } from './store-clock.ts';
 import { StoreUnavailable, type Examination } from './store.ts';
 
-const FAILURES_TO_OPEN = 3;
-const PROBE_EVERY_MS = 200;
 /** A connection on which this many probes in a row got no answer is replaced: its peer may be gone without a word. */
 const PROBES_PER_CONNECTION = 5;
-/** How long an examination waits for an answer. */
+/** How long an examination waits for an answer: a pause of this process must not look like an outage. */
 const EXAMINE_MS = 1_000;
-/** What was heard within this time need not be asked again. */
-const HEARD_LATELY_MS = 1_000;
+/** A write that succeeded within this time need not be repeated by an examination. */
+export const PROOF_LASTS_MS = 2_000;
 const ASK_POLICY_EVERY_MS = 10_000;
-const NO_EVICTION = 'noeviction';
+const NO_ANSWER = 'no answer in time';
+/** What a server says for as long as nobody mends it: one such answer begins an outage. */
+const SURE: ReadonlySet<Remedy | undefined> = new Set(['redial', 'wait']);
 
 export interface ConnectionOptions {
   /** The longest that a caller waits for an answer, ms. */
   readonly deadlineMs: number;
   readonly clock: Clock;
   readonly log: Logger;
+  /** The namespace below whose prefix probes write: an ACL may confine the user to it. */
+  readonly namespace: string;
   /** Told of every begin and end of an outage. */
   readonly onCircuit?: ((endpoint: string, state: 'open' | 'closed') => void) | undefined;
   /** Told when the server begins to refuse the credentials (or there are none), and when it takes them. */
@@ -49,52 +56,54 @@ export interface ScriptReply {
   readonly heardMs: number;
 }
 
+/** Writes below a tag as decisions do, by {@link RedisConnection.execute}; rejects when that fails. */
+export type Probe = (connection: RedisConnection, tag: string, deadlineMs: number) => Promise<void>;
+
 export class RedisConnection {
   /** Address and user, never a password: for logs and metrics. */
   readonly label: string;
   readonly #options: ConnectionOptions;
   readonly #client: Redis | Cluster;
-  readonly #breaker: CircuitBreaker;
+  readonly #circuits: Circuits;
+  readonly #trouble: ConnectionTrouble;
   readonly #clocks = new Map<string, StoreClock>();
   readonly #isCluster: boolean;
-  readonly #script: LuaScript | undefined;
+  readonly #script: LuaScript;
+  readonly #probeWrite: Probe;
+  readonly #ownTag: string;
   #opening = Promise.withResolvers<undefined>();
   readonly #proven = Promise.withResolvers<undefined>();
   #isProven = false;
   #unansweredProbes = 0;
-  /** Attempts in a row that the server refused, and its word for it. */
-  #refusals = 0;
-  #refusal = '';
   #running = 0;
   #isRetired = false;
   #closed = false;
-  /** When the server last answered a call, monotonic ms. */
-  #heardMs = -Infinity;
+  /** When a write last succeeded that was made to see whether it does, monotonic ms. */
+  #provenMs = -Infinity;
   #policyAskedMs = -Infinity;
-  /** Why the connection is not there. */
-  #lastTrouble = '';
 
   /** `script` is loaded on each connection ahead of its first call, which then fits its deadline on a busy server too. */
-  constructor(endpoint: RedisEndpoint, login: RedisLogin, options: ConnectionOptions, script?: LuaScript) {
+  constructor(endpoint: RedisEndpoint, login: RedisLogin, options: ConnectionOptions, script: LuaScript, probe: Probe) {
     this.#script = script;
+    this.#probeWrite = probe;
     this.label = storeLabelOf(endpoint);
     this.#options = options;
     this.#isCluster = endpoint.cluster !== undefined;
-    this.#breaker = new CircuitBreaker({
-      failures: FAILURES_TO_OPEN,
-      probeEveryMs: PROBE_EVERY_MS,
-      probe: () => this.#probe(),
+    this.#ownTag = hashTagOf(options.namespace);
+    const { log, onCredentials } = options;
+    this.#trouble = new ConnectionTrouble({ label: this.label, secrets: [login.password ?? ''], log, onCredentials });
+    this.#circuits = new Circuits({
+      isCluster: this.#isCluster,
+      ownTag: this.#ownTag,
+      probe: (tag) => this.#probe(tag),
       onChange: (state) => {
         this.#tell(state);
       },
     });
-    this.#client = createRedisClient(endpoint, login, { lookup: options.lookup, refusals: () => this.#refusals });
+    const rejections = (): number => this.#trouble.rejections;
+    this.#client = createRedisClient(endpoint, login, { lookup: options.lookup, rejections });
     this.#watch();
     this.#client.connect().catch(() => undefined); // told by the events below
-  }
-
-  get circuit(): CircuitState {
-    return this.#breaker.state;
   }
 
   /** The clock of the server that serves `tag`: on a cluster each server has its own. */
@@ -110,33 +119,48 @@ export class RedisConnection {
   }
 
   /**
-   * Runs a script; `prepare` is asked for its arguments when the connection is ready.
+   * Runs the script below a tag; `prepare` is asked for its arguments when the connection is ready.
    * @throws StoreUnavailable: at once when the circuit is open or there is no connection; at `deadlineAtMs` (monotonic)
    * when nothing was heard; when the server answers with an error.
    */
-  async run(script: LuaScript, deadlineAtMs: number, prepare: () => ScriptArguments): Promise<ScriptReply> {
-    if (this.#breaker.state !== 'closed') throw new StoreUnavailable('circuit-open', `${this.label} is in an outage`);
+  async run(tag: string, deadlineAtMs: number, prepare: () => ScriptArguments): Promise<ScriptReply> {
+    const circuit = this.#circuits.of(tag);
+    if (circuit.state !== 'closed') throw new StoreUnavailable('circuit-open', `${this.label} is in an outage`);
+    try {
+      const reply = await this.#execute(deadlineAtMs, prepare);
+      circuit.succeeded();
+      return reply;
+    } catch (error) {
+      circuit.failed(SURE.has(this.#noteFailure(error)));
+      throw this.#unavailable(error);
+    }
+  }
+
+  /** As {@link run}, whatever the circuit: for probes. */
+  async execute(tag: string, deadlineAtMs: number, prepare: () => ScriptArguments): Promise<ScriptReply> {
+    try {
+      return await this.#execute(deadlineAtMs, prepare);
+    } catch (error) {
+      if (SURE.has(this.#noteFailure(error))) this.#circuits.of(tag).failed(true);
+      throw this.#unavailable(error);
+    }
+  }
+
+  async #execute(deadlineAtMs: number, prepare: () => ScriptArguments): Promise<ScriptReply> {
     this.#running++;
     try {
       if (this.#client.status !== 'ready') await this.#within(deadlineAtMs, this.#becomeReady());
       const { keys, program } = prepare();
       const sentMs = this.#options.clock.monotonicMs();
-      const bytes = await this.#within(deadlineAtMs, this.#evaluate(script, keys, program));
-      this.#breaker.succeeded();
-      if (this.#refusal !== '') this.#noteAcceptance();
-      this.#heardMs = this.#options.clock.monotonicMs();
-      return { bytes, sentMs, heardMs: this.#heardMs };
-    } catch (error) {
-      this.#noteRefusal(error);
-      this.#breaker.failed();
-      throw unavailable(error, this.label);
+      const bytes = await this.#within(deadlineAtMs, this.#evaluate(keys, program));
+      return { bytes, sentMs, heardMs: this.#options.clock.monotonicMs() };
     } finally {
       this.#running--;
       this.#closeWhenIdle();
     }
   }
 
-  /** Resolves when the server has taken the credentials and answered; never rejects. */
+  /** Resolves when the server has taken the credentials and a write; never rejects. */
   whenProven(): Promise<undefined> {
     return this.#proven.promise;
   }
@@ -152,64 +176,55 @@ export class RedisConnection {
   }
 
   /**
-   * A server whose circuit is open does not answer in time; one that answered a call a moment ago does; any other is asked
-   * for the time, with a deadline of its own: a pause of this process must not look like an outage.
+   * Judged by what matters: a server serves when a write as decisions make it succeeds. One whose circuit is open does not; one that took
+   * such a write a moment ago does; any other is sent one.
    */
   async examine(): Promise<Examination> {
-    if (this.#breaker.state !== 'closed') return this.#unreachable(`no answer within ${this.#options.deadlineMs} ms`);
+    if (this.#circuits.isAnyOpen) return this.#unreachable();
     const { clock } = this.#options;
     try {
       const startMs = clock.monotonicMs();
-      if (startMs - this.#heardMs > HEARD_LATELY_MS) await this.#askTime(EXAMINE_MS);
+      if (startMs - this.#provenMs > PROOF_LASTS_MS) await this.#prove(this.#ownTag, EXAMINE_MS);
       if (startMs - this.#policyAskedMs < ASK_POLICY_EVERY_MS) return { reachable: true, detail: '' };
       this.#policyAskedMs = startMs;
-      const evictionPolicy = await this.#evictionPolicy(startMs + 2 * EXAMINE_MS).catch(() => undefined);
+      const asked = this.#within(startMs + 2 * EXAMINE_MS, evictionPolicyOf(this.#client));
+      const evictionPolicy = await asked.catch(() => undefined);
       return { reachable: true, detail: '', ...(evictionPolicy === undefined ? {} : { evictionPolicy }) };
-    } catch (error) {
-      return this.#unreachable(shortReasonOf(error));
+    } catch {
+      return this.#unreachable();
     }
   }
 
-  #unreachable(otherwise: string): Examination {
+  #unreachable(): Examination {
     this.#policyAskedMs = -Infinity;
-    if (this.#refusal !== '') return { reachable: false, detail: this.#refusal };
-    const isConnected = this.#client.status === 'ready';
-    return { reachable: false, detail: isConnected || this.#lastTrouble === '' ? otherwise : this.#lastTrouble };
-  }
-
-  /** The first policy of its servers that evicts, else `noeviction`; undefined when none tells. */
-  async #evictionPolicy(deadlineAtMs: number): Promise<string | undefined> {
-    const servers = this.#client instanceof Cluster ? this.#client.nodes('master') : [this.#client];
-    const answers = servers.map((server) => this.#within(deadlineAtMs, server.info('memory')));
-    const policies = (await Promise.all(answers)).flatMap(
-      (text) => /^maxmemory_policy:([\w-]+)/m.exec(text)?.[1] ?? [],
-    );
-    return policies.find((policy) => policy !== NO_EVICTION) ?? policies[0];
+    return { reachable: false, detail: this.#trouble.text || NO_ANSWER };
   }
 
   /** Pending calls reject with StoreUnavailable. */
   close(): void {
     this.#closed = true;
-    this.#breaker.stop();
+    this.#circuits.stop();
     this.#client.disconnect();
   }
 
   /** By its hash; a server that does not know the script (restart, fail-over, SCRIPT FLUSH) is sent its text. */
-  async #evaluate(script: LuaScript, keys: readonly string[], program: Buffer): Promise<Buffer> {
+  async #evaluate(keys: readonly string[], program: Buffer): Promise<Buffer> {
+    const { name, sha, source } = this.#script;
     let reply: unknown;
     try {
-      reply = await callScript(this.#client, 'EVALSHA', script.sha, keys, program);
+      reply = await callScript(this.#client, 'EVALSHA', sha, keys, program);
     } catch (error) {
       if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
-      reply = await callScript(this.#client, 'EVAL', script.source, keys, program);
+      reply = await callScript(this.#client, 'EVAL', source, keys, program);
     }
-    if (!Buffer.isBuffer(reply)) throw new StoreUnavailable('reply', `${this.label}: ${script.name} answered no bytes`);
+    if (!Buffer.isBuffer(reply)) throw new StoreUnavailable('reply', `${this.label}: ${name} answered no bytes`);
     return reply;
   }
 
   async #becomeReady(): Promise<void> {
     const { status } = this.#client;
-    if (this.#refusal !== '') throw new StoreUnavailable('credentials', `${this.label}: ${this.#refusal}`);
+    if (this.#trouble.areCredentialsRefused)
+      throw new StoreUnavailable('credentials', `${this.label}: ${this.#trouble.text}`);
     if (status === 'close' || status === 'reconnecting' || status === 'end')
       throw new StoreUnavailable('connection', `${this.label}: not connected`);
     await this.#opening.promise;
@@ -227,7 +242,7 @@ export class RedisConnection {
       if (leftMs > 0) timer = setTimeout(wait, Math.ceil(leftMs));
       else
         setImmediate(() => {
-          late.reject(new StoreUnavailable('timeout', `${this.label}: no answer in time`));
+          late.reject(new StoreUnavailable('timeout', `${this.label}: ${NO_ANSWER}`));
         });
     };
     timer = setTimeout(wait, Math.max(0, Math.ceil(deadlineAtMs - this.#options.clock.monotonicMs())));
@@ -242,8 +257,7 @@ export class RedisConnection {
     this.#opening.promise.catch(() => undefined);
     // Each failed attempt ends in `close`; one that the server refused says so first.
     this.#client.on('error', (error: unknown) => {
-      this.#lastTrouble = shortReasonOf(error);
-      if (this.#noteRefusal(error)) this.#client.disconnect(true);
+      if (!this.#closed && this.#trouble.connectionFailed(error) === 'login') this.#client.disconnect(true);
     });
     this.#client.on('ready', () => {
       // The client finishes an attempt that was under way when it was told to disconnect.
@@ -253,8 +267,8 @@ export class RedisConnection {
       }
       this.#opening.resolve(undefined);
       this.#policyAskedMs = -Infinity;
-      this.#breaker.probeNow();
-      this.#prove();
+      this.#circuits.probeNow();
+      this.#greet();
     });
     // The client gives up on its own account only by mistake.
     this.#client.on('end', () => {
@@ -269,49 +283,50 @@ export class RedisConnection {
     });
   }
 
-  /** Logs the begin of a refusal once: the server's word for it, never the command that it refused. */
-  #noteRefusal(error: unknown): boolean {
-    const word = refusalIn(error);
-    if (word === undefined || this.#closed) return false;
-    this.#refusals++;
-    if (this.#refusal === '') {
-      this.#options.log.warn('store refuses the credentials', { endpoint: this.label, answer: word });
-      this.#options.onCredentials?.(this.label, 'refused');
-    }
-    this.#refusal = `the credentials are refused (${word})`;
-    return true;
+  /** Notes why a call has failed and does what the table says. */
+  #noteFailure(error: unknown): Remedy | undefined {
+    if (this.#closed) return undefined;
+    const remedy = this.#trouble.callFailed(error);
+    if (remedy === 'redial') this.#redial();
+    return remedy;
   }
 
-  #noteAcceptance(): void {
-    this.#isProven = true;
-    this.#proven.resolve(undefined);
-    if (this.#refusal !== '') {
-      this.#options.log.info('store accepts the credentials', { endpoint: this.label });
-      this.#options.onCredentials?.(this.label, 'accepted');
-    }
-    this.#refusals = 0;
-    this.#refusal = '';
+  /** The name is looked up anew: after a fail-over by address it leads to another server. Once per connection. */
+  #redial(): void {
+    if (this.#closed || this.#client.status !== 'ready') return;
+    this.#trouble.rejected();
+    this.#client.disconnect(true);
+  }
+
+  #unavailable(error: unknown): StoreUnavailable {
+    if (error instanceof StoreUnavailable) return error;
+    const message = `${this.label}: ${this.#trouble.text || messageOf(error)}`;
+    if (!isReplyError(error)) return new StoreUnavailable('connection', `${this.label}: ${messageOf(error)}`);
+    return new StoreUnavailable(this.#trouble.areCredentialsRefused ? 'credentials' : 'reply', message);
   }
 
   /**
-   * Asks for the time, again while the first answer is missing; later calls learn the time too. Then the script is loaded (calls
-   * send it when it is not there): a server that does not know us hangs up on what is so long.
+   * The first words on a connection: the time, then the script (calls send it when it is not there; a server that does not know us hangs up
+   * on what is so long), then a write, again until one has succeeded.
    */
-  #prove(): void {
-    const load = (): void => {
-      this.#loadScript().catch(() => undefined);
+  #greet(): void {
+    const greeting = async (): Promise<void> => {
+      await this.#askTime();
+      await this.#loadScript().catch(() => undefined);
+      if (!this.#isProven) await this.#prove(this.#ownTag, this.#options.deadlineMs);
     };
-    this.#askTime().then(load, () => {
+    greeting().catch((error: unknown) => {
+      this.#noteFailure(error);
       if (this.#isProven || this.#closed || this.#client.status !== 'ready') return;
       setTimeout(() => {
-        if (this.#client.status === 'ready') this.#prove();
+        if (this.#client.status === 'ready') this.#greet();
       }, PROBE_EVERY_MS).unref();
     });
   }
 
-  async #probe(): Promise<void> {
+  async #probe(tag: string): Promise<void> {
     try {
-      await this.#askTime();
+      await this.#prove(tag, this.#options.deadlineMs);
       this.#unansweredProbes = 0;
     } catch (error) {
       this.#unansweredProbes++;
@@ -320,58 +335,36 @@ export class RedisConnection {
     }
   }
 
+  async #prove(tag: string, deadlineMs: number): Promise<void> {
+    await this.#probeWrite(this, tag, deadlineMs);
+    this.#provenMs = this.#options.clock.monotonicMs();
+    this.#isProven = true;
+    this.#proven.resolve(undefined);
+    this.#trouble.proven();
+  }
+
   /** Never in the middle of an attempt, which has its own deadline: told to disconnect while it asks sentinels, the client ends for good. */
   #replaceConnection(): void {
     if (!this.#closed && this.#client.status !== 'connecting') this.#client.disconnect(true);
   }
 
-  async #askTime(deadlineMs = this.#options.deadlineMs): Promise<void> {
-    const { clock } = this.#options;
+  async #askTime(): Promise<void> {
+    const { clock, deadlineMs } = this.#options;
     const sentMs = clock.monotonicMs();
-    const [seconds, micros] = await this.#within(sentMs + deadlineMs, this.#time());
-    this.#noteAcceptance();
+    const [seconds, micros] = await this.#within(sentMs + deadlineMs, this.#client.time());
     const storeMicros = Number(seconds) * 1_000_000 + Number(micros);
     if (!this.#isCluster) this.clockOf('').learn(storeMicros, sentMs, clock.monotonicMs());
   }
 
-  async #time(): Promise<readonly (number | string)[]> {
-    try {
-      return await this.#client.time();
-    } catch (error) {
-      this.#noteRefusal(error);
-      throw error;
-    }
-  }
-
   async #loadScript(): Promise<void> {
-    if (this.#script !== undefined && !this.#isCluster) await this.#client.call('SCRIPT', 'LOAD', this.#script.source);
+    if (!this.#isCluster) await this.#client.call('SCRIPT', 'LOAD', this.#script.source);
   }
 
   #tell(state: 'open' | 'closed'): void {
     const { log, onCircuit } = this.#options;
-    if (state === 'open') log.warn('store does not answer', { endpoint: this.label });
+    const answer = this.#trouble.text;
+    if (state === 'open') log.warn('store does not answer', { endpoint: this.label, answer });
     else log.info('store answers again', { endpoint: this.label });
     onCircuit?.(this.label, state);
   }
-}
-
-/** What an error says for people, without addresses or credentials: `ECONNREFUSED`, `LOADING`, `no answer in time`. */
-function shortReasonOf(error: unknown): string {
-  if (error instanceof StoreUnavailable) return error.message.replace(/^.*: /, '');
-  return errorCode(error) ?? /^[A-Z]{2,20}\b/.exec(messageOf(error))?.[0] ?? 'not connected';
-}
-
-/** First words of the answers to a login that is wrong, missing, or not allowed what the store does. */
-const REFUSALS = ['WRONGPASS', 'NOAUTH', 'NOPERM'];
-
-function refusalIn(error: unknown): string | undefined {
-  const message = messageOf(error);
-  return REFUSALS.find((word) => message.startsWith(word));
-}
-
-function unavailable(error: unknown, label: string): StoreUnavailable {
-  if (error instanceof StoreUnavailable) return error;
-  if (refusalIn(error) !== undefined) return new StoreUnavailable('credentials', `${label}: ${messageOf(error)}`);
-  const reason = error instanceof Error && error.name === 'ReplyError' ? 'reply' : 'connection';
-  return new StoreUnavailable(reason, `${label}: ${messageOf(error)}`);
 }

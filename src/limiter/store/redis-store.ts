@@ -8,7 +8,7 @@ import { checkReservation, checkSettlement, ReservationTimes } from './claims.ts
 import { decodeReply, encodeCall, type DecideCall, type DecideReply, type Operation } from './decide-script.ts';
 import { loadScript, type LuaScript } from './lua-script.ts';
 import { NoConnection } from './no-connection.ts';
-import { RedisConnection, type ConnectionOptions } from './redis-connection.ts';
+import { RedisConnection, type ConnectionOptions, type Probe, type ScriptArguments } from './redis-connection.ts';
 import { SettlementQueue } from './settlement-queue.ts';
 import {
   StoreUnavailable,
@@ -57,6 +57,7 @@ export class RedisStore implements Store {
   /** With newer credentials, which the server has not taken yet. */
   #next: RedisConnection | undefined;
   readonly #reached = Promise.withResolvers<undefined>();
+  #wasReached = false;
   readonly #script: LuaScript;
   readonly #calendar = new WindowCalendar();
   readonly #times = new ReservationTimes();
@@ -123,9 +124,13 @@ export class RedisStore implements Store {
     });
   }
 
-  /** Resolves when the server has taken the credentials and answered for the first time; never rejects. */
+  /** Resolves when the server has taken the credentials and a write for the first time; never rejects. */
   whenReached(): Promise<undefined> {
     return this.#reached.promise;
+  }
+
+  wasReached(): boolean {
+    return this.#wasReached;
   }
 
   examine(): Promise<Examination> {
@@ -134,8 +139,12 @@ export class RedisStore implements Store {
 
   #open(login: Login): RedisConnection | NoConnection {
     if ('missing' in login) return new NoConnection(this.#endpoint, login.missing, this.#options);
-    const connection = new RedisConnection(this.#endpoint, login, this.#options, this.#script);
-    void connection.whenProven().then(this.#reached.resolve);
+    const probe: Probe = (connection, tag, deadlineMs) => this.#probe(connection, tag, deadlineMs);
+    const connection = new RedisConnection(this.#endpoint, login, this.#options, this.#script, probe);
+    void connection.whenProven().then(() => {
+      this.#wasReached = true;
+      this.#reached.resolve(undefined);
+    });
     return connection;
   }
 
@@ -203,7 +212,8 @@ export class RedisStore implements Store {
   async #send(tag: string, asked: readonly Asked[]): Promise<void> {
     try {
       const operations = asked.map(({ operation }) => operation);
-      const reply = await this.#call(tag, operations);
+      const deadlineAtMs = this.#options.clock.monotonicMs() + this.#options.deadlineMs;
+      const reply = await this.#call(tag, operations, deadlineAtMs);
       if (reply.broken.length > 0) this.#tellBroken(reply.broken);
       asked.forEach(({ operation, resolve }, index) => {
         const result = reply.results[index] ?? false;
@@ -216,27 +226,45 @@ export class RedisStore implements Store {
     }
   }
 
+  /** Every command that a decision may need, as a decision is sent; it also goes out in an outage. Rejects when it fails. */
+  async #probe(connection: RedisConnection, tag: string, deadlineMs: number): Promise<void> {
+    const deadlineAtMs = this.#options.clock.monotonicMs() + deadlineMs;
+    await this.#call(tag, [{ kind: 'probe' }], deadlineAtMs, connection);
+  }
+
   /** A call that came late or with the wrong windows has done nothing: with the time that it told, it is sent once more. */
-  async #call(tag: string, operations: readonly Operation[]): Promise<DecideReply & { readonly status: 'done' }> {
-    const deadlineAtMs = this.#options.clock.monotonicMs() + this.#options.deadlineMs;
+  async #call(
+    tag: string,
+    operations: readonly Operation[],
+    deadlineAtMs: number,
+    probed?: RedisConnection,
+  ): Promise<DecideReply & { readonly status: 'done' }> {
     for (let attempt = 0; attempt < 2; attempt++) {
-      const reply = await this.#attempt(tag, operations, deadlineAtMs);
+      const reply = await this.#attempt(tag, operations, deadlineAtMs, probed);
       if (reply.status === 'done') return reply;
     }
     throw new StoreUnavailable('timeout', `${this.#connection.label}: its clock is not steady`);
   }
 
-  async #attempt(tag: string, operations: readonly Operation[], deadlineAtMs: number): Promise<DecideReply> {
-    const connection = this.#connection; // another may take its place meanwhile
+  async #attempt(
+    tag: string,
+    operations: readonly Operation[],
+    deadlineAtMs: number,
+    probed?: RedisConnection,
+  ): Promise<DecideReply> {
+    const connection = probed ?? this.#connection; // another may take its place meanwhile
     const clock = connection.clockOf(tag);
     let call: DecideCall | undefined;
-    const { bytes, sentMs, heardMs } = await connection.run(this.#script, deadlineAtMs, () => {
+    const prepare = (): ScriptArguments => {
       const nowMicros = clock.at(this.#options.clock.monotonicMs());
       return (call = encodeCall(tag, operations, clock.at(deadlineAtMs), nowMicros, this.#calendar));
-    });
-    const reply = this.#decode(bytes, call);
-    clock.learn(reply.nowMicros, sentMs, heardMs);
-    return reply;
+    };
+    const reply = await (probed === undefined
+      ? connection.run(tag, deadlineAtMs, prepare)
+      : probed.execute(tag, deadlineAtMs, prepare));
+    const decoded = this.#decode(reply.bytes, call);
+    clock.learn(decoded.nowMicros, reply.sentMs, reply.heardMs);
+    return decoded;
   }
 
   #decode(bytes: Buffer, call: DecideCall | undefined): DecideReply {

@@ -14,6 +14,9 @@ export class StoreHealth {
   #bad = 0;
   #good = 0;
   #unreachable: string | undefined;
+  /** The last words of trouble, and how often in a row. */
+  #detail = '';
+  #sameDetail = 0;
   #evictionPolicy = NO_EVICTION;
 
   constructor(store: string) {
@@ -24,8 +27,11 @@ export class StoreHealth {
     this.#evictionPolicy = evictionPolicy ?? this.#evictionPolicy;
     this.#good = reachable ? this.#good + 1 : 0;
     this.#bad = reachable ? 0 : this.#bad + 1;
-    // The words of the first examination that told it stay: a cause that shows in several ways is one outage.
-    if (this.#bad >= BAD_TO_TELL) this.#unreachable ??= detail;
+    this.#sameDetail = !reachable && detail === this.#detail ? this.#sameDetail + 1 : 1;
+    this.#detail = detail;
+    // Other words replace the first ones when they stay: a cause that shows in several ways is one outage, told once.
+    const isNew = this.#unreachable === undefined || this.#sameDetail >= BAD_TO_TELL;
+    if (this.#bad >= BAD_TO_TELL && isNew) this.#unreachable = detail;
     if (this.#good >= GOOD_TO_TELL) this.#unreachable = undefined;
   }
 

@@ -71,7 +71,7 @@ export class StoreUnavailable extends Error {
 /** How a store's server does. */
 export interface Examination {
   readonly reachable: boolean;
-  /** How it shows that it is not reachable; '' when it is. No secret is in it. */
+  /** How it shows that it does not serve, in the words of the server or the network; '' when it does. No secret is in it. */
   readonly detail: string;
   /** Its `maxmemory-policy`, where it tells; absent: not known, or not asked this time. */
   readonly evictionPolicy?: string;
@@ -90,8 +90,10 @@ export interface Store {
   settle(settlement: Settlement): Promise<boolean>;
   /** Charges without asking, into debt if need be; exactly once per reservation id. */
   report(reservation: Reservation): Promise<boolean>;
-  /** Whether the server is there and fit, asked of it now or known from what it did a moment ago. Never rejects. */
+  /** Whether the server serves: by a write as decisions make it, now or a moment ago. Never rejects. */
   examine?(): Promise<Examination>;
+  /** Whether the server has taken a write since this store was made; absent: it cannot be away. */
+  wasReached?(): boolean;
   /** Returns connections; pending calls reject with StoreUnavailable. */
   close(): Promise<void>;
 }

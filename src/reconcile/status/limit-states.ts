@@ -5,8 +5,11 @@ import type { LimitStatus } from '../../crd/kinds/conditions.ts';
 import { type Problem, cut } from '../problems.ts';
 import { type LimitContext, describeLimit } from './limit-text.ts';
 
-/** Enforced and Shadow: in force at every limiter; Pending: not at every limiter yet; NotEnforced: the object is refused. */
-export const LIMIT_STATES = ['Enforced', 'Shadow', 'Pending', 'NotEnforced'] as const;
+/**
+ * Enforced and Shadow: in force at every limiter; Pending: not at every limiter yet; NotEnforced: the object is refused; Unknown: no
+ * operator follows the object.
+ */
+export const LIMIT_STATES = ['Enforced', 'Shadow', 'Pending', 'NotEnforced', 'Unknown'] as const;
 export type LimitState = (typeof LIMIT_STATES)[number];
 
 const MAX_MESSAGE = 1024;

@@ -38,6 +38,13 @@ describe('a store', () => {
   test('keeps the first words of an outage that shows in several ways', () => {
     const other = { ...BAD, detail: 'no answer in time' };
     expect(noted(...times(BAD_TO_TELL, BAD), other, other).trouble?.detail).toBe('ECONNREFUSED');
+    const turns = times(10, [other, BAD, BAD]).flat();
+    expect(noted(...times(BAD_TO_TELL, BAD), ...turns).trouble?.detail).toBe('ECONNREFUSED');
+  });
+
+  test('takes other words that stay: a server that comes back as a replica', () => {
+    const replica = { ...BAD, detail: "READONLY You can't write against a read only replica." };
+    expect(noted(...times(BAD_TO_TELL, BAD), ...times(BAD_TO_TELL, replica)).trouble?.detail).toBe(replica.detail);
   });
 
   test('evicts until it says otherwise; an examination that did not ask changes nothing', () => {
@@ -51,7 +58,7 @@ describe('an upstream', () => {
   const [OBJECT, URL] = ['ModelRoute/a/r', 'http://u.test:8000/base'];
   const dead = (): UpstreamHealth => {
     const health = new UpstreamHealth();
-    for (let call = 0; call < FAILURES_TO_TELL; call++) health.unreachable(OBJECT, URL, call);
+    for (let call = 0; call < FAILURES_TO_TELL; call++) health.unreachable(OBJECT, URL, call, 'refused');
     return health;
   };
 
@@ -64,7 +71,7 @@ describe('an upstream', () => {
   test('of which an answer between makes none', () => {
     const health = new UpstreamHealth();
     for (let call = 0; call < 10; call++) {
-      for (let again = 1; again < FAILURES_TO_TELL; again++) health.unreachable(OBJECT, URL, call);
+      for (let again = 1; again < FAILURES_TO_TELL; again++) health.unreachable(OBJECT, URL, call, 'refused');
       health.answered(OBJECT, URL);
     }
     expect(health.troubles(10)).toEqual([]);
@@ -74,7 +81,7 @@ describe('an upstream', () => {
     const health = dead();
     health.answered(OBJECT, URL);
     expect(health.troubles(CALM_MS / 2)).toHaveLength(1);
-    health.unreachable(OBJECT, URL, CALM_MS);
+    health.unreachable(OBJECT, URL, CALM_MS, 'refused');
     health.answered(OBJECT, URL);
     expect(health.troubles(CALM_MS + CALM_MS / 2)).toHaveLength(1);
     expect(health.troubles(3 * CALM_MS)).toEqual([]);
@@ -93,7 +100,8 @@ describe('an upstream', () => {
   test('of each of many objects costs bounded memory', () => {
     const health = new UpstreamHealth();
     for (let object = 0; object < 5_000; object++) {
-      for (let call = 0; call < FAILURES_TO_TELL; call++) health.unreachable(`ModelRoute/a/r${object}`, URL, 0);
+      for (let call = 0; call < FAILURES_TO_TELL; call++)
+        health.unreachable(`ModelRoute/a/r${object}`, URL, 0, 'refused');
     }
     expect(health.troubles(1).length).toBeLessThanOrEqual(1_000);
   });

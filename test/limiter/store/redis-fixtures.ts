@@ -14,7 +14,7 @@ export function timeKey(namespace: string): string {
 /** In place of lua/include/time.lua: µs that the test wrote beside the buckets. */
 const TEST_TIME = `
 local function now_micros()
-  return tonumber(redis.call('GET', string.match(KEYS[1], '^weir:{[^}]*}') .. ':test-time'))
+  return tonumber(redis.call('GET', string.match(KEYS[1], '^weir:{[^}]*}') .. ':test-time') or 0)
 end
 `;
 
@@ -26,7 +26,8 @@ export function redisStore(
   options: Partial<RedisStoreOptions> = {},
   login: Login = {},
 ): RedisStore {
-  return new RedisStore(endpoint, { deadlineMs: 5000, clock: systemClock, log: silentLogger(), ...options }, login);
+  const defaults = { deadlineMs: 5000, clock: systemClock, log: silentLogger(), namespace: 'team' };
+  return new RedisStore(endpoint, { ...defaults, ...options }, login);
 }
 
 export function plainClient(port: number): Redis {

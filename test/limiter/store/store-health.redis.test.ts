@@ -69,7 +69,8 @@ describeOnRedis('how a store does', () => {
 
     test('a user without the right to INFO is well, and nothing is said of eviction', async () => {
       const server = await startRedis();
-      await configure(server, 'ACL', 'SETUSER', 'least', 'on', '>pw', '~*', '+time', '+eval', '+evalsha', '+script');
+      const needed = '+time +eval +evalsha +script|load +mget +exists +set +mset +pexpireat +del'.split(' ');
+      await configure(server, 'ACL', 'SETUSER', 'least', 'on', '>pw', '~*', ...needed);
       const store = redisStore({ address: server.address }, {}, { username: 'least', password: 'pw' });
       expect(await until(store, ({ reachable }) => reachable)).toEqual({ reachable: true, detail: '' });
       expect(await store.examine()).toEqual({ reachable: true, detail: '' });

@@ -9,10 +9,10 @@
 --                    bucket: units, period (units flow in per period µs; lowest terms)
 --                    window: count, edge 1..count (ascending, µs)
 --   each bucket:     rule (the place in the program where it begins; negative: a shadow claim) with which it is seen first
---   each operation:  code + 8 * claims (0 reserve, 1 peek, 2 settle, 3 report; how many claims follow), + 4 for a reserve or peek
---                    whose caller cannot count on: see Replies; then
---                    settle, report: marker (place in KEYS), reserved at (settle: store time of the reservation in µs,
---                    -1 unknown; report: 0)
+--   each operation:  code + 8 * claims (0 reserve, 1 peek, 2 settle, 3 report, 6 probe; how many claims follow), + 4 for a reserve
+--                    or peek whose caller cannot count on: see Replies; then
+--                    settle, report, probe: marker (place in KEYS), reserved at (settle: store time of the reservation in µs,
+--                    -1 unknown; report, probe: 0)
 --   each claim:      bucket (place in KEYS), amount (settle: actual - reserved); of an operation with code >= 2: rule
 --
 -- Returns string     little-endian doubles:
@@ -23,11 +23,13 @@
 --   ahead: count, then place in KEYS and µs of the buckets that are ahead of the clock when seen first
 --   each operation:  reserve, peek: 0 admitted, 1 refused; with + 4 for each claim, before anything is taken: units used, carry, and
 --                    the µs by which the bucket's last change is ahead of the clock
---                    settle, report: 1 applied, 0 the id was known
+--                    settle, report: 1 applied, 0 the id was known; probe: 1
 --   broken: count, then places in KEYS of the buckets that held no readable state (they now count as used up)
 --
 -- Replies. Who asks can count on from what was used first: each admitted reservation adds its amounts. It asks with + 4 where it cannot: a
 -- bucket is claimed twice, or with another rule than before it in this call, or was adjusted by a settlement or report before it.
+--
+-- Probe. Runs every command that a decision may need on a key of its own and leaves nothing: it passes exactly when decisions can.
 --
 -- Errors: those of Redis (OOM, READONLY, ...), before anything was written.
 -- Commands: TIME MGET EXISTS MSET PEXPIREAT SET DEL, as Redis 7.0 and Valkey have them. Refusals and peeks write nothing, except to mend
@@ -122,6 +124,17 @@ local function adjust(first, last, marker, reserved_at)
   return 1
 end
 
+-- Expires by itself, in case the server ends in between.
+local function probe(key)
+  call('MGET', key)
+  call('EXISTS', key)
+  call('SET', key, '1', 'NX', 'PX', 1000)
+  call('MSET', key, '1')
+  call('PEXPIREAT', key, string.format('%d', (now - now % 1000) / 1000 + 1000))
+  call('DEL', key)
+  return 1
+end
+
 -- Passes the rules from `cursor` on. Every window must be known for the present and for a state that is a little ahead of it.
 local function pass_rules(cursor, count)
   for _ = 1, count do
@@ -177,7 +190,11 @@ local function decide()
       cursor = last + 1
     else
       local length = (head - code) / 8 * 3
-      if code >= 4 then
+      if code == 6 then
+        size = size + 1
+        reply[size] = probe(KEYS[program[cursor + 1]])
+        cursor = cursor + 3
+      elseif code >= 4 then
         size = reserve_telling(cursor + 1, cursor + length, code == 4, reply, size)
         cursor = cursor + 1 + length
       else
