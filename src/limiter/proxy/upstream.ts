@@ -2,6 +2,7 @@
 // out: how it ended.
 import type { ServerResponse } from 'node:http';
 import type { LookupFunction } from 'node:net';
+import type { Readable } from 'node:stream';
 import { Agent, type Dispatcher } from 'undici';
 import type { LimiterSettings } from '../settings.ts';
 import { Relay, type RelayObserver, type UpstreamEnd } from './relay.ts';
@@ -15,7 +16,7 @@ export interface UpstreamRequest {
   readonly method: string;
   /** Flat: name, value, name, value … */
   readonly headers: string[];
-  readonly body: Buffer;
+  readonly body: Buffer | Readable | null;
 }
 
 export type UpstreamTimeouts = Pick<
@@ -58,7 +59,7 @@ export class Upstreams {
       path: `${basePath}${request.path}`,
       method: request.method,
       headers: request.headers,
-      body: request.body.length > 0 ? request.body : null,
+      body: request.body,
       headersTimeout: this.#timeouts.headersTimeoutMs,
       bodyTimeout: 0,
     };
