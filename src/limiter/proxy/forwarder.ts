@@ -9,7 +9,7 @@ import type { Exchange } from './exchange.ts';
 import { authorityOf, requestHeaders, responseHeaders, type HostRule } from './http-headers.ts';
 import { isTrustedProxy } from '../identity/identity.ts';
 import type { Incoming } from './incoming.ts';
-import { outgoingBody } from './outgoing-body.ts';
+import { outgoingBody, releaseSent } from './outgoing-body.ts';
 import type { CheckedHead } from './answer-head.ts';
 import type { RelayObserver, UpstreamEnd, UpstreamFault } from './relay.ts';
 import type { ConnectionTrouble } from './upstream-errors.ts';
@@ -118,15 +118,19 @@ export class Forwarder {
       authority: authorityOf(request.url ?? '', request.headers.host),
       strip: new Set([...strip, ...body.untrue]),
     });
+    headers.push(...body.lengthHeader);
     const upstream = {
       url: match.target.url,
       path: `${match.upstreamPath}${incoming.search}`,
       method: incoming.wire.method,
       headers,
-      body: body.bytes,
+      body: body.content,
     };
     const observer: RelayObserver = {
-      answered: (head, answered) => this.#answered(forwarding, head, answered),
+      answered: (head, answered) => {
+        releaseSent(incoming.body, body);
+        return this.#answered(forwarding, head, answered);
+      },
       faulted: (fault) => {
         this.#observer.faulted(fault);
       },
