@@ -10,7 +10,10 @@ export function clientWaits(request: IncomingMessage, response: ServerResponse):
     if (waiting.delete(request) && !response.headersSent && !response.destroyed) response.writeContinue();
   };
   waiting.set(request, ask);
-  request.once('resume', ask);
+  // A body that is only dropped is not asked for.
+  request.once('resume', () => {
+    if (request.listenerCount('data') > 0) ask();
+  });
 }
 
 /** true: the client has not been asked for its body yet. */

@@ -100,7 +100,7 @@ export async function listen(
   return { address: { host: address.host, port }, close: (graceMs) => closeServer(server, front, graceMs) };
 }
 
-type ServerSettings = Required<Omit<ListenOptions, 'front' | 'upgrades'>> & Pick<ListenOptions, 'upgrades'>;
+type ServerSettings = Required<Omit<ListenOptions, 'front' | 'prepare' | 'upgrades'>> & Pick<ListenOptions, 'upgrades'>;
 
 function createHttpServer(handler: HttpHandler, settings: ServerSettings): Server {
   const { maxHeaders, maxHeaderBytes, headersTimeoutMs, keepAliveTimeoutMs, upgrades } = settings;

@@ -9,6 +9,7 @@ import { adminHandler, type AdminView, type DrainHold } from './admin.ts';
 import { ConfigApplier, type AppliedChange, type InForce } from './config/config-applier.ts';
 import { Configured } from './config/configured.ts';
 import { Decider } from './decide/decide.ts';
+import { SharerCounts } from './decide/sharer-counts.ts';
 import { DecisionApi } from './decision-api/decision-api.ts';
 import { isLoopback, TokenFile } from './decision-api/decision-token.ts';
 import { mayDial } from './egress/egress.ts';
@@ -30,6 +31,7 @@ import { guardedLookup } from './egress/guarded-lookup.ts';
 import { Proxy } from './proxy/proxy.ts';
 import { Upstreams } from './proxy/upstream.ts';
 import type { RuntimeObject } from './compile/runtime-object.ts';
+import { readinessOf } from './readiness.ts';
 import type { LimiterSettings } from './settings.ts';
 import { UpstreamHealth } from './health/upstream-health.ts';
 import { BodyBudget } from './request/body-budget.ts';
@@ -93,6 +95,7 @@ class Limiter implements RunningLimiter {
   readonly #stores: StoreRegistry;
   readonly #firstContact: FirstContact;
   readonly #applier: ConfigApplier;
+  readonly #sharers: SharerCounts;
   readonly #decider: Decider;
   readonly #upstreams: Upstreams;
   readonly #dialer: Dialer;
@@ -137,6 +140,7 @@ class Limiter implements RunningLimiter {
         this.#onApplied(inForce, applied);
       },
     );
+    this.#sharers = new SharerCounts(settings.mode, this.#applier.inForce);
     this.#decider = this.#createDecider();
     this.#upstreams = new Upstreams(settings);
     this.#dialer = new Dialer(ownTarget);
@@ -288,6 +292,9 @@ class Limiter implements RunningLimiter {
         this.#log.debug('trouble changed', { stores: report.stores.length, upstreams: report.upstreams.length });
         this.#settings.source.report?.(report);
       },
+      onLooked: (serving) => {
+        this.#sharers.looked(serving, this.#clock.monotonicMs());
+      },
     });
   }
 
@@ -300,7 +307,7 @@ class Limiter implements RunningLimiter {
         storeOf.set(object, known);
         return known;
       },
-      knownLimiters: () => this.#applier.inForce.fleet.knownLimiters,
+      sharersOf: (object) => this.#sharers.of(object),
       clock: this.#clock,
       windowEnd: (rule: WindowRule, at: number) => calendar.edges(rule, at).find((edge) => edge > at) ?? at,
       onOverflow: (object, limit) => {
@@ -331,6 +338,7 @@ class Limiter implements RunningLimiter {
   }
 
   #onApplied(inForce: InForce, { compiled, removals, outcomes, isPartial }: AppliedChange): void {
+    this.#sharers.applied(inForce, compiled, removals);
     for (const { config, resourceName, secrets } of compiled) {
       this.#upstreamHealth.forget(resourceName);
       this.#metrics.objectInForce(config);
@@ -364,31 +372,25 @@ class Limiter implements RunningLimiter {
 
   #adminView(): AdminView {
     return {
-      readiness: () => this.#readiness(),
+      readiness: () =>
+        readinessOf({
+          isDraining: this.#isDraining,
+          isListening: this.#listeners.traffic !== undefined,
+          state: this.#configured.state,
+          hasContact: this.#firstContact.isOver,
+          unconfiguredPolicy: this.#settings.unconfiguredPolicy,
+        }),
       metrics: () => this.#metrics.registry.metrics(),
       configDump: () => ({
         id: this.#settings.id,
         state: this.#configured.state,
         fleet: this.#applier.inForce.fleet,
+        sharers: this.#sharers.all(),
         versions: Object.fromEntries(this.#applier.versions()),
         configs: [...this.#applier.inForce.set.objects()].map(({ config }) => config),
       }),
       drain: (hold) => this.#drainAndWait(hold),
       drainToken: this.#settings.drainToken,
     };
-  }
-
-  #readiness(): { ready: boolean; reason: string } {
-    if (this.#isDraining) return { ready: false, reason: 'draining' };
-    // Configs come in before requests can: until then nobody must be sent here.
-    if (this.#listeners.traffic === undefined) return { ready: false, reason: 'not listening yet' };
-    const { state } = this.#configured;
-    if (state === 'configured') {
-      const { isOver } = this.#firstContact;
-      return { ready: isOver, reason: isOver ? 'ok' : 'waiting for the first answer of a store' };
-    }
-    if (state === 'waiting') return { ready: false, reason: 'waiting for the first configuration' };
-    const passes = this.#settings.unconfiguredPolicy === 'Pass';
-    return { ready: passes, reason: `unconfigured: ${passes ? 'passing' : 'refusing'} all requests` };
   }
 }

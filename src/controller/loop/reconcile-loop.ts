@@ -1,6 +1,6 @@
 // Controller: the loop that makes it so. Input: feeds of objects, Services and pods, the answers of limiters. Output: the
 // snapshot store, the last good forms and the statuses, brought up to date one object at a time.
-import { parseResourceName, resourceName } from '../../contract/limiter-config.ts';
+import { parseResourceName, resourceName, sharersNameOf } from '../../contract/limiter-config.ts';
 import { storeIdOf } from '../../contract/limiter-report.ts';
 import { canonicalJson } from '../../contract/snapshot.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -22,9 +22,10 @@ import type { Provider, SecretReader } from '../provider/provider.ts';
 import { ReverseIndex } from '../kube/reverse-index.ts';
 import { addressesOf, EndpointIndex } from '../world/endpoint-index.ts';
 import { isSameRoute, ServiceIndex } from '../world/service-index.ts';
+import { publishSidecars } from '../push/sharers.ts';
 import type { SnapshotStore } from '../push/snapshot-store.ts';
+import { countSidecars } from './sidecar-count.ts';
 import { StatusWriter } from './status-writer.ts';
-import type { Visibility } from '../push/visibility.ts';
 import { DONE, WorkQueue, type WorkOutcome } from '../kube/work-queue.ts';
 
 export interface OperatorParts {
@@ -280,11 +281,17 @@ export class Operator {
     this.#byStore.set(name, storeId === undefined ? [] : [storeId]);
     if (inForce === undefined) {
       store.remove(name);
+      store.remove(sharersNameOf({ kind: object.kind, ...namesOf(object) }));
       return;
     }
     const { namespace } = object.metadata;
     const { workloadSelector } = inForce;
-    const visibility: Visibility = { namespace, ...(workloadSelector === undefined ? {} : { workloadSelector }) };
+    const visibility = { namespace, ...(workloadSelector === undefined ? {} : { workloadSelector }) };
+    const parts = { acks: this.#parts.acks, pods: this.#pods };
+    const sidecars =
+      workloadSelector === undefined ? 0 : countSidecars(name, namespace, workloadSelector.matchLabels, parts);
+    // First: who has the object must know with how many it shares the buckets.
+    publishSidecars(store, { kind: object.kind, ...namesOf(object) }, sidecars, visibility);
     store.set(this.#parts.parting?.resourceOf(inForce) ?? inForce.resource, visibility);
   }
 
@@ -298,6 +305,7 @@ export class Operator {
   #remove(name: string): void {
     const ref = parseResourceName(name);
     this.#parts.store.remove(name);
+    if (ref !== undefined) this.#parts.store.remove(sharersNameOf(ref));
     this.#writer.forget(name);
     this.#parts.metrics.objects?.delete(name);
     this.#byService.set(name, []);

@@ -6,9 +6,10 @@ import type { RouteMatch } from '../decide/decision.ts';
 import type { InForce } from '../config/config-applier.ts';
 import type { Dialer } from './dialer.ts';
 import type { Exchange } from './exchange.ts';
-import { requestHeaders, responseHeaders } from './http-headers.ts';
+import { authorityOf, requestHeaders, responseHeaders, type HostRule } from './http-headers.ts';
+import { isTrustedProxy } from '../identity/identity.ts';
 import type { Incoming } from './incoming.ts';
-import { outgoingBody } from './outgoing-body.ts';
+import { outgoingBody, releaseSent } from './outgoing-body.ts';
 import type { CheckedHead } from './answer-head.ts';
 import type { RelayObserver, UpstreamEnd, UpstreamFault } from './relay.ts';
 import type { ConnectionTrouble } from './upstream-errors.ts';
@@ -113,17 +114,23 @@ export class Forwarder {
     const headers = requestHeaders(request.rawHeaders, request.headers, {
       peerAddress: incoming.wire.peerAddress,
       requestId,
+      host: this.#hostRule(forwarding),
+      authority: authorityOf(request.url ?? '', request.headers.host),
       strip: new Set([...strip, ...body.untrue]),
     });
+    headers.push(...body.lengthHeader);
     const upstream = {
       url: match.target.url,
       path: `${match.upstreamPath}${incoming.search}`,
       method: incoming.wire.method,
       headers,
-      body: body.bytes,
+      body: body.content,
     };
     const observer: RelayObserver = {
-      answered: (head, answered) => this.#answered(forwarding, head, answered),
+      answered: (head, answered) => {
+        releaseSent(incoming.body, body);
+        return this.#answered(forwarding, head, answered);
+      },
       faulted: (fault) => {
         this.#observer.faulted(fault);
       },
@@ -132,6 +139,12 @@ export class Forwarder {
       },
     };
     return this.#upstreams.relay(upstream, response, observer, dial.scope, dial.lookup);
+  }
+
+  /** A server behind TLS has a certificate for its own name, and is called by it. */
+  #hostRule({ exchange: { object }, incoming, match: { target } }: Forwarding): HostRule {
+    if (this.#dialer.isOwn(target) && target.url.startsWith('http:')) return 'kept';
+    return object !== undefined && isTrustedProxy(object, incoming.wire) ? 'believed' : 'stated';
   }
 
   /** Before the first byte of the answer goes out: who reads a refusal and tries again finds the refund there. */

@@ -22,7 +22,6 @@ import { readHead, readIncoming, type Incoming, type RequestHead } from './incom
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
 import type { BodyBudget, BodyHold } from '../request/body-budget.ts';
 import type { BodyBounds } from '../request/body.ts';
-import type { JsonBody } from '../request/json-body.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
 import { headerSource, unclearText } from '../request/one-value.ts';
 import { inTime } from '../request/reading-deadline.ts';
@@ -83,11 +82,7 @@ export class Proxy {
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const exchange = new Exchange(request, response, requestIdOf(request));
     this.#options.unclaimed?.started(exchange);
-    const hold = this.#options.bodyBudget.open();
-    response.once('close', () => {
-      hold.release();
-    });
-    await this.#run(exchange, () => this.#serve(exchange, hold));
+    await this.#run(exchange, (hold) => this.#serve(exchange, hold));
   }
 
   /** true: this request asks for an upgrade that no limit is in the way of; then `upgrade` takes it. */
@@ -108,22 +103,27 @@ export class Proxy {
     await this.#run(exchange, () => unclaimed.upgrade(exchange, socket, head));
   }
 
-  async #run(exchange: Exchange, serve: () => Promise<void>): Promise<void> {
-    const { metrics, errors } = this.#options;
+  async #run(exchange: Exchange, serve: (hold: BodyHold) => Promise<void>): Promise<void> {
+    const { metrics, errors, bodyBudget } = this.#options;
+    const hold = bodyBudget.open();
     this.#inFlight += 1;
     metrics.requestsInFlight(this.#inFlight);
     exchange.response.once('close', () => {
       this.#inFlight -= 1;
       metrics.requestsInFlight(this.#inFlight);
+      hold.release();
     });
     try {
-      await serve();
+      await serve(hold);
     } catch (error) {
       if (error instanceof WeirError) this.#fail(exchange, error);
       else {
         errors.note('traffic', error, { requestId: exchange.requestId });
         this.#fail(exchange, new WeirError('internal_error'));
       }
+    } finally {
+      // An answered request may stay open a while for the rest of what its client sends.
+      hold.release();
     }
   }
 
@@ -176,9 +176,14 @@ export class Proxy {
       await this.#options.unclaimed.pass(exchange, { read: incoming.body.raw, wire: incoming.wire });
       return;
     }
+    this.#notFound(exchange, resolution);
+  }
+
+  #notFound(exchange: Exchange, resolution: Resolution): void {
     this.#options.metrics.unrouted('not_found');
-    if (resolution.kind === 'notFound') exchange.object = resolution.object;
-    exchange.fail(resolution.kind === 'notFound' ? resolution.code : 'not_found');
+    const near = resolution.kind === 'notFound' ? resolution : undefined;
+    exchange.object = near?.object;
+    exchange.fail(near?.code ?? 'not_found');
   }
 
   /** @throws WeirError for a request that could belong to one object or another */
@@ -187,7 +192,7 @@ export class Proxy {
     if (resolution.kind !== 'unclear') return resolution;
     exchange.object = resolution.object;
     // A body that cannot be read names nothing: that is what is wrong with it.
-    if (json.kind === 'ambiguous') throw unreadable(json);
+    rejectUnreadable({ json });
     throw new WeirError(resolution.code, resolution.message);
   }
 
@@ -199,7 +204,7 @@ export class Proxy {
 
   async #serveModel(routed: Routed): Promise<void> {
     const { incoming, exchange } = routed;
-    if (incoming.json.kind === 'ambiguous') throw unreadable(incoming.json);
+    rejectUnreadable(incoming);
     const identified = this.#identify(routed);
     if (identified === undefined) return;
     const decision = await this.#decide(routed, [identified.facts]);
@@ -315,13 +320,15 @@ export class Proxy {
   }
 }
 
-function unreadable({ code = 'invalid_request', problem }: Extract<JsonBody, { kind: 'ambiguous' }>): WeirError {
-  return new WeirError(code, problem);
+/** @throws WeirError for a body that the limiter and an upstream could read differently */
+function rejectUnreadable({ json }: Pick<Incoming, 'json'>): void {
+  if (json.kind === 'ambiguous') throw new WeirError(json.code ?? 'invalid_request', json.problem);
 }
 
 /** Refuses a body that could name a model to the upstream and does not to the limiter; routing saw to the others. */
-function rejectHiddenModel({ wire, json }: Incoming): void {
-  if (json.kind === 'ambiguous') throw unreadable(json);
+function rejectHiddenModel(incoming: Incoming): void {
+  rejectUnreadable(incoming);
+  const { wire } = incoming;
   if (wire.unclear?.has(CONTENT_TYPE) === true) throw new WeirError('invalid_request', unclearText(CONTENT_TYPE));
 }
 

@@ -6,10 +6,36 @@ import { GrowingBytes } from '../../lib/growing-bytes.ts';
 import { decode, codingsOf } from './body-decoder.ts';
 import type { BodyHold } from './body-budget.ts';
 
-/** A request body. `decoded` is `raw` when nothing was encoded. */
-export interface RequestBody {
-  readonly raw: Buffer;
-  readonly decoded: Buffer;
+const NOTHING = Buffer.alloc(0);
+
+/** A request body, until it is released. */
+export class RequestBody {
+  readonly #hold: BodyHold;
+  #raw: Buffer;
+  #decoded: Buffer;
+
+  constructor(raw: Buffer, decoded: Buffer, hold: BodyHold) {
+    this.#raw = raw;
+    this.#decoded = decoded;
+    this.#hold = hold;
+  }
+
+  /** As it was sent; empty once released. */
+  get raw(): Buffer {
+    return this.#raw;
+  }
+
+  /** The same as `raw` when nothing was encoded. */
+  get decoded(): Buffer {
+    return this.#decoded;
+  }
+
+  /** Lets go of the bytes, and of the room that they take in the budget. */
+  release(): void {
+    this.#raw = NOTHING;
+    this.#decoded = NOTHING;
+    this.#hold.release();
+  }
 }
 
 export interface BodyBounds {
@@ -31,8 +57,8 @@ export async function readBody(request: IncomingMessage, bounds: BodyBounds, hol
   }
   const codings = codingsOf(request.headers['content-encoding']);
   const raw = await collect(request, bounds, hold);
-  if (raw.length === 0 || codings.length === 0) return { raw, decoded: raw };
-  return { raw, decoded: await decode(raw, codings, bounds.maxBytes, hold) };
+  const isEncoded = raw.length > 0 && codings.length > 0;
+  return new RequestBody(raw, isEncoded ? await decode(raw, codings, bounds.maxBytes, hold) : raw, hold);
 }
 
 function collect(request: IncomingMessage, { maxBytes, idleMs }: BodyBounds, hold: BodyHold): Promise<Buffer> {
