@@ -46,7 +46,7 @@ export async function leave(
   const which = `${names.length} ${names.length === 1 ? 'object' : 'objects'} (${namesOf(names.sort())})`;
   if (settings.whileObjectsExist === 'Refuse') {
     throw new UninstallRefused(
-      `Not uninstalled: ${exist(which, names)}, and uninstall.whileObjectsExist is Refuse. Delete what is left (its limits end at once) and run helm uninstall again; or run helm rollback to keep the release`,
+      `Not uninstalled: ${exist(which, names)}, and uninstall.whileObjectsExist is Refuse. Delete what is left (its limits end at once) and run helm uninstall again; or keep the release: helm rollback to the revision that helm history shows last`,
     );
   }
   const isHandedOver = settings.redisOfRelease && (await handOver(kube, settings, log));
