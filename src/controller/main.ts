@@ -99,8 +99,10 @@ class OperatorProcess implements RunningOperator {
     );
     this.#certificates = this.#makeCertificates();
     const parts = { store: this.#store, acks: this.#acks, log };
+    this.#webhook = this.#makeWebhook();
     this.#operator = new Operator({
       ...parts,
+      injector: this.#webhook,
       provider: this.#provider,
       leadership: this.#leadership,
       metrics: this.#metrics,
@@ -115,7 +117,6 @@ class OperatorProcess implements RunningOperator {
     const onUnwatched = (namespaces: Iterable<string>): void => this.#unwatched?.note(namespaces);
     const pushParts = { ...parts, authenticate, observer: this.#metrics, isHolder, onUnwatched };
     this.#push = new PushServer(pushParts, settings.pushListen);
-    this.#webhook = this.#makeWebhook();
     this.#connectParts();
   }
 

@@ -15,7 +15,8 @@ export const LINGER: LingerBounds = { idleMs: 5_000, totalMs: 30_000, bytes: 64 
 const LOOKS_PER_IDLE = 10;
 
 /**
- * Calls `done` once, when the client sent nothing for `idleMs`, when a bound is reached, or when the socket closes.
+ * Calls `done` once, when the client sent nothing for `idleMs` or says that it sends no more, when a bound is reached, or when
+ * the socket closes.
  * The caller has to keep the socket flowing.
  * @returns ends the wait at once
  */
@@ -33,12 +34,14 @@ export function linger(socket: Socket, done: () => void, bounds: LingerBounds = 
   const end = (): void => {
     clearInterval(look);
     socket.off('close', end);
+    socket.off('end', end);
     if (isOver) return;
     isOver = true;
     done();
   };
   let isOver = false;
   socket.once('close', end);
-  if (socket.destroyed) end();
+  socket.once('end', end);
+  if (socket.destroyed || socket.readableEnded) end();
   return end;
 }

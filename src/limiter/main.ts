@@ -15,10 +15,13 @@ import { mayDial } from './egress/egress.ts';
 import { HealthWatch } from './health/health-watch.ts';
 import { UnclaimedModels } from './health/unclaimed-models.ts';
 import { FirstContact } from './config/first-contact.ts';
-import { listen, type HttpHandler, type HttpListener, type ListenAddress } from '../lib/http-listener.ts';
-import { FrontDoor } from './front/front-door.ts';
-import { ownServerOf } from './front/own-server.ts';
-import { Splices } from './front/splices.ts';
+import {
+  listen,
+  type HttpHandler,
+  type HttpListener,
+  type ListenAddress,
+  type UpgradeHandler,
+} from '../lib/http-listener.ts';
 import { LimiterMetrics } from './metrics.ts';
 import { Observation } from './observation.ts';
 import { Dialer } from './proxy/dialer.ts';
@@ -32,6 +35,7 @@ import type { LimiterSettings } from './settings.ts';
 import { UpstreamHealth } from './health/upstream-health.ts';
 import { BodyBudget } from './request/body-budget.ts';
 import { WindowCalendar } from './store/rule/calendar-window.ts';
+import { Sidecar } from './sidecar.ts';
 import { StoreRegistry } from './store/create-store.ts';
 import type { Store } from './store/store.ts';
 
@@ -39,11 +43,6 @@ import type { Store } from './store/store.ts';
 const HOUSEKEEPING_MS = 1_000;
 /** How often a drain looks whether requests are in flight. */
 const DRAIN_LOOK_MS = 50;
-
-/** Once an object is in force: how long connections that were spliced before it may send what cannot be judged. */
-const UNJUDGED_GRACE_MS = 60_000;
-/** How long a client may be silent where an object is in force. */
-const FIRST_BYTES_TIMEOUT_MS = 60_000;
 
 /** A limiter that serves. */
 export interface RunningLimiter {
@@ -103,9 +102,7 @@ class Limiter implements RunningLimiter {
   readonly #health: HealthWatch;
   readonly #bodyBudget: BodyBudget;
   readonly #proxy: Proxy;
-  readonly #splices: Splices;
-  /** Of a sidecar. */
-  readonly #frontDoor: FrontDoor | undefined;
+  readonly #sidecar: Sidecar | undefined;
   readonly #listeners: { traffic?: HttpListener; admin?: HttpListener; decision?: HttpListener } = {};
   #housekeeping: NodeJS.Timeout | undefined;
   #isStale = false;
@@ -150,12 +147,7 @@ class Limiter implements RunningLimiter {
       nowMs: () => this.#clock.monotonicMs(),
       observer: this.#metrics.bodyObserver(),
     });
-    this.#splices = new Splices({
-      metrics: this.#metrics,
-      nowMs: () => this.#clock.monotonicMs(),
-      graceMs: UNJUDGED_GRACE_MS,
-    });
-    this.#frontDoor = settings.mode === 'sidecar' ? this.#createFrontDoor() : undefined;
+    this.#sidecar = settings.mode === 'sidecar' ? this.#createSidecar() : undefined;
     this.#proxy = this.#createProxy(ownTarget, parts.random ?? Math.random);
   }
 
@@ -183,7 +175,11 @@ class Limiter implements RunningLimiter {
     });
     await this.#settings.source.start((change) => this.#applier.apply(change));
     const take: HttpHandler = (request, response) => this.#take(request, response);
-    const options = { ...this.#seen.listenOptions('traffic', this.#settings), front: this.#frontDoor };
+    const options = {
+      ...this.#seen.listenOptions('traffic', this.#settings),
+      front: this.#sidecar?.frontDoor,
+      upgrades: this.#upgrades(),
+    };
     this.#listeners.traffic = await listen(take, trafficAddress, options);
     this.#housekeeping = setInterval(() => {
       this.#keepHouse();
@@ -212,11 +208,20 @@ class Limiter implements RunningLimiter {
     return this.#proxy.handle(request, response);
   }
 
+  #upgrades(): UpgradeHandler {
+    return {
+      accepts: (request) => this.#proxy.mayUpgrade(request),
+      take: (request, socket, head) => {
+        void this.#proxy.upgrade(request, socket, head);
+      },
+    };
+  }
+
   async #drainAndWait({ delayMs, maxMs }: DrainHold): Promise<void> {
     const startMs = this.#clock.monotonicMs();
     this.drain();
     await delay(Math.min(delayMs, maxMs));
-    while (this.#inFlight + this.#splices.busy > 0 && this.#clock.monotonicMs() - startMs < maxMs)
+    while (this.#inFlight + (this.#sidecar?.busy ?? 0) > 0 && this.#clock.monotonicMs() - startMs < maxMs)
       await delay(DRAIN_LOOK_MS);
   }
 
@@ -251,41 +256,26 @@ class Limiter implements RunningLimiter {
       metrics: this.#metrics,
       errors: this.#seen.errors,
       clock: this.#clock,
-      mode: settings.mode,
       ownTarget,
+      unclaimed: this.#sidecar?.unclaimed,
       unconfiguredPolicy: settings.unconfiguredPolicy,
       bodyBounds: { maxBytes: settings.maxBodyBytes, idleMs: settings.bodyIdleTimeoutMs },
       bodyBudget: this.#bodyBudget,
-      onUnclaimed: (model) => {
-        this.#unclaimed.passed(model, this.#clock.monotonicMs());
-      },
       requestTimeoutMs: settings.requestTimeoutMs,
       random,
     });
   }
 
-  #createFrontDoor(): FrontDoor {
-    const { upstream, connectTimeoutMs } = this.#settings;
-    return new FrontDoor({
-      server: ownServerOf(upstream),
-      isOpen: () => this.#isOpen(),
-      whenDecided: () => this.#configured.whenDecided(),
-      splices: this.#splices,
-      connectTimeoutMs,
-      firstBytesTimeoutMs: FIRST_BYTES_TIMEOUT_MS,
-      onHandled: (handling) => {
-        const isKnown = handling !== 'spliced' || this.#configured.state === 'configured';
-        this.#metrics.connectionHandled(isKnown ? handling : 'spliced_unconfigured');
-      },
+  #createSidecar(): Sidecar {
+    return new Sidecar({
+      settings: this.#settings,
+      inForce: () => this.#applier.inForce,
+      configured: this.#configured,
+      metrics: this.#metrics,
+      unclaimedModels: this.#unclaimed,
       log: this.#log,
-      nowMs: () => this.#clock.monotonicMs(),
+      clock: this.#clock,
     });
-  }
-
-  /** Nothing is in force, and nothing says that this is a reason to refuse. */
-  #isOpen(): boolean {
-    if (this.#applier.inForce.set.size > 0) return false;
-    return this.#configured.state === 'configured' || this.#settings.unconfiguredPolicy === 'Pass';
   }
 
   #createHealthWatch(): HealthWatch {
@@ -362,7 +352,7 @@ class Limiter implements RunningLimiter {
     this.#upstreams.prune((scope) => this.#dialer.isCurrent(scope, inForce));
     this.#isStale = true;
     if (!isPartial) this.#configured.markConfigured();
-    this.#frontDoor?.review();
+    this.#sidecar?.frontDoor.review();
     if (isPartial) return;
     this.#firstContact.begin(this.#stores.whenReached());
   }

@@ -57,7 +57,7 @@ function troubleWith(
   switch (state) {
     case 'found':
       if (keys.has(key)) return undefined;
-      return { reason: 'SecretKeyMissing', message: `${secret} has no key "${key}", or nothing in it` };
+      return { reason: 'SecretKeyMissing', message: `${secret} has no key "${key}", or its value is empty` };
     case 'unlabelled': {
       const command = `kubectl label secret ${name} --namespace ${namespace} ${CREDENTIAL_LABEL}=true`;
       return {
@@ -93,18 +93,18 @@ function unresolvedServices(spec: unknown, namespace: string, world: Pick<World,
     if (typeof name !== 'string' || typeof port !== 'number') return [];
     const service = world.serviceOf(namespace, name);
     if (service === undefined) {
-      return { reason: 'ServiceNotFound' as const, message: `${path}: there is no Service ${namespace}/${name}` };
+      return { reason: 'ServiceNotFound' as const, message: `${path}: Service ${namespace}/${name} does not exist` };
     }
     if (hasPort(service, port)) return [];
     const ports = service.ports.map((each) => each.port).join(', ');
     return {
       reason: 'PortNotFound' as const,
-      message: `${path}: Service ${namespace}/${name} has no port ${port}, only ${ports === '' ? 'none' : ports}`,
+      message: `${path}: Service ${namespace}/${name} has no port ${port}: it has ${ports === '' ? 'no ports' : ports}`,
     };
   });
 }
 
-/** An ExternalName is only another name for a host: without declared ports every port may be there. */
+/** An ExternalName is another name for a host: if it declares no ports, any port may exist. */
 function hasPort(service: ServiceFacts, port: number): boolean {
   if (service.type === 'ExternalName' && service.ports.length === 0) return true;
   return service.ports.some((each) => each.port === port);

@@ -2,6 +2,7 @@
 // must be in force, and the status that tells the truth about it.
 import type { LimiterConfig, ObjectKind, ObjectRef, StoreConfig } from '../contract/limiter-config.ts';
 import type { Condition, LimitStatus, WorkloadSelector } from '../crd/types.ts';
+import type { SkipReason } from './injection/skips.ts';
 import type { VersionedResource } from '../contract/snapshot.ts';
 
 /** An object as the API server (or a file) gave it. `spec` is believed only after it was checked. */
@@ -96,18 +97,25 @@ export interface UnlimitedPod {
   readonly pod: string;
   readonly isEnding: boolean;
   /** Why, in one word. */
-  readonly reason: string;
+  readonly reason: SkipReason;
+  /** Why, and how to mend it. */
+  readonly message: string;
 }
 
-/** A port of a Service by which calls of injected pods go past their limiters. */
+/** A way by which calls of pods go past their limiters. */
 export interface Bypass {
-  readonly service: string;
-  /** The Service's. */
+  /** HeadlessService: its callers dial the pods themselves. EndpointSlice: one that no selector makes. HostPort: a port of the node. */
+  readonly via: 'Service' | 'HeadlessService' | 'EndpointSlice' | 'HostPort';
+  /** Of the Service, or of the slice when it is of none; '' for a HostPort. */
+  readonly name: string;
+  /** The Service's, the slice's or the node's. */
   readonly port: number;
-  /** Its callers dial the pods themselves. */
-  readonly isHeadless: boolean;
   /** The pods'. */
   readonly target: number;
+  /** The port that their limiters stand before; another than `target`: the way leads to a port without a limiter. */
+  readonly guarded: number;
+  /** By which a Service reaches the limiter. */
+  readonly portName?: string;
   /** How many of the object's. */
   readonly pods: number;
 }
@@ -132,9 +140,9 @@ export interface LimiterTally {
   readonly troubles: readonly LimiterTrouble[];
   /** Models that callers of the object's pods name and no route claims, sorted; any text. */
   readonly unclaimed?: readonly string[];
-  /** Services of the namespace that lead past the limiters of the object's pods. */
+  /** Ways that lead past the limiters of the object's pods, the terminating ones too. */
   readonly bypasses: readonly Bypass[];
-  /** Names of the pods with a limiter that all known traffic passes by. */
+  /** Names of the pods with a limiter that all known traffic passes by, sorted. */
   readonly bypassedPods: readonly string[];
   /** Desired limiters that are connected. */
   readonly connected: number;

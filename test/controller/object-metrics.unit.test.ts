@@ -60,7 +60,7 @@ test('a pod without a limiter counts once, whatever selects it, and no longer wh
   see('one', { pods: { matching: 2, unlimited: ['x', 'y'] } });
   see('two', { pods: { matching: 1, unlimited: ['y'] } });
   expect(await series('weir_operator_unlimited_pods')).toEqual(['2']);
-  expect(await series('weir_operator_skipped_pods')).toEqual(['{reason="NotInjected"} 2']);
+  expect(await series('weir_operator_skipped_pods')).toEqual(['{reason="NotSeen"} 2']);
   metrics.delete('ModelRoute/a/one');
   expect(await series('weir_operator_unlimited_pods')).toEqual(['1']);
   see('two', synced(1));

@@ -173,6 +173,10 @@ describe.each([
   ['sharedLimiter.bounds.maxBody=25MB', "at '/sharedLimiter/bounds/maxBody'"],
   ['injector.sidecar.bounds.maxBodies=1Mi', "at '/injector/sidecar/bounds': additional properties 'maxBodies'"],
   ['injector.sidecar.bounds.streamIdleTimeout=never', "at '/injector/sidecar/bounds/streamIdleTimeout'"],
+  [
+    'sharedLimiter.bounds.bodyBudget=40Mi',
+    'sharedLimiter.bounds.bodyBudget: 40Mi is less than three times maxBody (16Mi)',
+  ],
   ['image.digest=sha256:abc', "at '/image/digest'"],
   ['uninstall.whileObjectsExist=Never', "at '/uninstall/whileObjectsExist': value must be one of 'Warn', 'Refuse'"],
   ['commonLabels.app\\.kubernetes\\.io/name=x', 'commonLabels: the label app.kubernetes.io/name is set by the chart'],

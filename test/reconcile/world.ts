@@ -1,4 +1,5 @@
 // A world for reconcile that a test writes down as data.
+import { skipText } from '../../src/reconcile/injection/skips.ts';
 import type {
   LimiterTally,
   ReconcileSettings,
@@ -8,6 +9,7 @@ import type {
   World,
 } from '../../src/reconcile/types.ts';
 
+const NOT_SEEN = { reason: 'NotSeen', message: skipText({ reason: 'NotSeen' }, 'serving') } as const;
 export const NOW = '2026-06-01T12:00:00Z';
 
 /** The limiters of one object. A synced one has acknowledged whatever is in force. */
@@ -19,7 +21,7 @@ export interface Fleet {
   }[];
   readonly pods?: {
     readonly matching: number;
-    readonly unlimited?: readonly string[];
+    readonly unlimited?: readonly (string | Omit<LimiterTally['unlimited'][number], 'isEnding'>)[];
     /** Those of them that are terminating. */
     readonly ending?: readonly string[];
     readonly notRunning?: LimiterTally['notRunning'];
@@ -27,6 +29,7 @@ export interface Fleet {
   readonly troubles?: LimiterTally['troubles'];
   readonly unclaimed?: readonly string[];
   readonly bypasses?: LimiterTally['bypasses'];
+  readonly bypassedPods?: LimiterTally['bypassedPods'];
   /** Limiters that are connected; absent: all. */
   readonly connected?: number;
 }
@@ -86,14 +89,16 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     synced: inState('synced').length,
     rejected: inState('rejected').map(({ name, message }) => ({ limiter: name, message: message ?? '' })),
     matchingPods,
-    unlimited:
-      matchingPods > 0 ? unlimited.map((pod) => ({ pod, isEnding: ending.includes(pod), reason: 'NotInjected' })) : [],
+    unlimited: unlimited.map((each) => {
+      const pod = typeof each === 'string' ? { pod: each, ...NOT_SEEN } : each;
+      return { ...pod, isEnding: ending.includes(pod.pod) };
+    }),
     notRunning,
     silent: limiters
       .filter(({ name, state }) => state !== 'synced' && !notRunning.some(({ pod }) => pod === name))
       .map(({ name }) => name),
     ...toldBy(fleet),
-    bypassedPods: [],
+    bypassedPods: fleet.bypassedPods ?? [],
     connected: fleet.connected ?? limiters.length,
   };
 }

@@ -179,6 +179,22 @@ resources: {{- toYaml $sidecar.resources | nindent 2 }}
 {{- end }}
 {{- end -}}
 
+{{/* Bytes of a size such as 32Mi. */}}
+{{- define "weir.bytes" -}}
+{{- $unit := dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "" 1 -}}
+{{- mul (regexFind "^[0-9]+" (toString .) | int64) (get $unit (regexFind "[KMG]i" (toString .))) -}}
+{{- end -}}
+
+{{/* A limiter with a budget for fewer than three bodies would not start. Call with (dict "of" "sharedLimiter.bounds" "bounds" …). */}}
+{{- define "weir.checkBounds" -}}
+{{- $body := default "16Mi" .bounds.maxBody -}}
+{{- if .bounds.bodyBudget -}}
+{{- if lt (include "weir.bytes" .bounds.bodyBudget | int64) (mul 3 (include "weir.bytes" $body | int64)) -}}
+{{- fail (printf "%s.bodyBudget: %s is less than three times maxBody (%s): raise it, or leave it empty" .of (toString .bounds.bodyBudget) (toString $body)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The flags of `weir limiter` for the bounds that are set. */}}
 {{- define "weir.boundFlags" -}}
 {{- range $name, $value := include "weir.bounds" . | fromYaml }}
@@ -232,6 +248,8 @@ resources: {{- toYaml $sidecar.resources | nindent 2 }}
 {{- fail (printf "%s.serviceAccount.name: with create=false, name an account that exists" $of) -}}
 {{- end -}}
 {{- end -}}
+{{- include "weir.checkBounds" (dict "of" "injector.sidecar.bounds" "bounds" .Values.injector.sidecar.bounds) -}}
+{{- include "weir.checkBounds" (dict "of" "sharedLimiter.bounds" "bounds" .Values.sharedLimiter.bounds) -}}
 {{- if and .Values.redis.existingSecret (not .Values.redis.enabled) -}}
 {{- fail "redis.existingSecret: is the password of the trial Redis: with redis.enabled=false set defaultRedis.passwordSecret.name" -}}
 {{- end -}}

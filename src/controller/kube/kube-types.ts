@@ -26,6 +26,7 @@ export const RESOURCES = {
     version: 'v1',
     plural: 'mutatingwebhookconfigurations',
   },
+  endpointSlices: { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' },
   events: { group: 'events.k8s.io', version: 'v1', plural: 'events' },
   kinds: { group: 'apiextensions.k8s.io', version: 'v1', plural: 'customresourcedefinitions' },
   tokenReviews: { group: 'authentication.k8s.io', version: 'v1', plural: 'tokenreviews' },
@@ -113,12 +114,49 @@ interface ContainerState {
 }
 
 export interface Pod extends KubeObject {
-  readonly spec?: Pick<PodSpec, 'initContainers'>;
+  readonly spec?: PodSpec;
   readonly status?: {
     readonly phase?: string;
+    readonly podIPs?: readonly { readonly ip?: string }[];
     readonly initContainerStatuses?: readonly ContainerStatus[];
     readonly containerStatuses?: readonly ContainerStatus[];
   };
+  /** Of a pod that the operator keeps: what it made of spec and status when it read them. The API has nothing of this name. */
+  readonly facts?: PodFacts;
+}
+
+/** What the operator knows of a pod beside its metadata. */
+export interface PodFacts {
+  /** Why the limiter's container does not run, in the kubelet's word; absent: it runs, or is on its way. */
+  readonly limiterTrouble?: string;
+  /** How its traffic comes in; absent: it carries no limiter, or one that stands before no port. */
+  readonly entry?: PodEntry;
+  /** Of a pod without a limiter: what the injector wrote into it. */
+  readonly notInjected?: string;
+  /** Of a pod without a limiter: why none can stand in it. */
+  readonly unfit?: 'HostNetwork' | 'Windows' | 'MirrorPod';
+}
+
+/** How traffic comes into a pod whose limiter stands before a port. */
+export interface PodEntry {
+  /** The workload's port. */
+  readonly port: number;
+  /** Its names, which the limiter took over. */
+  readonly names: readonly string[];
+  /** What comes in for the port is redirected to the limiter. */
+  readonly redirect: boolean;
+  /** TCP ports by name, as Services find them. */
+  readonly byName: Readonly<Record<string, number>>;
+  /** Ports of the node that lead into the pod, and where to. */
+  readonly hostPorts: readonly { readonly hostPort: number; readonly target: number }[];
+  readonly addresses: readonly string[];
+}
+
+/** discovery.k8s.io/v1; those that a Service's selector makes are not read. */
+export interface EndpointSlice extends KubeObject {
+  readonly endpoints?: readonly { readonly addresses?: readonly string[] }[] | null;
+  /** A port that is absent or null is every port. */
+  readonly ports?: readonly { readonly port?: number | null; readonly protocol?: string }[] | null;
 }
 
 export interface ControllerRevision extends KubeObject {

@@ -4,13 +4,15 @@ import { parseResourceName, resourceName } from '../../contract/limiter-config.t
 import { storeIdOf } from '../../contract/limiter-report.ts';
 import { canonicalJson } from '../../contract/snapshot.ts';
 import type { Logger } from '../../lib/log.ts';
+import { INJECT_LABEL } from '../../reconcile/injection/names.ts';
+import type { InjectionScope } from '../../reconcile/injection/unlimited.ts';
 import { reconcile } from '../../reconcile/reconcile.ts';
 import { RivalIndex } from '../../reconcile/rival-index.ts';
 import type { LastGood, ReconcileOutcome, ReconcileSettings, World } from '../../reconcile/types.ts';
 import type { Parting } from '../install/parting.ts';
 import type { AckTable, ReportChange } from '../push/ack-table.ts';
 import type { Change, Feed } from '../kube/object-feed.ts';
-import type { ObjectIdentity, Service, StoredObject } from '../kube/kube-types.ts';
+import type { KubeObject, ObjectIdentity, Service, StoredObject } from '../kube/kube-types.ts';
 import type { Leadership } from '../election/leadership.ts';
 import { tallyLimiters } from './limiter-tally.ts';
 import { secretsOf, selectorPair, servicesOf, serviceFacts } from '../world/object-references.ts';
@@ -18,6 +20,7 @@ import type { OperatorMetrics } from '../operator-metrics.ts';
 import { isRelevant, labelPairs, PodIndex } from '../world/pod-index.ts';
 import type { Provider, SecretReader } from '../provider/provider.ts';
 import { ReverseIndex } from '../kube/reverse-index.ts';
+import { addressesOf, EndpointIndex } from '../world/endpoint-index.ts';
 import { isSameRoute, ServiceIndex } from '../world/service-index.ts';
 import type { SnapshotStore } from '../push/snapshot-store.ts';
 import { StatusWriter } from './status-writer.ts';
@@ -36,6 +39,8 @@ export interface OperatorParts {
   readonly log: Logger;
   /** Absent: this operator is not uninstalled. */
   readonly parting?: Parting;
+  /** What is injected here; absent: nothing. */
+  readonly injector?: Pick<InjectionScope, 'isExcluded'> | undefined;
   /** Until then (monotonic ms) a status that only says "limiters are missing" is not written. */
   readonly quietUntilMs?: () => number;
 }
@@ -54,6 +59,7 @@ export class Operator {
   readonly #rivals: RivalIndex;
   readonly #pods: PodIndex;
   readonly #services: ServiceIndex;
+  readonly #endpoints: EndpointIndex;
   /** `<namespace>/<service>` -> objects that name it. */
   readonly #byService = new ReverseIndex();
   /** One label of each selector -> objects. */
@@ -72,6 +78,7 @@ export class Operator {
     this.#rivals = new RivalIndex(reconcileSettings);
     this.#pods = new PodIndex(provider.pods);
     this.#services = new ServiceIndex(provider.services);
+    this.#endpoints = new EndpointIndex(provider.endpointSlices);
     this.#world = this.#makeWorld();
     this.#writer = new StatusWriter({
       sink: provider.statusSink,
@@ -137,6 +144,13 @@ export class Operator {
     provider.services.onChange(({ key, before, after }) => {
       if (facesOf(before) !== facesOf(after)) this.#enqueue(this.#byService.namesOf(key));
       if (!isSameRoute(before, after)) this.#answersChanged(this.#concernedBy([before, after]));
+    });
+    provider.endpointSlices.onChange(({ before, after }) => {
+      const pods = this.#pods.withAddress([before, after].flatMap(addressesOf));
+      this.#answersChanged(this.#bySelector.namesOfAny(pods.flatMap(labelPairs)));
+    });
+    provider.namespaces.onChange(({ key, before, after }) => {
+      if (labelIn(before) !== labelIn(after)) this.#answersChanged(this.#objectsIn(key));
     });
     secrets.onChange((names) => {
       this.#enqueue(names);
@@ -212,6 +226,11 @@ export class Operator {
       this.#pods.select(metadata.namespace ?? '', spec?.selector ?? {}),
     );
     return this.#bySelector.namesOfAny(pods.flatMap(labelPairs));
+  }
+
+  #objectsIn(namespace: string): string[] {
+    const objects = this.#feeds().flatMap((feed) => [...feed.values()]);
+    return objects.filter(({ metadata }) => metadata.namespace === namespace).map(nameOf);
   }
 
   #enqueue(names: Iterable<string>): void {
@@ -291,6 +310,13 @@ export class Operator {
 
   #makeWorld(): World {
     const { provider, secrets, acks, reconcileSettings } = this.#parts;
+    const { injector } = this.#parts;
+    const injection: InjectionScope = {
+      isOn: injector !== undefined,
+      isExcluded: (namespace) => injector?.isExcluded(namespace) === true,
+      labelOf: (name) => (provider.namespaces.hasSynced ? labelIn(provider.namespaces.get(name)) : undefined),
+    };
+    const tallyWorld = { pods: this.#pods, services: this.#services, endpoints: this.#endpoints, injection };
     return {
       settings: reconcileSettings,
       serviceOf: (namespace, name) => {
@@ -299,9 +325,14 @@ export class Operator {
       },
       secretOf: (namespace, name) => secrets.factsOf(namespace, name),
       rivalsOf: (keys) => this.#rivals.rivalsOf(keys),
-      limitersOf: (query) => tallyLimiters(query, acks, { pods: this.#pods, services: this.#services }),
+      limitersOf: (query) => tallyLimiters(query, acks, tallyWorld),
     };
   }
+}
+
+/** '' when it asks for nothing. */
+function labelIn(namespace: KubeObject | undefined): string {
+  return namespace?.metadata.labels?.[INJECT_LABEL] ?? '';
 }
 
 /** Whoever keeps an object until its next edit must not keep the status that it had then: there are many in between. */

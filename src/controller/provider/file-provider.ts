@@ -7,7 +7,14 @@ import { messageOf } from '../../lib/thrown.ts';
 import type { ObjectStatus } from '../../reconcile/types.ts';
 import { createStaticAuthenticator, type Authenticator } from '../push/authenticator.ts';
 import { FileLastGood } from './file-last-good.ts';
-import { objectKey, type Pod, type Service, type StoredObject } from '../kube/kube-types.ts';
+import {
+  objectKey,
+  type EndpointSlice,
+  type KubeObject,
+  type Pod,
+  type Service,
+  type StoredObject,
+} from '../kube/kube-types.ts';
 import { MemoryLastGood } from './memory-last-good.ts';
 import { ManifestFolder, stableUid, type Manifest, type ManifestProblem } from './manifest-folder.ts';
 import { ObjectFeed } from '../kube/object-feed.ts';
@@ -46,6 +53,8 @@ export class FileProvider implements Provider, StatusSink {
   readonly mcpServers: ObjectFeed<StoredObject>;
   readonly services: ObjectFeed<Service>;
   readonly pods: ObjectFeed<Pod>;
+  readonly namespaces: ObjectFeed<KubeObject>;
+  readonly endpointSlices: ObjectFeed<EndpointSlice>;
   readonly secrets: SecretReader = NO_SECRETS;
   readonly lastGood: MemoryLastGood;
   readonly statusSink: StatusSink = this;
@@ -69,6 +78,8 @@ export class FileProvider implements Provider, StatusSink {
     this.mcpServers = new ObjectFeed({ name: 'mcpservers', log });
     this.services = new ObjectFeed({ name: 'services', log });
     this.pods = new ObjectFeed({ name: 'pods', log });
+    this.namespaces = new ObjectFeed({ name: 'namespaces', log });
+    this.endpointSlices = new ObjectFeed({ name: 'endpointslices', log });
     this.authenticate = createStaticAuthenticator(token);
     const { lastGoodFile } = settings;
     this.lastGood = lastGoodFile === undefined ? new MemoryLastGood() : new FileLastGood(lastGoodFile, log);
@@ -112,7 +123,9 @@ export class FileProvider implements Provider, StatusSink {
     clearTimeout(this.#debounce);
     await this.#reading;
     await this.lastGood.stop();
-    for (const feed of [this.modelRoutes, this.mcpServers, this.services, this.pods]) await feed.stop();
+    const { modelRoutes, mcpServers, services, pods, namespaces, endpointSlices } = this;
+    const feeds = [modelRoutes, mcpServers, services, pods, namespaces, endpointSlices];
+    for (const feed of feeds) await feed.stop();
   }
 
   write(object: StoredObject, status: ObjectStatus): Promise<WriteResult> {

@@ -4,7 +4,7 @@ import type { Condition } from '../../crd/types.ts';
 import type { LastGood, ObjectStatus, SecretFacts } from '../../reconcile/types.ts';
 import type { Authenticator } from '../push/authenticator.ts';
 import type { Feed } from '../kube/object-feed.ts';
-import type { ObjectIdentity, Pod, Service, StoredObject } from '../kube/kube-types.ts';
+import type { EndpointSlice, KubeObject, ObjectIdentity, Pod, Service, StoredObject } from '../kube/kube-types.ts';
 
 /** `written`: it is there. `outdated`: the object has changed since it was read; look again. `gone`: there is no object. */
 export type WriteResult = 'written' | 'outdated' | 'gone';
@@ -51,6 +51,10 @@ export interface Provider {
   readonly mcpServers: Feed<StoredObject>;
   readonly services: Feed<Service>;
   readonly pods: Feed<Pod>;
+  /** With their injection label; by name. May never sync, as below. */
+  readonly namespaces: Feed<KubeObject>;
+  /** Those that no Service's selector makes. May never sync: not every cluster grants it. */
+  readonly endpointSlices: Feed<EndpointSlice>;
   readonly secrets: SecretReader;
   readonly lastGood: LastGoodStore;
   readonly statusSink: StatusSink;

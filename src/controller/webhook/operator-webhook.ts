@@ -2,7 +2,7 @@
 // port, open on every replica from its first certificate until it stops.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../lib/log.ts';
-import type { InjectorSettings } from '../../reconcile/injection/inject.ts';
+import { isExcluded, type InjectorSettings } from '../../reconcile/injection/inject.ts';
 import type { CertificateSource, EnsureCaConfigMap } from '../certificates/certificate-source.ts';
 import { InjectionConfigFile } from './injection-config-file.ts';
 import { InjectionWebhook, type AdmissionObserver } from './injection-webhook.ts';
@@ -54,6 +54,12 @@ export class OperatorWebhook {
   /** Whether the config file holds something that cannot be used. */
   get isFaulty(): boolean {
     return this.#config.isFaulty;
+  }
+
+  isExcluded(namespace: string): boolean {
+    const { ownNamespace } = this.#settings;
+    const { excludedNamespaces } = this.#config.current();
+    return isExcluded(namespace, { excludedNamespaces, ...(ownNamespace === undefined ? {} : { ownNamespace }) });
   }
 
   /** @throws InjectionConfigError, or the error of a port that cannot be bound */

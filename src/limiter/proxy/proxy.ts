@@ -2,6 +2,7 @@
 // reserve (one step) -> upstream -> settle. In: HTTP requests; out: answers of the upstream, or of the limiter.
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Target } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { WeirError } from '../../lib/errors.ts';
@@ -9,7 +10,7 @@ import { requestIdOf } from '../../lib/request-id.ts';
 import type { InForce } from '../config/config-applier.ts';
 import type { Configured } from '../config/configured.ts';
 import type { Decider } from '../decide/decide.ts';
-import type { Decision, RequestFacts, RouteMatch } from '../decide/decision.ts';
+import type { Decision, RequestFacts, RouteMatch, WireRequest } from '../decide/decision.ts';
 import { establishIdentity, factsOf } from '../identity/identity.ts';
 import type { LimiterMetrics } from '../metrics.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
@@ -21,13 +22,13 @@ import { readHead, readIncoming, type Incoming, type RequestHead } from './incom
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
 import type { BodyBudget, BodyHold } from '../request/body-budget.ts';
 import type { BodyBounds } from '../request/body.ts';
-import type { JsonBody } from '../request/json-body.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
-import { endpointOf } from '../request/endpoints.ts';
 import { headerSource, unclearText } from '../request/one-value.ts';
 import { inTime } from '../request/reading-deadline.ts';
 import type { Resolution } from '../route/route-index.ts';
 import { McpSessions } from './sessions.ts';
+import { closingResponse, type Unclaimed } from './unclaimed.ts';
+import { isTunnel, offeredProtocols } from './wire-headers.ts';
 
 /** What the proxy needs of its limiter. */
 export interface ProxyOptions {
@@ -39,14 +40,13 @@ export interface ProxyOptions {
   readonly metrics: LimiterMetrics;
   readonly errors: InternalErrors;
   readonly clock: Clock;
-  readonly mode: 'sidecar' | 'shared';
-  /** Sidecar: the server of its own pod. */
+  /** The server of the own pod. */
   readonly ownTarget: Target | undefined;
+  /** Of a sidecar: what nobody claims. */
+  readonly unclaimed: Unclaimed | undefined;
   readonly unconfiguredPolicy: 'Pass' | 'Refuse';
   readonly bodyBounds: BodyBounds;
   readonly bodyBudget: BodyBudget;
-  /** Called with the model of a request that no route claims, once its upstream has served it. */
-  readonly onUnclaimed: (model: string) => void;
   /** From a request's headers to the end of its body. */
   readonly requestTimeoutMs: number;
   /** A number in [0, 1): chooses among weighted targets. */
@@ -80,34 +80,66 @@ export class Proxy {
 
   /** Serves one request; never rejects. */
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const exchange = new Exchange(request, response, requestIdOf(request));
+    this.#options.unclaimed?.started(exchange);
+    await this.#run(exchange, (hold) => this.#serve(exchange, hold));
+  }
+
+  /** true: this request asks for an upgrade that no limit is in the way of; then `upgrade` takes it. */
+  mayUpgrade(request: IncomingMessage): boolean {
+    return this.#options.unclaimed?.mayUpgrade(request) ?? false;
+  }
+
+  /** Serves a request that asks for an upgrade, on the connection that node has handed over; never rejects. */
+  async upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+    const { unclaimed } = this.#options;
+    socket.on('error', () => undefined);
+    const response = closingResponse(request, socket);
+    if (response === undefined || unclaimed === undefined) {
+      socket.destroy();
+      return;
+    }
+    const exchange = new Exchange(request, response, requestIdOf(request));
+    await this.#run(exchange, () => unclaimed.upgrade(exchange, socket, head));
+  }
+
+  async #run(exchange: Exchange, serve: (hold: BodyHold) => Promise<void>): Promise<void> {
     const { metrics, errors, bodyBudget } = this.#options;
     const hold = bodyBudget.open();
     this.#inFlight += 1;
     metrics.requestsInFlight(this.#inFlight);
-    response.once('close', () => {
+    exchange.response.once('close', () => {
       this.#inFlight -= 1;
       metrics.requestsInFlight(this.#inFlight);
       hold.release();
     });
-    const exchange = new Exchange(request, response, requestIdOf(request));
     try {
-      await this.#serve(exchange, hold);
+      await serve(hold);
     } catch (error) {
       if (error instanceof WeirError) this.#fail(exchange, error);
       else {
         errors.note('traffic', error, { requestId: exchange.requestId });
         this.#fail(exchange, new WeirError('internal_error'));
       }
+    } finally {
+      // An answered request may stay open a while for the rest of what its client sends.
+      hold.release();
     }
   }
 
   async #serve(exchange: Exchange, hold: BodyHold): Promise<void> {
+    const { unclaimed } = this.#options;
+    if (unclaimed?.isAll === true) {
+      await unclaimed.pass(exchange);
+      return;
+    }
     const head = readHead(exchange.request);
     exchange.wire = head.wire;
     if (asksForUpgrade(exchange.request)) {
       exchange.fail('upgrade_required', undefined, { upgrade: 'HTTP/1.1', connection: 'upgrade' });
       return;
     }
+    if (await unclaimed?.passes(exchange, head.wire)) return;
     const incoming = await inTime(this.#read(exchange, head, hold), this.#options.requestTimeoutMs);
     await this.#options.configured.whenDecided();
     await this.#route(exchange, incoming);
@@ -128,13 +160,7 @@ export class Proxy {
 
   async #route(exchange: Exchange, incoming: Incoming): Promise<void> {
     const inForce = this.#options.inForce();
-    const resolution = inForce.set.index.resolve(incoming.wire, this.#options.random);
-    if (resolution.kind === 'unclear') {
-      exchange.object = resolution.object;
-      // A body that cannot be read names nothing: that is what is wrong with it.
-      if (incoming.json.kind === 'ambiguous') throw unreadable(incoming.json);
-      throw new WeirError(resolution.code, resolution.message);
-    }
+    const resolution = this.#resolve(exchange, incoming, inForce);
     if (resolution.kind === 'matched') {
       exchange.object = resolution.object;
       const routed: Routed = { exchange, incoming, object: resolution.object, match: resolution.match };
@@ -143,8 +169,9 @@ export class Proxy {
     }
     if (this.#options.configured.state === 'unconfigured' && !this.#passesUnconfigured()) {
       exchange.fail('unconfigured', undefined, { 'retry-after': '1' });
-    } else if (resolution.kind === 'unclaimed' && this.#options.ownTarget !== undefined) {
-      await this.#forwardUnclaimed(exchange, incoming, this.#options.ownTarget, inForce);
+    } else if (resolution.kind === 'unclaimed' && this.#options.unclaimed !== undefined) {
+      if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
+      await this.#options.unclaimed.pass(exchange, { read: incoming.body.raw, wire: incoming.wire });
     } else this.#notFound(exchange, resolution);
   }
 
@@ -155,32 +182,25 @@ export class Proxy {
     exchange.fail(near?.code ?? 'not_found');
   }
 
+  /** @throws WeirError for a request that could belong to one object or another */
+  #resolve(exchange: Exchange, { wire, json }: Incoming, { set }: InForce): Exclude<Resolution, { kind: 'unclear' }> {
+    const resolution = set.index.resolve(wire, this.#options.random);
+    if (resolution.kind !== 'unclear') return resolution;
+    exchange.object = resolution.object;
+    // A body that cannot be read names nothing: that is what is wrong with it.
+    rejectUnreadable({ json });
+    throw new WeirError(resolution.code, resolution.message);
+  }
+
   #passesUnconfigured(): boolean {
     const passes = this.#options.unconfiguredPolicy === 'Pass' && this.#options.ownTarget !== undefined;
     this.#options.metrics.unrouted(passes ? 'unconfigured_passed' : 'unconfigured_refused');
     return passes;
   }
 
-  /** What no route claims goes to the sidecar's own pod uncounted, unless it hides which model it wants. */
-  async #forwardUnclaimed(exchange: Exchange, incoming: Incoming, target: Target, inForce: InForce): Promise<void> {
-    if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
-    this.#options.metrics.unrouted('forwarded');
-    const match: RouteMatch = { target, ruleName: '', upstreamPath: incoming.wire.path };
-    const forwarding = { exchange, incoming, match, strip: [], inForce, ownHeaders: {} };
-    const status = await this.#options.forwarder.forward(forwarding);
-    if (inForce.set.index.hasModels) this.#noteUnclaimed(incoming, status);
-  }
-
-  /** What the upstream refuses runs no model: a name that does not exist is nobody's limit. */
-  #noteUnclaimed({ wire: { model, method, path } }: Incoming, status: number | undefined): void {
-    if (model === undefined) return;
-    this.#options.metrics.unclaimed(endpointOf(method, path)?.endpoint.id ?? 'other');
-    if (status !== undefined && status < 400) this.#options.onUnclaimed(model);
-  }
-
   async #serveModel(routed: Routed): Promise<void> {
     const { incoming, exchange } = routed;
-    if (incoming.json.kind === 'ambiguous') throw unreadable(incoming.json);
+    rejectUnreadable(incoming);
     const identified = this.#identify(routed);
     if (identified === undefined) return;
     const decision = await this.#decide(routed, [identified.facts]);
@@ -296,19 +316,21 @@ export class Proxy {
   }
 }
 
-function unreadable({ code = 'invalid_request', problem }: Extract<JsonBody, { kind: 'ambiguous' }>): WeirError {
-  return new WeirError(code, problem);
+/** @throws WeirError for a body that the limiter and an upstream could read differently */
+function rejectUnreadable({ json }: Pick<Incoming, 'json'>): void {
+  if (json.kind === 'ambiguous') throw new WeirError(json.code ?? 'invalid_request', json.problem);
 }
 
 /** Refuses a body that could name a model to the upstream and does not to the limiter; routing saw to the others. */
-function rejectHiddenModel({ wire, json }: Incoming): void {
-  if (json.kind === 'ambiguous') throw unreadable(json);
+function rejectHiddenModel(incoming: Incoming): void {
+  rejectUnreadable(incoming);
+  const { wire } = incoming;
   if (wire.unclear?.has(CONTENT_TYPE) === true) throw new WeirError('invalid_request', unclearText(CONTENT_TYPE));
 }
 
-/** Other protocols than HTTP/1.1 are not proxied; an offer of HTTP/2 is one that a server may pass over. */
+/** true: a protocol that is not HTTP; an offer of another HTTP is one that a server may pass over. */
 function asksForUpgrade(request: IncomingMessage): boolean {
   const { upgrade, connection } = request.headers;
   if (upgrade === undefined || !/(^|,)\s*upgrade\s*(,|$)/i.test(connection ?? '')) return false;
-  return !upgrade.split(',').every((protocol) => protocol.trim().toLowerCase() === 'h2c');
+  return !offeredProtocols(upgrade).every(isTunnel);
 }

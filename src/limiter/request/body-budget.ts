@@ -101,10 +101,12 @@ export class BodyHold {
     return this.#bytes;
   }
 
-  /** Of the current window, once it is long enough, else of the one before. */
+  /** Of the current window, once it is over, else of the one before; nothing at all came after two. */
   get isSlow(): boolean {
     const { startMs, bytes, wasSlow } = this.#window;
-    return this.#budget.nowMs - startMs < SLOW_WINDOW_MS ? wasSlow : bytes < SLOW_WINDOW_BYTES;
+    const windows = (this.#budget.nowMs - startMs) / SLOW_WINDOW_MS;
+    if (windows < 1) return wasSlow;
+    return windows >= 2 || bytes < SLOW_WINDOW_BYTES;
   }
 
   /**

@@ -67,13 +67,10 @@ function memberValue({ kind, value, object }: JsonMember): unknown {
 /** What the first bytes say; undefined: it is JSON in UTF-8, if it is anything. */
 function beginning(bytes: Buffer): JsonBody | undefined {
   if (bytes.length === 0) return { kind: 'empty' };
-  const mark = BYTE_ORDER_MARKS.find((candidate) => candidate.every((byte, index) => bytes[index] === byte));
-  const text = bytes.subarray(mark?.length ?? 0);
-  const [width, low] = unitOf(text);
-  const first = firstCharacter(text, width, low);
-  if (first === 'none') return { kind: 'other' };
+  const { first, isPlain } = startOf(bytes);
+  if (first === 'other' || first === 'blank') return { kind: 'other' };
   if (first === 'too far') return ambiguous(`the body begins with more than ${MAX_LEADING_BYTES} bytes of white space`);
-  if (mark === undefined && width === 1) return undefined;
+  if (isPlain) return undefined;
   return ambiguous('the body is JSON, but not in UTF-8 without a byte order mark');
 }
 
@@ -90,17 +87,39 @@ const BYTE_ORDER_MARKS: readonly (readonly number[])[] = [
 ];
 const WHITE_SPACE: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
 
+/**
+ * Whether a body begins like JSON, in whichever Unicode encoding: more white space than anybody sends counts as that.
+ * `blank`: there is none but white space.
+ */
+export function jsonStartOf(bytes: Buffer): 'json' | 'other' | 'blank' {
+  const { first } = startOf(bytes);
+  return first === 'too far' ? 'json' : first;
+}
+
+interface Start {
+  readonly first: 'json' | 'other' | 'blank' | 'too far';
+  /** No byte order mark, one byte per character. */
+  readonly isPlain: boolean;
+}
+
+function startOf(bytes: Buffer): Start {
+  const mark = BYTE_ORDER_MARKS.find((candidate) => candidate.every((byte, index) => bytes[index] === byte));
+  const text = bytes.subarray(mark?.length ?? 0);
+  const [width, low] = unitOf(text);
+  return { first: firstCharacter(text, width, low), isPlain: mark === undefined && width === 1 };
+}
+
 /** Whether the first character that is not white space opens an object or a list. */
-function firstCharacter(text: Buffer, width: number, low: number): 'json' | 'none' | 'too far' {
+function firstCharacter(text: Buffer, width: number, low: number): Start['first'] {
   for (let at = 0; at + width <= text.length; at += width) {
     if (at > MAX_LEADING_BYTES) return 'too far';
     const character = text[at + low] ?? 0;
     for (let index = 0; index < width; index += 1) {
-      if (index !== low && text[at + index] !== 0) return 'none';
+      if (index !== low && text[at + index] !== 0) return 'other';
     }
-    if (!WHITE_SPACE.has(character)) return character === 0x7b || character === 0x5b ? 'json' : 'none';
+    if (!WHITE_SPACE.has(character)) return character === 0x7b || character === 0x5b ? 'json' : 'other';
   }
-  return 'none';
+  return 'blank';
 }
 
 /** Bytes per character, and which of them is the lowest: told by the NULs, as in RFC 4627, 3. */

@@ -1,7 +1,14 @@
 // Injection: what a pod's author says by annotations of weir.dev beside the port. Input: annotations. Output: the image of the
 // pod's limiter or why it is none, and warnings of annotations that mean nothing.
 import { BOUND_ANNOTATIONS } from './bounds.ts';
-import { IMAGE_ANNOTATION, INJECT_LABEL, INJECTED_ANNOTATION, PORT_ANNOTATION, REDIRECT_ANNOTATION } from './names.ts';
+import {
+  IMAGE_ANNOTATION,
+  INJECT_LABEL,
+  INJECTED_ANNOTATION,
+  NOT_INJECTED_ANNOTATION,
+  PORT_ANNOTATION,
+  REDIRECT_ANNOTATION,
+} from './names.ts';
 import type { InjectablePod } from './pod.ts';
 
 const OURS = 'weir.dev/';
@@ -19,7 +26,7 @@ export function wantedImage({ metadata }: InjectablePod): { readonly image?: str
 
 /** One for each annotation of ours that nothing reads: a typo would otherwise do nothing, and say nothing. */
 export function strangeAnnotations({ metadata }: InjectablePod): string[] {
-  const known = [...FOR_AUTHORS, INJECTED_ANNOTATION];
+  const known = [...FOR_AUTHORS, INJECTED_ANNOTATION, NOT_INJECTED_ANNOTATION];
   return Object.keys(metadata?.annotations ?? {})
     .filter((name) => name.startsWith(OURS) && !known.includes(name))
     .map((name) => `weir: annotation ${name} means nothing: ${mendOf(name)}`);

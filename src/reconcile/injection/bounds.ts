@@ -8,6 +8,8 @@ type Kind = 'size' | 'headerSize' | 'count' | 'duration' | 'durationOrOff';
 /** Fields of `bounds` in the injection config. `maxBody` is the flag --max-body and the annotation weir.dev/max-body. */
 export const BOUNDS = {
   maxBody: 'size',
+  bodyBudget: 'size',
+  bodyIdleTimeout: 'duration',
   maxHeaderBytes: 'headerSize',
   maxHeaders: 'count',
   requestHeadersTimeout: 'duration',
@@ -27,6 +29,9 @@ const FIELDS = Object.keys(BOUNDS) as BoundField[];
 export const BOUND_ANNOTATIONS: readonly string[] = FIELDS.map(annotationOf);
 
 /** As `weir limiter` takes them. */
+/** Of `weir limiter`: its --max-body, and how many of them a --body-budget holds at least. */
+const DEFAULT_MAX_BODY = '16Mi';
+const BODIES_IN_BUDGET = 3;
 const HEADER_BYTES = { least: 1024, most: 1024 ** 2 } as const;
 const MOST_HEADERS = 10_000;
 const LONGEST_MICROS = 576 * 3_600_000_000;
@@ -63,7 +68,18 @@ export function wantedBounds(
     const problem = boundProblem(field, text);
     if (problem !== undefined) return { bounds, complaint: `annotation ${annotationOf(field)}: "${text}": ${problem}` };
   }
-  return { bounds: { ...bounds, ...Object.fromEntries(own) } };
+  const wanted = { ...bounds, ...Object.fromEntries(own) };
+  const problem = own.length === 0 ? undefined : budgetProblem(wanted);
+  if (problem === undefined) return { bounds: wanted };
+  return { bounds, complaint: `annotation ${annotationOf('bodyBudget')}: ${problem}` };
+}
+
+/** What is wrong with bounds that are good one by one; undefined: nothing. */
+export function budgetProblem({ maxBody, bodyBudget }: Bounds): string | undefined {
+  if (bodyBudget === undefined) return undefined;
+  const least = BODIES_IN_BUDGET * (parseByteSize(String(maxBody ?? DEFAULT_MAX_BODY)) ?? 0);
+  if ((parseByteSize(String(bodyBudget)) ?? 0) >= least) return undefined;
+  return `"${bodyBudget}" is less than three times max-body ${maxBody ?? DEFAULT_MAX_BODY}: raise it, or leave it out`;
 }
 
 /** Flags of `weir limiter`, in the order of the table. */

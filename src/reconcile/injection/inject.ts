@@ -3,11 +3,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import { strangeAnnotations, wantedImage } from './annotations.ts';
 import { wantedBounds } from './bounds.ts';
-import { choosePort, isRefusal, type Placement, type RefusalReason } from './choose-port.ts';
+import { choosePort, isSkip, type Placement } from './choose-port.ts';
 import {
   INJECT_LABEL,
   INJECTED_ANNOTATION,
   LIMITER_CONTAINER,
+  NOT_INJECTED_ANNOTATION,
   REDIRECT_ANNOTATION,
   REDIRECT_CONTAINER,
   VOLUMES,
@@ -22,6 +23,7 @@ import {
   redirectContainer,
   type SidecarSettings,
 } from './sidecar.ts';
+import { formatSkip, skipText, type Skip, type SkipReason } from './skips.ts';
 import { passLimiter, withPreStop } from './workload.ts';
 
 export interface InjectorSettings extends SidecarSettings {
@@ -42,36 +44,16 @@ export type PatchOperation =
   | { readonly op: 'add'; readonly path: string; readonly value: unknown }
   | { readonly op: 'remove'; readonly path: string };
 
-/** Why a pod gets no limiter. */
-export type SkipReason =
-  | RefusalReason
-  | 'NotAsked'
-  | 'OptedOut'
-  | 'ExcludedNamespace'
-  | 'UnwatchedNamespace'
-  | 'MirrorPod'
-  | 'Windows'
-  | 'HostNetwork'
-  | 'NameTaken'
-  | 'PortTaken'
-  | 'NoInitImage';
-
 export type Injection =
   | { readonly kind: 'injected'; readonly patch: readonly PatchOperation[]; readonly warnings: readonly string[] }
   | { readonly kind: 'unchanged'; readonly warnings: readonly string[] }
   | {
       readonly kind: 'skipped';
       readonly reason: SkipReason;
-      /** Takes away an annotation that claims a limiter which is not there. */
+      /** Writes why into the pod, and takes away an annotation that claims a limiter which is not there. */
       readonly patch: readonly PatchOperation[];
       readonly warnings: readonly string[];
     };
-
-interface Skip {
-  readonly reason: SkipReason;
-  /** Told to whoever makes the pod; absent: it is as they want it. */
-  readonly message?: string;
-}
 
 const SYSTEM_NAMESPACES = ['kube-system', 'kube-node-lease'];
 const POD_SECURITY_LABEL = 'pod-security.kubernetes.io/enforce';
@@ -85,25 +67,24 @@ export function inject(
   drainToken: string,
 ): Injection {
   const skip = whyNot(pod, namespace, settings);
-  if (skip !== undefined) return skipped(pod, skip);
+  if (skip !== undefined) return skipped(pod, namespace, skip);
   const present = placementOf(pod.spec);
   if (present !== undefined) return patched(pod, { ...present, settings }, []);
   const { image = settings.image, complaint: strangeImage } = wantedImage(pod);
   const { bounds, complaint = strangeImage } = wantedBounds(pod.metadata?.annotations, settings.bounds);
-  if (complaint !== undefined) return skipped(pod, { reason: 'WrongAnnotation', message: complaint });
+  if (complaint !== undefined) return skipped(pod, namespace, { reason: 'WrongAnnotation', what: complaint });
   const placement = choosePort(pod);
-  if (isRefusal(placement)) return skipped(pod, placement);
+  if (isSkip(placement)) return skipped(pod, namespace, placement);
   const obstacle = obstacleIn(pod.spec, placement, settings);
-  if (obstacle !== undefined) return skipped(pod, obstacle);
+  if (obstacle !== undefined) return skipped(pod, namespace, obstacle);
   const plan = { placement, drainToken, settings: { ...settings, image, bounds } };
   return patched(pod, plan, [...warningsOf(placement, namespace), ...strangeAnnotations(pod)]);
 }
 
 function patched(pod: InjectablePod, plan: Plan, warnings: readonly string[]): Injection {
-  const { annotations } = pod.metadata ?? {};
   const spec = withLimiter(pod.spec, plan);
   const patch = [
-    ...change('/metadata/annotations', annotations, { ...annotations, [INJECTED_ANNOTATION]: plan.settings.version }),
+    ...annotated(pod, { [INJECTED_ANNOTATION]: plan.settings.version }),
     ...(['initContainers', 'containers', 'volumes', 'imagePullSecrets'] as const).flatMap((member) =>
       change(`/spec/${member}`, pod.spec[member], spec[member]),
     ),
@@ -112,7 +93,9 @@ function patched(pod: InjectablePod, plan: Plan, warnings: readonly string[]): I
 }
 
 function whyNot(pod: InjectablePod, namespace: NamespaceFacts, settings: InjectorSettings): Skip | undefined {
-  return unasked(pod, namespace) ?? outOfReach(namespace.name, settings) ?? unfit(pod.spec);
+  const skip = unasked(pod, namespace) ?? outOfReach(namespace.name, settings);
+  const reason = unfitness(pod);
+  return skip ?? (reason === undefined ? undefined : { reason });
 }
 
 /** The pod's label wins over its namespace's. */
@@ -123,51 +106,67 @@ function unasked({ metadata }: InjectablePod, { labels }: NamespaceFacts): Skip 
   if (wish === 'true') return undefined;
   if (wish === 'false') return { reason: 'OptedOut' };
   if (own?.[INJECT_LABEL] === undefined) return { reason: 'NotAsked' };
-  return { reason: 'NotAsked', message: `label ${INJECT_LABEL}: "${String(wish)}" is neither "true" nor "false"` };
+  return { reason: 'WrongLabel', what: `label ${INJECT_LABEL}: "${String(wish)}" is neither "true" nor "false"` };
 }
 
 function outOfReach(name: string, settings: InjectorSettings): Skip | undefined {
-  const { ownNamespace, excludedNamespaces, watchedNamespaces } = settings;
-  if ([...SYSTEM_NAMESPACES, ...excludedNamespaces, ownNamespace].includes(name)) {
-    return { reason: 'ExcludedNamespace', message: `namespace ${name} is left out of injection` };
+  const { watchedNamespaces } = settings;
+  if (isExcluded(name, settings)) {
+    return { reason: 'ExcludedNamespace', what: `namespace ${name} is excluded from injection` };
   }
   if (watchedNamespaces.length === 0 || watchedNamespaces.includes(name)) return undefined;
-  return { reason: 'UnwatchedNamespace', message: `the operator does not watch namespace ${name}` };
+  return { reason: 'UnwatchedNamespace', what: `the operator does not watch namespace ${name}` };
+}
+
+/** Namespaces of the cluster and of Weir are, beside those that the settings name. */
+export function isExcluded(
+  namespace: string,
+  { ownNamespace, excludedNamespaces }: Pick<InjectorSettings, 'ownNamespace' | 'excludedNamespaces'>,
+): boolean {
+  return [...SYSTEM_NAMESPACES, ...excludedNamespaces, ownNamespace].includes(namespace);
 }
 
 /** Pods that no limiter can stand in. */
-function unfit({ hostNetwork, os, nodeSelector }: PodSpec): Skip | undefined {
-  if (os?.name === 'windows' || nodeSelector?.['kubernetes.io/os'] === 'windows') {
-    return { reason: 'Windows', message: 'it runs on Windows, where there is no limiter' };
-  }
-  if (hostNetwork !== true) return undefined;
-  const message = 'it uses the network of its node (hostNetwork), where a limiter would stand before the whole node';
-  return { reason: 'HostNetwork', message };
+export function unfitness({ metadata, spec }: InjectablePod): 'MirrorPod' | 'Windows' | 'HostNetwork' | undefined {
+  const { hostNetwork, os, nodeSelector } = spec;
+  if (metadata?.annotations?.[MIRROR_ANNOTATION] !== undefined) return 'MirrorPod';
+  if (os?.name === 'windows' || nodeSelector?.['kubernetes.io/os'] === 'windows') return 'Windows';
+  return hostNetwork === true ? 'HostNetwork' : undefined;
 }
 
 /** What in the pod is in the way of a first limiter. */
 function obstacleIn(spec: PodSpec, placement: Placement, settings: SidecarSettings): Skip | undefined {
   const containers = [...spec.containers, ...(spec.initContainers ?? [])];
   const name = containers.find((each) => each.name === LIMITER_CONTAINER || each.name === REDIRECT_CONTAINER)?.name;
-  if (name !== undefined)
-    return { reason: 'NameTaken', message: `it has a container ${name} that is not the injector's` };
+  if (name !== undefined) return { reason: 'NameTaken', what: `the container ${name} is not the injector's` };
   const port = portCollision(containers);
-  if (port !== undefined) return { reason: 'PortTaken', message: `port ${port} is the limiter's: use another` };
-  if (!placement.redirect || settings.initImage !== undefined) return undefined;
-  return {
-    reason: 'NoInitImage',
-    message: 'the operator has no image to redirect with: set initImage in its injection config',
-  };
+  if (port !== undefined) return { reason: 'PortTaken', what: `a container uses port ${port}, which is the limiter's` };
+  return placement.redirect && settings.initImage === undefined ? { reason: 'NoInitImage' } : undefined;
 }
 
-function skipped(pod: InjectablePod, { reason, message }: Skip): Injection {
-  const { metadata, spec } = pod;
-  const warnings =
-    message === undefined ? [] : [`weir: the pod gets no limiter: ${message}`, ...strangeAnnotations(pod)];
-  const isForeign = reason === 'MirrorPod' || placementOf(spec) !== undefined;
-  const isClaimed = metadata?.annotations?.[INJECTED_ANNOTATION] !== undefined && !isForeign;
-  const path = `/metadata/annotations/${INJECTED_ANNOTATION.replace('/', '~1')}`;
-  return { kind: 'skipped', reason, patch: isClaimed ? [{ op: 'remove', path }] : [], warnings };
+/** Reasons that are as whoever makes the pod wants it. */
+const AS_WANTED: readonly SkipReason[] = ['MirrorPod', 'NotAsked', 'OptedOut'];
+
+function skipped(pod: InjectablePod, { name }: NamespaceFacts, skip: Skip): Injection {
+  const { reason } = skip;
+  const text = skipText(skip, name);
+  // What the kubelet made must stay as it is, and a limiter that is there is no pod without one.
+  const isLeftAlone = reason === 'MirrorPod' || placementOf(pod.spec) !== undefined;
+  const told = reason === 'NotAsked' ? {} : { [NOT_INJECTED_ANNOTATION]: formatSkip(reason, text) };
+  const warnings = AS_WANTED.includes(reason)
+    ? []
+    : [`weir: the pod gets no limiter: ${text}`, ...strangeAnnotations(pod)];
+  return { kind: 'skipped', reason, patch: isLeftAlone ? [] : annotated(pod, told), warnings };
+}
+
+/** Of the two annotations that tell what the injector did the pod has what is given here. */
+function annotated({ metadata }: InjectablePod, told: Readonly<Record<string, string>>): PatchOperation[] {
+  const before = metadata?.annotations;
+  const others = Object.entries(before ?? {}).filter(
+    ([name]) => ![INJECTED_ANNOTATION, NOT_INJECTED_ANNOTATION].includes(name),
+  );
+  const after = { ...Object.fromEntries(others), ...told };
+  return before === undefined && Object.keys(after).length === 0 ? [] : change('/metadata/annotations', before, after);
 }
 
 interface Plan {

@@ -4,6 +4,8 @@
 export const INJECT_LABEL = 'weir.dev/inject';
 /** Annotation of an injected pod: the version of the injector. */
 export const INJECTED_ANNOTATION = 'weir.dev/injected';
+/** Annotation of a pod that the injector saw and left alone: `<reason>: <what is so>: <mend>`. */
+export const NOT_INJECTED_ANNOTATION = 'weir.dev/not-injected';
 /** Annotation: name or number of the port whose traffic is limited. */
 export const PORT_ANNOTATION = 'weir.dev/port';
 /** Annotation: "true" redirects what comes in for the port, for Services that target it by number. */

@@ -4,7 +4,7 @@ import { Ajv, type ErrorObject } from 'ajv';
 import { parse } from 'yaml';
 import { parseDurationMicros } from '../../lib/duration.ts';
 import { messageOf } from '../../lib/thrown.ts';
-import { boundProblem, BOUNDS, type BoundField, type Bounds } from './bounds.ts';
+import { boundProblem, BOUNDS, budgetProblem, type BoundField, type Bounds } from './bounds.ts';
 
 /** The injection config, as in its file. */
 export interface InjectionConfig {
@@ -102,7 +102,8 @@ function textProblems(config: InjectionConfig): string[] {
   const durations = (['storeDeadline', 'unconfiguredWait'] as const)
     .filter((field) => config[field] !== undefined && parseDurationMicros(config[field]) === undefined)
     .map((field) => `${field}: not a duration: write 50ms, 10s, 1m30s`);
-  return [...durations, ...bounds];
+  const budget = budgetProblem(config.bounds ?? {});
+  return [...durations, ...bounds, ...(budget === undefined ? [] : [`bounds.bodyBudget: ${budget}`])];
 }
 
 function say({ keyword, instancePath, params, message = 'is wrong' }: ErrorObject): string {

@@ -38,7 +38,7 @@ export function statusOf(input: ReconcileInput, findings: Findings): ObjectStatu
     limits:
       inForce === undefined
         ? statesRefused(input.object.spec, problems)
-        : statesInForce(limits, findings.programmed.holds),
+        : statesInForce(inForce.config, findings.programmed.holds),
     unlimitedPods: { count: unlimited.length, names: unlimited.slice(0, MOST_POD_NAMES).map(({ pod }) => pod) },
     conditions: conditionsOf(input, findings),
   };

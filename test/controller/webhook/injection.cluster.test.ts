@@ -12,7 +12,7 @@ import { silentLogger } from '../../../src/lib/log.ts';
 import { describeOnControlPlane } from '../../../tools/node-cluster/describe-cluster.ts';
 import { waitFor } from '../../../tools/node-cluster/wait.ts';
 import { objectsIn } from '../../helm/helm.ts';
-import { counter, prepareCluster } from '../operator-rig.ts';
+import { counter, prepareCluster, route } from '../operator-rig.ts';
 
 const OWN = 'weir-system';
 const CHART = objectsIn(readFileSync(join(import.meta.dirname, '../../helm/golden/default.yaml'), 'utf8'));
@@ -230,7 +230,7 @@ describeOnControlPlane('sidecar injection', {}, (cluster) => {
       [0, true],
     ]);
     expect(host.stderr).toContain(
-      'Warning: weir: the pod gets no limiter: it uses the network of its node (hostNetwork)',
+      'Warning: weir: the pod gets no limiter: the pod uses the network of its node (hostNetwork)',
     );
     expect(unnamed.stderr).toContain('port 8000 has no name that the limiter could take over: name it');
     expect(wrong.stderr).toContain('annotation weir.dev/redirect: "yes" is neither "true" nor "false"');
@@ -260,6 +260,72 @@ describeOnControlPlane('sidecar injection', {}, (cluster) => {
     // The same for good does make it: the line above can fail.
     expect(isInjected(await apply('dry', { labels: ASKED }))).toBe(true);
     expect(await kubectl(...left)).toContain('configmap/weir-ca');
+  });
+
+  describe('an object that selects a pod without a limiter tells why this one has none', () => {
+    /** The message of Programmed once it has the reason. */
+    const untilTold = (where: string, app: string, reason: string): Promise<string> =>
+      waitFor(
+        `${reason} of ${app}`,
+        async () => {
+          const path = 'jsonpath={.status.conditions[?(@.type=="Programmed")].message}';
+          const message = await kubectl('-n', where, 'get', 'modelroutes.weir.dev', app, '-o', path);
+          if (!message.includes(`: ${reason}: `)) throw new Error(message);
+          return message;
+        },
+        { deadlineMs: 20_000, everyMs: 100 },
+      );
+    const select = (where: string, app: string): Promise<string> => {
+      const object = route(app, 10, { workloadSelector: { matchLabels: { app } } }, where);
+      return cluster().mustKubectl(['apply', '-f', '-'], { input: JSON.stringify(object) });
+    };
+    const of = (app: string, more: Readonly<Record<string, string>> = {}): PodWish => ({ labels: { app, ...more } });
+
+    test.each<[string, string, PodWish, string, string]>([
+      ['unnamed', 'asked', { port: { containerPort: 8000 } }, 'UnnamedPort', 'port 8000 has no name'],
+      ['taken', 'asked', { port: { name: 'http', containerPort: 18090 } }, 'PortTaken', 'port 18090'],
+      ['other', 'asked', { port: { name: 'grpc', containerPort: 8000 } }, 'NotHttp', 'grpc 8000'],
+      [
+        'host',
+        'asked',
+        { spec: { hostNetwork: true }, port: { containerPort: 8000 } },
+        'HostNetwork',
+        'shared limiter',
+      ],
+      ['typo', 'asked', { annotations: { 'weir.dev/redirect': 'yes' } }, 'WrongAnnotation', 'weir.dev/redirect: "yes"'],
+      ['opted-out', 'asked', { labels: REFUSED }, 'OptedOut', 'remove the label'],
+      ['unlabelled', 'plain', {}, 'NotAsked', 'kubectl label namespace plain weir.dev/inject=true'],
+      ['system', 'kube-system', {}, 'ExcludedNamespace', 'excluded from injection'],
+    ])('%s, in %s', async (app, where, wish, reason, words) => {
+      const { stored } = await apply(where, { ...wish, labels: { app, ...wish.labels } });
+      await select(where, app);
+      const message = await untilTold(where, app, reason);
+      expect(message).toContain(words);
+      const annotation = stored?.metadata.annotations?.['weir.dev/not-injected'];
+      const isSeen = where === 'asked' && reason !== 'OptedOut';
+      expect(annotation === undefined ? undefined : message.includes(annotation)).toBe(isSeen ? true : undefined);
+    });
+
+    test('a pod made before the label: first the label is asked for, then a restart; a pod restarted has its own reason', async () => {
+      await apply('plain', of('late'));
+      await select('plain', 'late');
+      await untilTold('plain', 'late', 'NotAsked');
+      await kubectl('label', 'namespace', 'plain', 'weir.dev/inject=true');
+      try {
+        expect(await untilTold('plain', 'late', 'NotSeen')).toContain('kubectl rollout restart');
+        await kubectl('-n', 'plain', 'delete', 'pod', '-l', 'app=late', '--force', '--grace-period=0');
+        const ports = [8000, 9000].map((containerPort) => ({ name: `p${containerPort}`, containerPort }));
+        await apply('plain', { ...of('late'), spec: { containers: [{ name: 'main', image: 'model:1', ports }] } });
+        expect(await untilTold('plain', 'late', 'SeveralPorts')).toContain(
+          '(p8000 8000, p9000 9000): annotate weir.dev/port',
+        );
+      } finally {
+        await kubectl('label', 'namespace', 'plain', 'weir.dev/inject-');
+      }
+      const text = await operator.metrics();
+      expect(text).toMatch(/weir_operator_skipped_pods\{reason="SeveralPorts"\} 1/);
+      expect(text).toMatch(/weir_operator_skipped_pods\{reason="OptedOut"\} 1/);
+    });
   });
 
   test('what it was asked is counted by its answer', async () => {

@@ -1,6 +1,7 @@
 // Bounds of one request in sidecars: the injection config and annotations take exactly what `weir limiter` takes, and an annotation
 // takes precedence.
 import { describe, expect, test } from '@jest/globals';
+import { complaintAboutBounds } from '../../../src/cli/limiter-bounds.ts';
 import { limiterCommand } from '../../../src/cli/limiter-command.ts';
 import {
   BOUND_ANNOTATIONS,
@@ -38,13 +39,28 @@ describe.each(FIELDS)('%s', (field) => {
 
   test('is read from the annotation of its flag', () => {
     const annotation = BOUND_ANNOTATIONS.find((name) => boundFlags({ [field]: '1' })[0] === `--${name.slice(9)}=1`)!;
-    const good = TEXTS.find((text) => boundProblem(field, text) === undefined)!;
+    const good = field === 'bodyBudget' ? '2Gi' : TEXTS.find((text) => boundProblem(field, text) === undefined)!;
     expect(wantedBounds({ [annotation]: good }, { [field]: 'other', maxBody: '1Mi' })).toEqual({
       bounds: { maxBody: '1Mi', [field]: good },
     });
     const { complaint } = wantedBounds({ [annotation]: 'nonsense' });
     expect(complaint).toMatch(new RegExp(`^annotation ${annotation}: "nonsense": write a `));
   });
+});
+
+test('a budget for fewer than three bodies is rejected, as the command line rejects it', () => {
+  const budget = 'weir.dev/body-budget';
+  expect(wantedBounds({ [budget]: '96Mi' }, { maxBody: '32Mi' })).toEqual({
+    bounds: { maxBody: '32Mi', bodyBudget: '96Mi' },
+  });
+  expect(wantedBounds({ [budget]: '95Mi' }, { maxBody: '32Mi' }).complaint).toBe(
+    'annotation weir.dev/body-budget: "95Mi" is less than three times max-body 32Mi: raise it, or leave it out',
+  );
+  expect(wantedBounds({ 'weir.dev/max-body': '64Mi' }, { bodyBudget: '128Mi' }).complaint).toContain(
+    'three times max-body 64Mi',
+  );
+  expect(complaintAboutBounds({ maxBody: 32 * 1024 ** 2, bodyBudget: 96 * 1024 ** 2 })).toBeUndefined();
+  expect(complaintAboutBounds({ maxBody: 32 * 1024 ** 2, bodyBudget: 95 * 1024 ** 2 })).toBeDefined();
 });
 
 test('an injection config with a wrong bound is rejected, with the field and what to write', () => {
@@ -62,6 +78,6 @@ test('an injection config with a wrong bound is rejected, with the field and wha
     return 'taken';
   };
   expect(refusal({ maxBody: '25MB' })).toBe('bounds.maxBody: "25MB": write a size such as 512Ki, 32Mi');
-  expect(refusal({ maxBodies: '1Mi' })).toMatch(/^maxBodies: no such field: one of maxBody, maxHeaderBytes/);
+  expect(refusal({ maxBodies: '1Mi' })).toMatch(/^maxBodies: no such field: one of maxBody, bodyBudget, /);
   expect(refusal({ streamIdleTimeout: 'never' })).toContain('write a duration up to 576h, such as 10m, or off');
 });
