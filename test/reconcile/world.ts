@@ -29,6 +29,7 @@ export interface Fleet {
   readonly troubles?: LimiterTally['troubles'];
   readonly bypasses?: LimiterTally['bypasses'];
   readonly bypassedPods?: LimiterTally['bypassedPods'];
+  readonly creationFailure?: LimiterTally['creationFailure'];
   /** Limiters that are connected; absent: all. */
   readonly connected?: number;
 }
@@ -95,6 +96,7 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     troubles: fleet.troubles ?? [],
     bypasses: fleet.bypasses ?? [],
     bypassedPods: fleet.bypassedPods ?? [],
+    ...(fleet.creationFailure === undefined ? {} : { creationFailure: fleet.creationFailure }),
     connected: fleet.connected ?? limiters.length,
   };
 }
