@@ -30,6 +30,7 @@ export interface Fleet {
   readonly unclaimed?: readonly string[];
   readonly bypasses?: LimiterTally['bypasses'];
   readonly bypassedPods?: LimiterTally['bypassedPods'];
+  readonly creationFailure?: LimiterTally['creationFailure'];
   /** Limiters that are connected; absent: all. */
   readonly connected?: number;
 }
@@ -99,6 +100,7 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
       .map(({ name }) => name),
     ...toldBy(fleet),
     bypassedPods: fleet.bypassedPods ?? [],
+    ...(fleet.creationFailure === undefined ? {} : { creationFailure: fleet.creationFailure }),
     connected: fleet.connected ?? limiters.length,
   };
 }
