@@ -10,7 +10,7 @@ import { requestIdOf } from '../../lib/request-id.ts';
 import type { InForce } from '../config/config-applier.ts';
 import type { Configured } from '../config/configured.ts';
 import type { Decider } from '../decide/decide.ts';
-import type { Decision, RequestFacts, RouteMatch, WireRequest } from '../decide/decision.ts';
+import type { Decision, RequestFacts, RouteMatch } from '../decide/decision.ts';
 import { establishIdentity, factsOf } from '../identity/identity.ts';
 import type { LimiterMetrics } from '../metrics.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
