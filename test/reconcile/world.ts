@@ -1,4 +1,5 @@
 // A world for reconcile that a test writes down as data.
+import { given } from '../../src/reconcile/optional.ts';
 import { skipText } from '../../src/reconcile/injection/skips.ts';
 import type {
   LimiterTally,
@@ -29,6 +30,7 @@ export interface Fleet {
   readonly troubles?: LimiterTally['troubles'];
   readonly bypasses?: LimiterTally['bypasses'];
   readonly bypassedPods?: LimiterTally['bypassedPods'];
+  readonly creationFailure?: LimiterTally['creationFailure'];
   /** Limiters that are connected; absent: all. */
   readonly connected?: number;
 }
@@ -76,7 +78,7 @@ export function worldOf(
 }
 
 function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterTally {
-  const limiters = fleet.limiters ?? [];
+  const { limiters = [], troubles = [], bypasses = [], bypassedPods = [], creationFailure } = fleet;
   const { unlimited = [], ending = [], notRunning = [] } = fleet.pods ?? {};
   const inState = (state: string) => (isInForce ? limiters.filter((limiter) => limiter.state === state) : []);
   return {
@@ -92,9 +94,10 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     silent: limiters
       .filter(({ name, state }) => state !== 'synced' && !notRunning.some(({ pod }) => pod === name))
       .map(({ name }) => name),
-    troubles: fleet.troubles ?? [],
-    bypasses: fleet.bypasses ?? [],
-    bypassedPods: fleet.bypassedPods ?? [],
+    troubles,
+    bypasses,
+    bypassedPods,
+    ...given('creationFailure', creationFailure),
     connected: fleet.connected ?? limiters.length,
   };
 }

@@ -4,6 +4,7 @@ import { Ajv, type ErrorObject } from 'ajv';
 import { parse } from 'yaml';
 import { parseDurationMicros } from '../../lib/duration.ts';
 import { messageOf } from '../../lib/thrown.ts';
+import type { Resources } from './resources.ts';
 
 /** The injection config, as in its file. */
 export interface InjectionConfig {
@@ -18,8 +19,8 @@ export interface InjectionConfig {
   readonly operator: string;
   /** The name in the operator's certificate, when it is not that host. */
   readonly operatorName?: string;
-  readonly resources?: Readonly<Record<string, unknown>>;
-  readonly initResources?: Readonly<Record<string, unknown>>;
+  readonly resources?: Resources;
+  readonly initResources?: Resources;
   readonly storeDeadline?: string;
   readonly unconfiguredPolicy?: 'Pass' | 'Refuse';
   readonly unconfiguredWait?: string;
