@@ -191,34 +191,35 @@ describe('a LimitRange', () => {
 
 const of = (value: string | number): bigint => parseQuantityMillis(String(value))!;
 
-/** As the admission plugin LimitRanger judges a container. */
-function refusals(
+/** As the admission plugin LimitRanger judges a container, and the API server. */
+function refusals(resources: Resources, range: ContainerRange): string[] {
+  return [
+    ...judged(range.max, resources, tooMuch),
+    ...judged(range.min, resources, tooLittle),
+    ...judged(range.maxLimitRequestRatio, resources, tooFarApart),
+    ...judged(resources.requests, resources, crossed),
+  ];
+}
+
+type Judge = (bound: bigint, request: bigint | undefined, limit: bigint | undefined) => boolean;
+
+const tooMuch: Judge = (max, request = 0n, limit) => limit === undefined || limit > max || request > max;
+const tooLittle: Judge = (min, request, limit = min) => request === undefined || request < min || limit < min;
+/** One that has neither is not looked at: the config of a limiter has a request. */
+const tooFarApart: Judge = (ratio, request, limit) => {
+  if (request === undefined || limit === undefined) return request !== limit;
+  return limit * 1000n > request * ratio;
+};
+const crossed: Judge = (request, _same, limit = request) => request > limit;
+
+function judged(
+  bounds: Resources['limits'] = {},
   { requests = {}, limits = {} }: Resources,
-  { max = {}, min = {}, maxLimitRequestRatio = {} }: ContainerRange,
+  isRefused: Judge,
 ): string[] {
-  const told: string[] = [];
-  for (const [resource, bound] of Object.entries(max)) {
-    const limit = limits[resource];
-    if (limit === undefined || of(limit) > of(bound)) told.push(`maximum ${resource}`);
-    if (requests[resource] !== undefined && of(requests[resource]) > of(bound))
-      told.push(`maximum ${resource} of the request`);
-  }
-  for (const [resource, bound] of Object.entries(min)) {
-    const request = requests[resource];
-    if (request === undefined || of(request) < of(bound)) told.push(`minimum ${resource}`);
-    if (limits[resource] !== undefined && of(limits[resource]) < of(bound))
-      told.push(`minimum ${resource} of the limit`);
-  }
-  for (const [resource, bound] of Object.entries(maxLimitRequestRatio)) {
-    const [request, limit] = [requests[resource], limits[resource]];
-    // One that has neither is not looked at here: the config of a limiter has a request.
-    if (request === undefined && limit === undefined) continue;
-    if (request === undefined || limit === undefined || of(limit) * 1000n > of(request) * of(bound))
-      told.push(`ratio of ${resource}`);
-  }
-  for (const [resource, request] of Object.entries(requests)) {
-    if (limits[resource] !== undefined && of(request) > of(limits[resource]))
-      told.push(`request of ${resource} above its limit`);
-  }
-  return told;
+  const valueOf = (value: string | number | undefined): bigint | undefined =>
+    value === undefined ? undefined : of(value);
+  return Object.entries(bounds)
+    .filter(([name, bound]) => isRefused(of(bound), valueOf(requests[name]), valueOf(limits[name])))
+    .map(([name]) => `${name}: ${isRefused.name}`);
 }
