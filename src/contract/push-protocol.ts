@@ -84,13 +84,14 @@ export interface LimiterSelf {
   readonly namespaces?: readonly string[];
   /** The version of the program, for the operator's log. */
   readonly version: string;
-  /** What it takes beside configs and the Fleet. A limiter of 0.2 says nothing; absent here: {@link OWN_FEATURES}. */
+  /** What it takes beside configs and the Fleet; absent, as from a limiter of 0.2: nothing. */
   readonly features?: readonly string[];
 }
 
 /** Of a limiter that takes Sharers resources: one that does not know them refuses them, so it is not sent any. */
 export const SHARERS_FEATURE = 'weir.dev/sharers';
-const OWN_FEATURES: readonly string[] = [SHARERS_FEATURE];
+/** What a limiter of this version takes. */
+export const OWN_FEATURES: readonly string[] = [SHARERS_FEATURE];
 /** Longest list of features that is read. */
 const MOST_FEATURES = 100;
 
@@ -174,12 +175,12 @@ function messageType<T extends object>(definitions: PackageDefinition, name: str
 
 /** What a limiter says of itself, as a Node. */
 export function toNode(self: LimiterSelf): WireNode {
-  const { namespaces, features = OWN_FEATURES } = self;
+  const { namespaces, features } = self;
   return {
     id: self.nodeId,
     user_agent_name: 'weir-limiter',
     user_agent_version: self.version,
-    client_features: features,
+    ...(features === undefined ? {} : { client_features: features }),
     ...(namespaces === undefined
       ? {}
       : {

@@ -1,4 +1,5 @@
 // A world for reconcile that a test writes down as data.
+import { given } from '../../src/reconcile/optional.ts';
 import { skipText } from '../../src/reconcile/injection/skips.ts';
 import type {
   LimiterTally,
@@ -30,6 +31,7 @@ export interface Fleet {
   readonly unclaimed?: readonly string[];
   readonly bypasses?: LimiterTally['bypasses'];
   readonly bypassedPods?: LimiterTally['bypassedPods'];
+  readonly creationFailure?: LimiterTally['creationFailure'];
   /** Limiters that are connected; absent: all. */
   readonly connected?: number;
 }
@@ -81,7 +83,7 @@ function toldBy({ troubles = [], unclaimed = [], bypasses = [] }: Fleet) {
 }
 
 function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterTally {
-  const limiters = fleet.limiters ?? [];
+  const { limiters = [], troubles = [], bypasses = [], bypassedPods = [], creationFailure } = fleet;
   const { unlimited = [], ending = [], notRunning = [] } = fleet.pods ?? {};
   const inState = (state: string) => (isInForce ? limiters.filter((limiter) => limiter.state === state) : []);
   return {
@@ -97,8 +99,16 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     silent: limiters
       .filter(({ name, state }) => state !== 'synced' && !notRunning.some(({ pod }) => pod === name))
       .map(({ name }) => name),
+<<<<<<< ours
     ...toldBy(fleet),
     bypassedPods: fleet.bypassedPods ?? [],
+    ...(fleet.creationFailure === undefined ? {} : { creationFailure: fleet.creationFailure }),
+=======
+    troubles,
+    bypasses,
+    bypassedPods,
+    ...given('creationFailure', creationFailure),
+>>>>>>> theirs
     connected: fleet.connected ?? limiters.length,
   };
 }

@@ -169,14 +169,10 @@ export class Proxy {
     }
     if (this.#options.configured.state === 'unconfigured' && !this.#passesUnconfigured()) {
       exchange.fail('unconfigured', undefined, { 'retry-after': '1' });
-      return;
-    }
-    if (resolution.kind === 'unclaimed' && this.#options.unclaimed !== undefined) {
+    } else if (resolution.kind === 'unclaimed' && this.#options.unclaimed !== undefined) {
       if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
       await this.#options.unclaimed.pass(exchange, { read: incoming.body.raw, wire: incoming.wire });
-      return;
-    }
-    this.#notFound(exchange, resolution);
+    } else this.#notFound(exchange, resolution);
   }
 
   #notFound(exchange: Exchange, resolution: Resolution): void {

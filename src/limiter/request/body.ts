@@ -65,46 +65,67 @@ function collect(request: IncomingMessage, { maxBytes, idleMs }: BodyBounds, hol
   const announced = request.headers['content-length'];
   const expected = announced === undefined ? undefined : Number(announced);
   if (expected !== undefined && expected > maxBytes) return Promise.reject(tooLarge(maxBytes));
+  if (expected === 0 || (expected === undefined && request.headers['transfer-encoding'] === undefined)) {
+    request.resume();
+    return Promise.resolve(NOTHING);
+  }
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const body = new GrowingBytes(expected);
-  let isOver = false;
-  const finish = (error?: WeirError): void => {
-    if (isOver) return;
-    isOver = true;
-    clearTimeout(idle);
-    request.off('data', onData);
+  const take = (chunk: Buffer): void => {
+    if (body.length + chunk.length > maxBytes) throw tooLarge(maxBytes);
+    hold.take(chunk.length);
+    body.append(chunk);
+  };
+  const stop = receive(request, idleMs, take, (error) => {
     hold.received();
     if (error === undefined) resolve(body.bytes());
     else reject(error);
+  });
+  hold.receive(stop);
+  return promise;
+}
+
+/**
+ * Passes each chunk to `take`, and calls `onEnd` once: at the end, or with what `take` threw, or why no more will come.
+ * @returns ends it with an error
+ */
+function receive(
+  request: IncomingMessage,
+  idleMs: number,
+  take: (chunk: Buffer) => void,
+  onEnd: (error?: Error) => void,
+): (error: Error) => void {
+  const { socket } = request;
+  const finish = (error?: Error): void => {
+    clearTimeout(idle);
+    request.off('data', onData);
+    request.off('end', finish);
+    request.off('close', onLost);
+    socket.off('close', onLost);
+    onEnd(error);
   };
-  const idle = setTimeout(() => {
-    finish(new WeirError('body_timeout', `no byte of the request body came for ${idleMs} ms`));
-  }, idleMs);
   const onData = (chunk: Buffer): void => {
-    if (body.length + chunk.length > maxBytes) {
-      finish(tooLarge(maxBytes));
-      return;
-    }
-    try {
-      hold.take(chunk.length);
-    } catch (error) {
-      finish(error as WeirError);
-      return;
-    }
-    body.append(chunk);
     idle.refresh();
+    try {
+      take(chunk);
+    } catch (error) {
+      finish(error as Error);
+    }
   };
   const onLost = (): void => {
     finish(new WeirError('invalid_request', 'the connection closed before the body was complete'));
   };
-  hold.receive(finish);
+  const idle = setTimeout(() => {
+    finish(new WeirError('body_timeout', `no byte of the request body came for ${idleMs} ms`));
+  }, idleMs);
   request.on('data', onData);
-  request.once('end', () => {
-    finish();
-  });
-  request.once('error', onLost);
+  request.once('end', finish);
   request.once('close', onLost);
-  return promise;
+  // Only told to who listens; `close` follows.
+  request.on('error', () => undefined);
+  // A request that was answered meanwhile hears nothing of its connection any more.
+  socket.once('close', onLost);
+  return finish;
 }
 
 function tooLarge(maxBytes: number): WeirError {
