@@ -5,7 +5,7 @@ import type { RouteMatch } from '../decide/decision.ts';
 import { pathBelow } from '../../lib/path.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
 import { preflightHeaders } from './cors.ts';
-import { CorsMirror } from './cors-mirror.ts';
+import { CorsMirror, type PageRequest } from './cors-mirror.ts';
 import type { Exchange } from './exchange.ts';
 import type { Incoming, RequestHead } from './incoming.ts';
 import type { ProxyOptions } from './proxy-options.ts';
@@ -29,7 +29,7 @@ export class Browsers {
   constructor(options: BrowsersOptions) {
     this.#options = options;
     this.cors = new CorsMirror({
-      ask: (exchange) => this.#ask(exchange),
+      ask: (page) => this.#ask(page),
       nowMs: () => options.clock.monotonicMs(),
       onAsked: (outcome) => {
         options.metrics.corsAsked(outcome);
@@ -67,12 +67,12 @@ export class Browsers {
     return true;
   }
 
-  #ask(exchange: Exchange): Promise<IncomingHttpHeaders | undefined> {
-    const { object, wire } = exchange;
-    const match = exchange.match ?? this.#anyMatch(object, wire.path);
+  #ask(page: PageRequest): Promise<IncomingHttpHeaders | undefined> {
+    const { object, wire } = page;
+    const match = page.match ?? this.#anyMatch(object, wire.path);
     if (match === undefined) return Promise.resolve(undefined);
     const namespace = object === undefined ? {} : { namespace: object.config.namespace };
-    return this.#options.forwarder.askCors({ exchange, match, inForce: this.#options.inForce(), ...namespace });
+    return this.#options.forwarder.askCors({ page, match, inForce: this.#options.inForce(), ...namespace });
   }
 
   /** Where requests of an object go of which no rule is known; without an object, to a sidecar's own server. */

@@ -1,13 +1,23 @@
 // Limiter, proxy: mirrors what upstreams grant to pages of other origins onto the limiter's own answers. In: answers of upstreams, and
 // an answer of the limiter to a page; out: its CORS headers. What is not known is asked of the upstream, by a preflight.
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { RuntimeObject } from '../compile/runtime-object.ts';
+import type { RouteMatch, WireRequest } from '../decide/decision.ts';
 import { RecentMap } from '../../lib/recent-map.ts';
 import { exposedWith, grantingHeaders, grantOf, originOf, type CorsGrant } from './cors.ts';
-import type { Exchange } from './exchange.ts';
+
+/** A request of a page, as far as it is known. */
+export interface PageRequest {
+  readonly request: IncomingMessage;
+  readonly requestId: string;
+  readonly object: RuntimeObject | undefined;
+  readonly match: RouteMatch | undefined;
+  readonly wire: Pick<WireRequest, 'path'>;
+}
 
 export interface CorsMirrorOptions {
   /** Sends a preflight for a request; resolves with the headers of the answer, or undefined. Must not reject. */
-  readonly ask: (exchange: Exchange) => Promise<IncomingHttpHeaders | undefined>;
+  readonly ask: (page: PageRequest) => Promise<IncomingHttpHeaders | undefined>;
   readonly nowMs: () => number;
   readonly onAsked: (outcome: 'granted' | 'refused' | 'unanswered' | 'skipped') => void;
 }
@@ -35,17 +45,17 @@ export class CorsMirror {
   }
 
   /** An upstream answered a request of a page. An answer without a grant changes nothing that is known. */
-  saw(exchange: Exchange, headers: IncomingHttpHeaders): void {
-    const origin = this.#originOf(exchange);
+  saw(page: PageRequest, headers: IncomingHttpHeaders): void {
+    const origin = this.#originOf(page);
     if (origin === undefined) return;
     const grant = grantOf(headers, origin);
-    const key = keyOf(exchange, origin);
+    const key = keyOf(page, origin);
     if (grant !== undefined) this.#remember(key, grant, KNOWN_MS);
   }
 
   /** The limiter's headers on an answer of an upstream, with what lets a page read them. */
-  exposing(exchange: Exchange, own: Readonly<Record<string, string>>, upstream: IncomingHttpHeaders): typeof own {
-    if (this.#originOf(exchange) === undefined) return own;
+  exposing(page: PageRequest, own: Readonly<Record<string, string>>, upstream: IncomingHttpHeaders): typeof own {
+    if (this.#originOf(page) === undefined) return own;
     const exposed = exposedWith(upstream, Object.keys(own));
     return exposed === undefined ? own : { ...own, 'access-control-expose-headers': exposed };
   }
@@ -54,30 +64,30 @@ export class CorsMirror {
    * What an answer of the limiter needs so that a page may read it: at once where it is known, else once the upstream has
    * been asked. Never rejects.
    */
-  headersFor(exchange: Exchange, names: readonly string[]): Record<string, string> | Promise<Record<string, string>> {
-    const origin = this.#originOf(exchange);
+  headersFor(page: PageRequest, names: readonly string[]): Record<string, string> | Promise<Record<string, string>> {
+    const origin = this.#originOf(page);
     if (origin === undefined) return {};
     const headersOf = (grant: CorsGrant | undefined): Record<string, string> =>
       grant === undefined ? {} : grantingHeaders(grant, names);
-    const key = keyOf(exchange, origin);
+    const key = keyOf(page, origin);
     const known = this.#known.get(key);
     if (known !== undefined && this.#options.nowMs() < known.untilMs) return headersOf(known.grant);
-    const question = this.#questions.get(key) ?? this.#ask(exchange, key, origin);
+    const question = this.#questions.get(key) ?? this.#ask(page, key, origin);
     return question === undefined ? {} : question.then(headersOf, () => ({}));
   }
 
-  #ask(exchange: Exchange, key: string, origin: string): Promise<CorsGrant | undefined> | undefined {
+  #ask(page: PageRequest, key: string, origin: string): Promise<CorsGrant | undefined> | undefined {
     if (this.#questions.size >= MOST_QUESTIONS) {
       this.#options.onAsked('skipped');
       return undefined;
     }
-    const question = this.#answerTo(exchange, key, origin).finally(() => this.#questions.delete(key));
+    const question = this.#answerTo(page, key, origin).finally(() => this.#questions.delete(key));
     this.#questions.set(key, question);
     return question;
   }
 
-  async #answerTo(exchange: Exchange, key: string, origin: string): Promise<CorsGrant | undefined> {
-    const headers = await this.#options.ask(exchange);
+  async #answerTo(page: PageRequest, key: string, origin: string): Promise<CorsGrant | undefined> {
+    const headers = await this.#options.ask(page);
     const grant = headers === undefined ? undefined : grantOf(headers, origin);
     this.#options.onAsked(headers === undefined ? 'unanswered' : grant === undefined ? 'refused' : 'granted');
     this.#remember(key, grant, headers === undefined ? UNKNOWN_MS : KNOWN_MS);
@@ -88,12 +98,12 @@ export class CorsMirror {
     this.#known.set(key, { grant, untilMs: this.#options.nowMs() + forMs });
   }
 
-  #originOf({ request, object }: Exchange): string | undefined {
+  #originOf({ request, object }: PageRequest): string | undefined {
     return object?.config.response.cors === 'Off' ? undefined : originOf(request);
   }
 }
 
 /** An object's upstreams, or, where no object is known, those of the place: on a sidecar the server of the own pod. */
-function keyOf({ object }: Exchange, origin: string): string {
+function keyOf({ object }: PageRequest, origin: string): string {
   return `${object?.resourceName ?? ''}\n${origin}`;
 }

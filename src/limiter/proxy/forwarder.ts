@@ -10,6 +10,7 @@ import { authorityOf, requestHeaders, responseHeaders, type HostRule } from './h
 import { isTrustedProxy } from '../identity/identity.ts';
 import type { Incoming } from './incoming.ts';
 import { outgoingBody } from './outgoing-body.ts';
+import type { PageRequest } from './cors-mirror.ts';
 import type { CheckedHead } from './answer-head.ts';
 import type { RelayObserver, UpstreamEnd, UpstreamFault } from './relay.ts';
 import type { ConnectionTrouble } from './upstream-errors.ts';
@@ -59,7 +60,9 @@ export interface Forwarding {
 }
 
 /** A page's request that the limiter answers, and where it would have gone. */
-export type CorsQuestion = Pick<Forwarding, 'exchange' | 'match' | 'namespace' | 'inForce'>;
+export interface CorsQuestion extends Pick<Forwarding, 'match' | 'namespace' | 'inForce'> {
+  readonly page: Pick<PageRequest, 'request' | 'requestId'>;
+}
 
 /** The answer to a page waits for it. */
 const CORS_DEADLINE_MS = 1_000;
@@ -149,8 +152,8 @@ export class Forwarder {
    * Asks an upstream, by a preflight, what it grants a page for a request that goes there.
    * @returns the headers of its answer; undefined when none came in time, or the target may not be dialled; never rejects
    */
-  async askCors({ exchange, match, namespace = '', inForce }: CorsQuestion): Promise<IncomingHttpHeaders | undefined> {
-    const { request, requestId } = exchange;
+  async askCors({ page, match, namespace = '', inForce }: CorsQuestion): Promise<IncomingHttpHeaders | undefined> {
+    const { request, requestId } = page;
     const isKept = this.#dialer.isOwn(match.target) && match.target.url.startsWith('http:');
     const asked = ['Origin', request.headers.origin ?? '', 'Access-Control-Request-Method', request.method ?? 'GET'];
     const headers = requestHeaders(
