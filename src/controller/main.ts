@@ -15,7 +15,8 @@ import { Candidacy } from './election/candidacy.ts';
 import { ClusterProvider } from './provider/cluster-provider.ts';
 import { FileProvider } from './provider/file-provider.ts';
 import { Parting } from './install/parting.ts';
-import { knownLimitersIn, publishFleet } from './push/fleet.ts';
+import { knownLimitersIn, publishFleet, sharedLimitersIn } from './push/fleet.ts';
+import { publishedSidecars } from './push/sharers.ts';
 import type { Kube } from './kube/kube-api.ts';
 import { connectKube } from './kube/kube.ts';
 import { ALWAYS_LEADER, type Leadership } from './election/leadership.ts';
@@ -243,11 +244,16 @@ class OperatorProcess implements RunningOperator {
 
   #publishFleet(): void {
     const { modelRoutes, mcpServers } = this.#provider;
-    const knownBefore = knownLimitersIn([...modelRoutes.values(), ...mcpServers.values()].map(({ status }) => status));
+    const objects = [...modelRoutes.values(), ...mcpServers.values()];
+    const knownBefore = knownLimitersIn(objects.map(({ status }) => status));
+    const sharedBefore = sharedLimitersIn(
+      objects.map(({ kind, metadata, status }) => ({ ref: { kind, ...metadata }, status })),
+      (ref) => publishedSidecars(this.#store, ref),
+    );
     const { egressAllow, clusterDomain } = this.#settings;
     const domain = clusterDomain === undefined ? {} : { clusterDomain };
     this.#endFleet();
-    this.#endFleet = publishFleet(this.#store, this.#acks, { egressAllow, knownBefore, ...domain });
+    this.#endFleet = publishFleet(this.#store, this.#acks, { egressAllow, knownBefore, sharedBefore, ...domain });
   }
 
   #makeCertificates(): OperatorCertificates {

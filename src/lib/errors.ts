@@ -26,8 +26,8 @@ export const ERRORS = {
   },
   store_unavailable: {
     status: 503,
-    message: 'the rate limit store does not answer and failurePolicy is Closed',
-    fix: 'Retry later; operators: check Redis.',
+    message: 'the rate limit store does not answer and failurePolicy refuses the request',
+    fix: 'Retry after Retry-After; operators: see the condition Degraded of the object.',
   },
   unauthenticated: {
     status: 401,

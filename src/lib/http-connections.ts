@@ -84,6 +84,8 @@ export class Connections {
     if (this.#options.isAnswered(response)) {
       // The client has closed its side: it does not send what is still waited for.
       if (socket.readableEnded) response.end();
+      // Nothing more can be read as a body: the client need not wait for the end of it.
+      else if (response.socket === socket) socket.end();
       return;
     }
     if (response.headersSent) {

@@ -9,6 +9,7 @@ import { adminHandler, type AdminView, type DrainHold } from './admin.ts';
 import { ConfigApplier, type AppliedChange, type InForce } from './config/config-applier.ts';
 import { Configured } from './config/configured.ts';
 import { Decider } from './decide/decide.ts';
+import { SharerCounts } from './decide/sharer-counts.ts';
 import { DecisionApi } from './decision-api/decision-api.ts';
 import { isLoopback, TokenFile } from './decision-api/decision-token.ts';
 import { mayDial } from './egress/egress.ts';
@@ -94,6 +95,7 @@ class Limiter implements RunningLimiter {
   readonly #stores: StoreRegistry;
   readonly #firstContact: FirstContact;
   readonly #applier: ConfigApplier;
+  readonly #sharers: SharerCounts;
   readonly #decider: Decider;
   readonly #upstreams: Upstreams;
   readonly #dialer: Dialer;
@@ -138,6 +140,7 @@ class Limiter implements RunningLimiter {
         this.#onApplied(inForce, applied);
       },
     );
+    this.#sharers = new SharerCounts(settings.mode, this.#applier.inForce);
     this.#decider = this.#createDecider();
     this.#upstreams = new Upstreams(settings);
     this.#dialer = new Dialer(ownTarget);
@@ -289,6 +292,9 @@ class Limiter implements RunningLimiter {
         this.#log.debug('trouble changed', { stores: report.stores.length, upstreams: report.upstreams.length });
         this.#settings.source.report?.(report);
       },
+      onLooked: (serving) => {
+        this.#sharers.looked(serving, this.#clock.monotonicMs());
+      },
     });
   }
 
@@ -301,7 +307,7 @@ class Limiter implements RunningLimiter {
         storeOf.set(object, known);
         return known;
       },
-      knownLimiters: () => this.#applier.inForce.fleet.knownLimiters,
+      sharersOf: (object) => this.#sharers.of(object),
       clock: this.#clock,
       windowEnd: (rule: WindowRule, at: number) => calendar.edges(rule, at).find((edge) => edge > at) ?? at,
       onOverflow: (object, limit) => {
@@ -332,6 +338,7 @@ class Limiter implements RunningLimiter {
   }
 
   #onApplied(inForce: InForce, { compiled, removals, outcomes, isPartial }: AppliedChange): void {
+    this.#sharers.applied(inForce, compiled, removals);
     for (const { config, resourceName, secrets } of compiled) {
       this.#upstreamHealth.forget(resourceName);
       this.#metrics.objectInForce(config);
@@ -378,6 +385,7 @@ class Limiter implements RunningLimiter {
         id: this.#settings.id,
         state: this.#configured.state,
         fleet: this.#applier.inForce.fleet,
+        sharers: this.#sharers.all(),
         versions: Object.fromEntries(this.#applier.versions()),
         configs: [...this.#applier.inForce.set.objects()].map(({ config }) => config),
       }),

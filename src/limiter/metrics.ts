@@ -161,7 +161,7 @@ export class LimiterMetrics {
     const limits = this.#limitsInForce.get(object);
     if (limits === undefined) return;
     const limit = limitOf(decision);
-    const degraded = decision.kind === 'unavailable' ? 'Closed' : (decision.degraded ?? '');
+    const degraded = decision.kind === 'denied' ? '' : (decision.degraded ?? '');
     if (limit === '' || limits.has(limit)) {
       this.#decisions.add(object, { limit, outcome: outcomeOf(decision), degraded });
     }

@@ -73,13 +73,14 @@ export class Sidecar {
 
   #createUnclaimed(): Unclaimed | undefined {
     const { settings, inForce, metrics, unclaimedModels, clock } = this.#parts;
-    const { upstream: url, connectTimeoutMs, upstreamIdleTimeoutMs: idleTimeoutMs } = settings;
+    const { upstream: url, connectTimeoutMs, upstreamIdleTimeoutMs: idleTimeoutMs, requestTimeoutMs } = settings;
     if (url === undefined) return undefined;
     const server = new OwnServer({ url, connectTimeoutMs, idleTimeoutMs });
     return new Unclaimed({
       server,
       inForce,
       isOpen: () => this.isOpen,
+      requestTimeoutMs,
       splices: this.#splices,
       metrics,
       onModel: (model) => {

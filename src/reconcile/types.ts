@@ -132,6 +132,8 @@ export interface LimiterTally {
   readonly matchingPods: number;
   /** The pods that the selector matches and that carry no limiter, the terminating ones too: they may still answer. By name. */
   readonly unlimited: readonly UnlimitedPod[];
+  /** Why what would make selected pods cannot; absent: it can, as far as is known. */
+  readonly creationFailure?: { readonly maker: string; readonly words: string };
   /** Injected pods whose limiter container does not run, and why in the kubelet's word. */
   readonly notRunning: readonly { readonly pod: string; readonly reason: string }[];
   /** The others of the desired ones that are not synced: names of pods, and of shared limiters, sorted. */

@@ -5,7 +5,7 @@ import { describeOnCluster } from '../../tools/node-cluster/describe-cluster.ts'
 import { installKinds } from './installed-kinds.ts';
 import { generatedManifests, writtenManifests } from './manifests.ts';
 
-const CHUNK = 40;
+const CHUNK = 20;
 const CLIENT = 'apply-client-side';
 const SERVER = 'apply-server-side';
 

@@ -155,17 +155,17 @@ export const ALERT_CASES: readonly AlertCase[] = [
   },
   {
     alert: 'WeirPodsUnlimited',
-    fires: { 'weir_operator_skipped_pods{reason="NotInjected"}': '2x30' },
+    fires: { 'weir_operator_skipped_pods{reason="NotSeen"}': '2x30' },
     after: 20,
     labels: [{}],
-    quiet: { 'weir_operator_skipped_pods{reason="NotInjected"}': '2x5 _x30', weir_operator_unlimited_pods: '0x30' },
+    quiet: { 'weir_operator_skipped_pods{reason="NotSeen"}': '2x5 _x30', weir_operator_unlimited_pods: '0x30' },
   },
   {
     alert: 'WeirPodsSkipped',
     fires: { 'weir_operator_skipped_pods{reason="HostNetwork"}': '1x30' },
     after: 20,
     labels: [{ reason: 'HostNetwork' }],
-    quiet: { 'weir_operator_skipped_pods{reason="NotInjected"}': '2x30' },
+    quiet: { 'weir_operator_skipped_pods{reason="NotSeen"}': '2x30' },
   },
   {
     alert: 'WeirPodsBypassed',

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { registerCertificateMetrics } from '../../src/controller/certificates/certificate-metrics.ts';
 import { OperatorMetrics } from '../../src/controller/operator-metrics.ts';
 import { LimiterMetrics } from '../../src/limiter/metrics.ts';
+import { SKIPS } from '../../src/reconcile/injection/skips.ts';
 import { ALERT_CASES, alertRules } from './alerts.ts';
 import { CHART } from './helm.ts';
 
@@ -37,6 +38,14 @@ test('every metric of alerts and dashboard is one of the operator or the limiter
     .flatMap((expr) => expr.match(/weir_\w+/g) ?? [])
     .map((name) => name.replace(/_(bucket|sum|count)$/, ''));
   expect([...new Set(named)].filter((name) => !known.has(name))).toEqual([]);
+});
+
+test('every reason of a skipped pod that an alert names is one of the injector', () => {
+  const reasons = RULES.flatMap(({ expr }) =>
+    [...expr.matchAll(/skipped_pods\{reason!?="(\w+)"/g)].map(([, word]) => word),
+  );
+  expect(reasons).toEqual(['NotSeen', 'NotSeen']);
+  expect(Object.keys(SKIPS)).toContain('NotSeen');
 });
 
 test('the dashboard is JSON that names a metric in each panel', () => {

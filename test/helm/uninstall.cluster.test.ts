@@ -148,7 +148,7 @@ function suite(): void {
       const before = held('trial');
       const refused = run('leave', '--while-objects-exist=Refuse');
       await expect(refused).rejects.toThrow(
-        /^Not uninstalled: 3 objects \(ModelRoute default\/local, .* exist\. Delete them/,
+        /^Not uninstalled: 3 objects \(ModelRoute default\/local, .* exist, and uninstall\.whileObjectsExist is Refuse\. Delete/,
       );
       expect(await annotations()).toBe('');
       expect(held('trial')).toEqual(before);

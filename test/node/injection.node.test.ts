@@ -150,7 +150,10 @@ describeInstalled('sidecars on a node', [namespace(SPACE, OPEN), namespace(STRIC
     };
     const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec: { hostNetwork: true, containers: [container] } };
     const { code, stderr } = await weir().tryKubectl(['apply', '-f', '-'], JSON.stringify(pod));
-    expect([code, stderr]).toEqual([0, expect.stringContaining('weir: the pod gets no limiter: the pod uses the network')]);
+    expect([code, stderr]).toEqual([
+      0,
+      expect.stringContaining('weir: the pod gets no limiter: the pod uses the network'),
+    ]);
     await weir().apply(sidecarRoute(`${SPACE}/host`, [limit(1)], { modelName: 'host' }));
     const expected = { status: 'False', reason: 'UnlimitedPods' } as const;
     const object = await weir().untilCondition(['modelroutes', SPACE, 'host'], 'Programmed', expected);

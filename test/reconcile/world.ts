@@ -1,4 +1,5 @@
 // A world for reconcile that a test writes down as data.
+import { given } from '../../src/reconcile/optional.ts';
 import { skipText } from '../../src/reconcile/injection/skips.ts';
 import type {
   LimiterTally,
@@ -30,6 +31,7 @@ export interface Fleet {
   readonly unclaimed?: readonly string[];
   readonly bypasses?: LimiterTally['bypasses'];
   readonly bypassedPods?: LimiterTally['bypassedPods'];
+  readonly creationFailure?: LimiterTally['creationFailure'];
   /** Limiters that are connected; absent: all. */
   readonly connected?: number;
 }
@@ -76,12 +78,8 @@ export function worldOf(
   };
 }
 
-function toldBy({ troubles = [], unclaimed = [], bypasses = [] }: Fleet) {
-  return { troubles, unclaimed, bypasses };
-}
-
 function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterTally {
-  const limiters = fleet.limiters ?? [];
+  const { limiters = [], troubles = [], unclaimed = [], bypasses = [], bypassedPods = [], creationFailure } = fleet;
   const { unlimited = [], ending = [], notRunning = [] } = fleet.pods ?? {};
   const inState = (state: string) => (isInForce ? limiters.filter((limiter) => limiter.state === state) : []);
   return {
@@ -97,8 +95,11 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     silent: limiters
       .filter(({ name, state }) => state !== 'synced' && !notRunning.some(({ pod }) => pod === name))
       .map(({ name }) => name),
-    ...toldBy(fleet),
-    bypassedPods: fleet.bypassedPods ?? [],
+    troubles,
+    unclaimed,
+    bypasses,
+    bypassedPods,
+    ...given('creationFailure', creationFailure),
     connected: fleet.connected ?? limiters.length,
   };
 }

@@ -43,14 +43,21 @@ export async function leave(
     names.push(`${kind} ${object.metadata.namespace}/${object.metadata.name}`);
   }
   if (names.length === 0) return { objects: 0, report: '' };
-  const which = `${names.length} objects (${namesOf(names.sort())})`;
+  const which = `${names.length} ${names.length === 1 ? 'object' : 'objects'} (${namesOf(names.sort())})`;
   if (settings.whileObjectsExist === 'Refuse') {
     throw new UninstallRefused(
-      `Not uninstalled: ${which} exist. Delete them first (their limits end at once), or set uninstall.whileObjectsExist=Warn by helm upgrade`,
+      `Not uninstalled: ${exist(which, names)}, and uninstall.whileObjectsExist is Refuse. Delete what is left (its limits end at once) and run helm uninstall again; or keep the release: helm rollback to the revision that helm history shows last`,
     );
   }
   const isHandedOver = settings.redisOfRelease && (await handOver(kube, settings, log));
-  return { objects: names.length, report: `${which} exist while Weir is uninstalled: ${held(settings, isHandedOver)}` };
+  return {
+    objects: names.length,
+    report: `${exist(which, names)} while Weir is uninstalled: ${held(settings, isHandedOver)}`,
+  };
+}
+
+function exist(which: string, names: readonly string[]): string {
+  return `${which} ${names.length === 1 ? 'exists' : 'exist'}`;
 }
 
 function held({ redisOfRelease }: LeaveSettings, isHandedOver: boolean): string {

@@ -1,6 +1,7 @@
 // Controller: the parts of Kubernetes objects that the operator reads, and the resource types that it asks for.
 import type { ObjectKind } from '../../contract/limiter-config.ts';
 import type { PodSpec } from '../../reconcile/injection/pod.ts';
+import type { ContainerRange } from '../../reconcile/injection/resources.ts';
 
 /** Where a type of object lives in the API. */
 export interface ResourceType {
@@ -15,6 +16,13 @@ export const RESOURCES = {
   mcpServers: { group: 'weir.dev', version: 'v1alpha1', plural: 'mcpservers' },
   services: { group: '', version: 'v1', plural: 'services' },
   pods: { group: '', version: 'v1', plural: 'pods' },
+  replicaSets: { group: 'apps', version: 'v1', plural: 'replicasets' },
+  statefulSets: { group: 'apps', version: 'v1', plural: 'statefulsets' },
+  daemonSets: { group: 'apps', version: 'v1', plural: 'daemonsets' },
+  jobs: { group: 'batch', version: 'v1', plural: 'jobs' },
+  /** As other controllers write them; those of Weir are `events`. */
+  coreEvents: { group: '', version: 'v1', plural: 'events' },
+  limitRanges: { group: '', version: 'v1', plural: 'limitranges' },
   controllerRevisions: { group: 'apps', version: 'v1', plural: 'controllerrevisions' },
   leases: { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' },
   /** Only by name, and only where a namespace has granted it. */
@@ -176,6 +184,31 @@ export interface LeaseSpec {
   readonly acquireTime?: string;
   readonly renewTime?: string;
   readonly leaseTransitions?: number;
+}
+
+/** What makes pods: a ReplicaSet, StatefulSet, DaemonSet or Job. */
+export interface Workload extends KubeObject {
+  readonly spec?: {
+    /** Of a ReplicaSet or StatefulSet; absent: 1. */
+    readonly replicas?: number;
+    /** Of a Job; absent: 1. */
+    readonly parallelism?: number;
+    readonly template?: { readonly metadata?: { readonly labels?: Readonly<Record<string, string>> } };
+  };
+}
+
+/** core/v1 */
+export interface CoreEvent extends KubeObject {
+  readonly involvedObject?: { readonly kind?: string; readonly name?: string; readonly namespace?: string };
+  readonly message?: string;
+  readonly lastTimestamp?: string | null;
+  readonly eventTime?: string | null;
+  readonly series?: { readonly lastObservedTime?: string } | null;
+}
+
+/** core/v1 */
+export interface LimitRange extends KubeObject {
+  readonly spec?: { readonly limits?: readonly (Omit<ContainerRange, 'name'> & { readonly type: string })[] };
 }
 
 export interface ConfigMap extends KubeObject {

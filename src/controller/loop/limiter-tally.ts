@@ -7,6 +7,7 @@ import type { AckState, AckTable, LimiterState } from '../push/ack-table.ts';
 import type { Pod, PodEntry } from '../kube/kube-types.ts';
 import { isInjected, lifeOf, type PodIndex } from '../world/pod-index.ts';
 import { bypassesOf, waysTo, type Way } from '../world/pod-ways.ts';
+import type { CreationFailure, CreationFailures } from '../world/creation-failures.ts';
 import type { EndpointIndex } from '../world/endpoint-index.ts';
 import type { ServiceIndex } from '../world/service-index.ts';
 
@@ -16,6 +17,7 @@ export interface TallyWorld {
   readonly services: ServiceIndex;
   readonly endpoints: EndpointIndex;
   readonly injection: InjectionScope;
+  readonly failures: Pick<CreationFailures, 'of'>;
 }
 
 /**
@@ -55,6 +57,7 @@ export function tallyLimiters(query: LimiterQuery, acks: AckTable, world: TallyW
     troubles: meant.flatMap(({ limiter }) => troublesOf(limiter, name, store)),
     unclaimed: ref.kind === 'ModelRoute' ? unclaimedBy(meant) : [],
     ...bypassesTo(selected.filter(isLimited), world),
+    ...given('creationFailure', creationFailureOf(query, world)),
     connected: meant.filter(({ limiter }) => limiter.connected).length,
   };
 }
@@ -64,6 +67,15 @@ function unlimitedPod(pod: Pod, injection: InjectionScope): UnlimitedPod {
   const { notInjected, unfit } = pod.facts ?? {};
   const facts = { namespace, labels, ...given('notInjected', notInjected), ...given('unfit', unfit) };
   return { pod: name, isEnding: lifeOf(pod) === 'ending', ...whyUnlimited(facts, injection) };
+}
+
+function creationFailureOf(
+  { ref, workloadSelector }: LimiterQuery,
+  { failures, pods }: TallyWorld,
+): CreationFailure | undefined {
+  if (workloadSelector === undefined) return undefined;
+  const { namespace } = ref;
+  return failures.of(namespace, workloadSelector.matchLabels, (labels) => pods.select(namespace, labels));
 }
 
 /** The ways past the limiters of the pods, and the pods that have no other. One that is ending is still called. */

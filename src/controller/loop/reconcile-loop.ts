@@ -1,10 +1,9 @@
 // Controller: the loop that makes it so. Input: feeds of objects, Services and pods, the answers of limiters. Output: the
 // snapshot store, the last good forms and the statuses, brought up to date one object at a time.
-import { parseResourceName, resourceName } from '../../contract/limiter-config.ts';
+import { parseResourceName, resourceName, sharersNameOf } from '../../contract/limiter-config.ts';
 import { storeIdOf } from '../../contract/limiter-report.ts';
 import { canonicalJson } from '../../contract/snapshot.ts';
 import type { Logger } from '../../lib/log.ts';
-import { INJECT_LABEL } from '../../reconcile/injection/names.ts';
 import type { InjectionScope } from '../../reconcile/injection/unlimited.ts';
 import { reconcile } from '../../reconcile/reconcile.ts';
 import { RivalIndex } from '../../reconcile/rival-index.ts';
@@ -12,19 +11,18 @@ import type { LastGood, ReconcileOutcome, ReconcileSettings, World } from '../..
 import type { Parting } from '../install/parting.ts';
 import type { AckTable, ReportChange } from '../push/ack-table.ts';
 import type { Change, Feed } from '../kube/object-feed.ts';
-import type { KubeObject, ObjectIdentity, Service, StoredObject } from '../kube/kube-types.ts';
+import type { ObjectIdentity, Service, StoredObject } from '../kube/kube-types.ts';
 import type { Leadership } from '../election/leadership.ts';
 import { tallyLimiters } from './limiter-tally.ts';
 import { secretsOf, selectorPair, servicesOf, serviceFacts } from '../world/object-references.ts';
 import type { OperatorMetrics } from '../operator-metrics.ts';
-import { isRelevant, labelPairs, PodIndex } from '../world/pod-index.ts';
 import type { Provider, SecretReader } from '../provider/provider.ts';
 import { ReverseIndex } from '../kube/reverse-index.ts';
-import { addressesOf, EndpointIndex } from '../world/endpoint-index.ts';
-import { isSameRoute, ServiceIndex } from '../world/service-index.ts';
+import { Surroundings } from '../world/surroundings.ts';
+import { publishSidecars } from '../push/sharers.ts';
 import type { SnapshotStore } from '../push/snapshot-store.ts';
+import { countSidecars } from './sidecar-count.ts';
 import { StatusWriter } from './status-writer.ts';
-import type { Visibility } from '../push/visibility.ts';
 import { DONE, WorkQueue, type WorkOutcome } from '../kube/work-queue.ts';
 
 export interface OperatorParts {
@@ -57,9 +55,7 @@ export class Operator {
   readonly #queue: WorkQueue;
   readonly #writer: StatusWriter;
   readonly #rivals: RivalIndex;
-  readonly #pods: PodIndex;
-  readonly #services: ServiceIndex;
-  readonly #endpoints: EndpointIndex;
+  readonly #surroundings: Surroundings;
   /** `<namespace>/<service>` -> objects that name it. */
   readonly #byService = new ReverseIndex();
   /** One label of each selector -> objects. */
@@ -76,9 +72,17 @@ export class Operator {
     this.#parts = parts;
     const { provider, leadership, metrics, log, reconcileSettings } = parts;
     this.#rivals = new RivalIndex(reconcileSettings);
-    this.#pods = new PodIndex(provider.pods);
-    this.#services = new ServiceIndex(provider.services);
-    this.#endpoints = new EndpointIndex(provider.endpointSlices);
+    this.#surroundings = new Surroundings({
+      provider,
+      injector: parts.injector,
+      log,
+      onChange: (pairs) => {
+        this.#answersChanged(this.#bySelector.namesOfAny(pairs));
+      },
+      onNamespace: (namespace) => {
+        this.#answersChanged(this.#objectsIn(namespace));
+      },
+    });
     this.#world = this.#makeWorld();
     this.#writer = new StatusWriter({
       sink: provider.statusSink,
@@ -110,6 +114,7 @@ export class Operator {
     this.#queue.start();
     await this.recompile();
     this.#writer.start();
+    this.#surroundings.start();
   }
 
   /** Looks at every object again and resolves when that is in the store. */
@@ -122,6 +127,7 @@ export class Operator {
 
   async stop(): Promise<void> {
     for (const end of this.#ends) end();
+    await this.#surroundings.stop();
     await this.#queue.stop();
     await this.#writer.stop();
   }
@@ -143,22 +149,9 @@ export class Operator {
     }
     provider.services.onChange(({ key, before, after }) => {
       if (facesOf(before) !== facesOf(after)) this.#enqueue(this.#byService.namesOf(key));
-      if (!isSameRoute(before, after)) this.#answersChanged(this.#concernedBy([before, after]));
-    });
-    provider.endpointSlices.onChange(({ before, after }) => {
-      const pods = this.#pods.withAddress([before, after].flatMap(addressesOf));
-      this.#answersChanged(this.#bySelector.namesOfAny(pods.flatMap(labelPairs)));
-    });
-    provider.namespaces.onChange(({ key, before, after }) => {
-      if (labelIn(before) !== labelIn(after)) this.#answersChanged(this.#objectsIn(key));
     });
     secrets.onChange((names) => {
       this.#enqueue(names);
-    });
-    provider.pods.onChange((change) => {
-      if (!isRelevant(change)) return;
-      const pairs = [change.before, change.after].flatMap((pod) => (pod === undefined ? [] : labelPairs(pod)));
-      this.#answersChanged(this.#bySelector.namesOfAny(pairs));
     });
     this.#ends.push(
       acks.subscribe((names) => {
@@ -220,14 +213,6 @@ export class Operator {
     }
   }
 
-  /** Objects whose pods one of the Services selects, and perhaps others. */
-  #concernedBy(services: readonly (Service | undefined)[]): Iterable<string> {
-    const pods = services.flatMap(({ metadata, spec } = { metadata: { name: '' } }) =>
-      this.#pods.select(metadata.namespace ?? '', spec?.selector ?? {}),
-    );
-    return this.#bySelector.namesOfAny(pods.flatMap(labelPairs));
-  }
-
   #objectsIn(namespace: string): string[] {
     const objects = this.#feeds().flatMap((feed) => [...feed.values()]);
     return objects.filter(({ metadata }) => metadata.namespace === namespace).map(nameOf);
@@ -280,11 +265,17 @@ export class Operator {
     this.#byStore.set(name, storeId === undefined ? [] : [storeId]);
     if (inForce === undefined) {
       store.remove(name);
+      store.remove(sharersNameOf({ kind: object.kind, ...namesOf(object) }));
       return;
     }
     const { namespace } = object.metadata;
     const { workloadSelector } = inForce;
-    const visibility: Visibility = { namespace, ...(workloadSelector === undefined ? {} : { workloadSelector }) };
+    const visibility = { namespace, ...(workloadSelector === undefined ? {} : { workloadSelector }) };
+    const parts = { acks: this.#parts.acks, pods: this.#surroundings.pods };
+    const sidecars =
+      workloadSelector === undefined ? 0 : countSidecars(name, namespace, workloadSelector.matchLabels, parts);
+    // First: who has the object must know with how many it shares the buckets.
+    publishSidecars(store, { kind: object.kind, ...namesOf(object) }, sidecars, visibility);
     store.set(this.#parts.parting?.resourceOf(inForce) ?? inForce.resource, visibility);
   }
 
@@ -298,6 +289,7 @@ export class Operator {
   #remove(name: string): void {
     const ref = parseResourceName(name);
     this.#parts.store.remove(name);
+    if (ref !== undefined) this.#parts.store.remove(sharersNameOf(ref));
     this.#writer.forget(name);
     this.#parts.metrics.objects?.delete(name);
     this.#byService.set(name, []);
@@ -310,13 +302,6 @@ export class Operator {
 
   #makeWorld(): World {
     const { provider, secrets, acks, reconcileSettings } = this.#parts;
-    const { injector } = this.#parts;
-    const injection: InjectionScope = {
-      isOn: injector !== undefined,
-      isExcluded: (namespace) => injector?.isExcluded(namespace) === true,
-      labelOf: (name) => (provider.namespaces.hasSynced ? labelIn(provider.namespaces.get(name)) : undefined),
-    };
-    const tallyWorld = { pods: this.#pods, services: this.#services, endpoints: this.#endpoints, injection };
     return {
       settings: reconcileSettings,
       serviceOf: (namespace, name) => {
@@ -325,14 +310,9 @@ export class Operator {
       },
       secretOf: (namespace, name) => secrets.factsOf(namespace, name),
       rivalsOf: (keys) => this.#rivals.rivalsOf(keys),
-      limitersOf: (query) => tallyLimiters(query, acks, tallyWorld),
+      limitersOf: (query) => tallyLimiters(query, acks, this.#surroundings),
     };
   }
-}
-
-/** '' when it asks for nothing. */
-function labelIn(namespace: KubeObject | undefined): string {
-  return namespace?.metadata.labels?.[INJECT_LABEL] ?? '';
 }
 
 /** Whoever keeps an object until its next edit must not keep the status that it had then: there are many in between. */

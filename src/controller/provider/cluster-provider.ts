@@ -12,6 +12,7 @@ import {
   pickMeta,
   RESOURCES,
   type ControllerRevision,
+  type CoreEvent,
   type EndpointSlice,
   type KubeObject,
   type Pod,
@@ -23,6 +24,7 @@ import { ClusterLastGood, LAST_GOOD_LABEL } from './last-good.ts';
 import type { Leadership } from '../election/leadership.ts';
 import { trimService } from '../world/object-references.ts';
 import { podView } from '../world/pod-index.ts';
+import { FAILED_CREATE, trimEvent } from '../world/creation-failures.ts';
 import { trimPod } from '../world/pod-facts.ts';
 import { trimEndpointSlice, WRITTEN_BY_OTHERS } from '../world/endpoint-index.ts';
 import type { Provider, StatusSink, WriteResult } from './provider.ts';
@@ -49,6 +51,8 @@ export class ClusterProvider implements Provider, StatusSink {
   readonly mcpServers: Informer<StoredObject>;
   readonly services: Informer<Service>;
   readonly pods: Informer<Pod>;
+  readonly kube: Kube;
+  readonly creationEvents: Informer<CoreEvent>;
   readonly namespaces: Informer<KubeObject>;
   readonly endpointSlices: Informer<EndpointSlice>;
   readonly secrets: SecretWatcher;
@@ -63,10 +67,15 @@ export class ClusterProvider implements Provider, StatusSink {
   constructor(settings: ClusterSettings) {
     const { kube, writes = kube, log } = settings;
     this.#settings = settings;
+    this.kube = kube;
     this.modelRoutes = this.#inform(RESOURCES.modelRoutes, (object) => trimObject('ModelRoute', object));
     this.mcpServers = this.#inform(RESOURCES.mcpServers, (object) => trimObject('MCPServer', object));
     this.services = this.#inform(RESOURCES.services, trimService);
     this.pods = this.#inform(RESOURCES.pods, trimPod);
+    this.creationEvents = this.#inform(RESOURCES.coreEvents, trimEvent, {
+      fieldSelector: FAILED_CREATE,
+      onFailure: this.#tellOnce('events'),
+    });
     this.namespaces = this.#inform(RESOURCES.namespaces, trimNamespace, {
       namespaces: [],
       onFailure: this.#tellOnce('namespaces'),
@@ -168,7 +177,12 @@ export class ClusterProvider implements Provider, StatusSink {
 
   /** Beside those that must be known: what makes statuses say more, where the operator has the right to it. */
   #allInformers(): Record<string, AnyInformer> {
-    return { ...this.#informers(), namespaces: this.namespaces, endpointslices: this.endpointSlices };
+    return {
+      ...this.#informers(),
+      namespaces: this.namespaces,
+      endpointslices: this.endpointSlices,
+      events: this.creationEvents,
+    };
   }
 
   #informers(): Record<string, AnyInformer> {

@@ -9,6 +9,7 @@ import { createStaticAuthenticator, type Authenticator } from '../push/authentic
 import { FileLastGood } from './file-last-good.ts';
 import {
   objectKey,
+  type CoreEvent,
   type EndpointSlice,
   type KubeObject,
   type Pod,
@@ -53,6 +54,7 @@ export class FileProvider implements Provider, StatusSink {
   readonly mcpServers: ObjectFeed<StoredObject>;
   readonly services: ObjectFeed<Service>;
   readonly pods: ObjectFeed<Pod>;
+  readonly creationEvents: ObjectFeed<CoreEvent>;
   readonly namespaces: ObjectFeed<KubeObject>;
   readonly endpointSlices: ObjectFeed<EndpointSlice>;
   readonly secrets: SecretReader = NO_SECRETS;
@@ -78,6 +80,7 @@ export class FileProvider implements Provider, StatusSink {
     this.mcpServers = new ObjectFeed({ name: 'mcpservers', log });
     this.services = new ObjectFeed({ name: 'services', log });
     this.pods = new ObjectFeed({ name: 'pods', log });
+    this.creationEvents = new ObjectFeed({ name: 'events', log });
     this.namespaces = new ObjectFeed({ name: 'namespaces', log });
     this.endpointSlices = new ObjectFeed({ name: 'endpointslices', log });
     this.authenticate = createStaticAuthenticator(token);
@@ -123,8 +126,8 @@ export class FileProvider implements Provider, StatusSink {
     clearTimeout(this.#debounce);
     await this.#reading;
     await this.lastGood.stop();
-    const { modelRoutes, mcpServers, services, pods, namespaces, endpointSlices } = this;
-    const feeds = [modelRoutes, mcpServers, services, pods, namespaces, endpointSlices];
+    const { modelRoutes, mcpServers, services, pods, namespaces, endpointSlices, creationEvents } = this;
+    const feeds = [modelRoutes, mcpServers, services, pods, namespaces, endpointSlices, creationEvents];
     for (const feed of feeds) await feed.stop();
   }
 

@@ -19,6 +19,7 @@ export type Greeting =
       readonly who: Admitted;
       readonly held: ReadonlyMap<string, string>;
       readonly version: string;
+      readonly features: readonly string[];
     }
   | {
       readonly kind: 'refused';
@@ -55,7 +56,8 @@ export async function greet(call: PushCall, authenticate: Authenticator, firstRe
     return { kind: 'refused', code: REFUSAL_CODES[reason], message, unwatched };
   }
   const held = new Map(Object.entries(first.initial_resource_versions ?? {}));
-  return { kind: 'admitted', who: admission, held, version: self.version.slice(0, 64) };
+  const { version, features = [] } = self;
+  return { kind: 'admitted', who: admission, held, version: version.slice(0, 64), features };
 }
 
 function bearerToken(call: PushCall): string | undefined {

@@ -3,11 +3,13 @@
 import { Server, status, type ConnectionInjector } from '@grpc/grpc-js';
 import { createServer, type AddressInfo, type Server as NetServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isSharersName } from '../../contract/limiter-config.ts';
 import {
   isGoodbye,
   loadPushProtocol,
   MAX_REQUEST_BYTES,
   MAX_RESPONSE_BYTES,
+  SHARERS_FEATURE,
   type DeltaDiscoveryRequest,
 } from '../../contract/push-protocol.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -206,7 +208,7 @@ export class PushServer {
       return;
     }
     this.#noteUnwatched(unwatchedIn(store, outcome.who.view, outcome.held));
-    this.#open(call, outcome.who, outcome.held);
+    this.#open(call, outcome);
     const { limiterId, view } = outcome.who;
     const limiter = shownName(view, limiterId);
     log.info('limiter connected', { limiter, peer: call.getPeer(), version: outcome.version });
@@ -241,19 +243,20 @@ export class PushServer {
     return undefined;
   }
 
-  #open(call: PushCall, who: Admitted, claimed: ReadonlyMap<string, string>): void {
+  #open(call: PushCall, { who, held: claimed, features }: Extract<Greeting, { kind: 'admitted' }>): void {
     const { store, acks, observer, log } = this.#parts;
     const { limiterId, view } = who;
     this.#streams
       .ofLimiter(limiterId)
       ?.end(status.ABORTED, 'another stream of the same limiter (node.id) took over', 'lost');
-    const held = new Map([...claimed].filter(([name]) => store.isSeenBy(view, name)));
+    const held = new Map([...claimed].filter(([name]) => store.isSeenBy(view, name) && !isSharersName(name)));
     const row = acks.connect(limiterId, view, held);
     const session = new PushSession(view, claimed, {
       store,
       acks: row,
       send: (response) => void call.write(response),
       maxResponseBytes: this.#settings.maxResponseBytes,
+      takesSharers: features.includes(SHARERS_FEATURE),
       ...(observer === undefined ? {} : { observer }),
     });
     const finish = (how: 'goodbye' | 'lost'): boolean => {

@@ -5,8 +5,11 @@ export type Visibility =
   | 'everyone'
   | {
       readonly namespace: string;
-      /** Absent: shared limiters only. A selector without labels selects nothing (the schema refuses it). */
-      readonly workloadSelector?: { readonly matchLabels: Readonly<Record<string, string>> };
+      /**
+       * Absent: shared limiters only; every: all limiters of the namespace. A selector without labels selects nothing (the schema
+       * refuses it).
+       */
+      readonly workloadSelector?: { readonly matchLabels: Readonly<Record<string, string>> } | 'every';
     };
 
 /** A pod as the API server has it. */
@@ -57,5 +60,6 @@ export function sees(limiter: LimiterView, visibility: Visibility): boolean {
   if (!coversNamespace(limiter, visibility.namespace)) return false;
   if (limiter.kind === 'shared') return true;
   const selector = visibility.workloadSelector;
-  return selector !== undefined && selects(selector.matchLabels, limiter.pod.labels);
+  if (selector === undefined || selector === 'every') return selector === 'every';
+  return selects(selector.matchLabels, limiter.pod.labels);
 }

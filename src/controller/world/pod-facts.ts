@@ -16,7 +16,15 @@ export function trimPod(pod: Pod): Pod {
   const injected = pod.metadata.annotations?.[INJECTED_ANNOTATION];
   const facts = injected === undefined ? plainFacts(pod) : factsOf(pod);
   const metadata = {
-    ...pickMeta(pod.metadata, 'namespace', 'uid', 'resourceVersion', 'labels', 'deletionTimestamp'),
+    ...pickMeta(
+      pod.metadata,
+      'namespace',
+      'uid',
+      'resourceVersion',
+      'labels',
+      'creationTimestamp',
+      'deletionTimestamp',
+    ),
     ...(injected === undefined ? {} : { annotations: { [INJECTED_ANNOTATION]: injected } }),
   };
   const phase = pod.status?.phase;

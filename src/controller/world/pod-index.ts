@@ -53,9 +53,12 @@ export function pairOf(namespace: string, key: string, value: string): string {
   return `${namespace}\0${key}\0${value}`;
 }
 
-export function labelPairs(pod: Pod): string[] {
-  const namespace = pod.metadata.namespace ?? '';
-  return Object.entries(pod.metadata.labels ?? {}).map(([key, value]) => pairOf(namespace, key, value));
+export function labelPairs({ metadata }: Pod): string[] {
+  return pairsOf(metadata.namespace ?? '', metadata.labels ?? {});
+}
+
+export function pairsOf(namespace: string, labels: Readonly<Record<string, string>>): string[] {
+  return Object.entries(labels).map(([key, value]) => pairOf(namespace, key, value));
 }
 
 /** Whether a change of a pod can change any object's status: its labels, its life, its limiter, the ways to it. */

@@ -4,6 +4,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { RouteMatch } from '../decide/decision.ts';
 import { pathBelow } from '../../lib/path.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
+import type { BodyHold } from '../request/body-budget.ts';
+import { RequestBody } from '../request/body.ts';
 import { preflightHeaders } from './cors.ts';
 import { CorsMirror, type PageRequest } from './cors-mirror.ts';
 import type { Exchange } from './exchange.ts';
@@ -11,8 +13,8 @@ import type { Incoming, RequestHead } from './incoming.ts';
 import type { ProxyOptions } from './proxy-options.ts';
 
 const EMPTY = Buffer.alloc(0);
-const NO_BODY: Pick<Incoming, 'body' | 'json' | 'rpc'> = {
-  body: { raw: EMPTY, decoded: EMPTY },
+/** What is read of a request without a body. */
+const NO_CONTENT: Pick<Incoming, 'json' | 'rpc'> = {
   json: { kind: 'empty' },
   rpc: { isJsonRpc: false, isBatch: false, ids: [] },
 };
@@ -43,7 +45,7 @@ export class Browsers {
    * @returns false: no object has this place
    * @throws WeirError as forwarding does
    */
-  async pass(exchange: Exchange, { wire, search }: RequestHead): Promise<boolean> {
+  async pass(exchange: Exchange, { wire, search }: RequestHead, hold: BodyHold): Promise<boolean> {
     const { configured, forwarder, metrics, random } = this.#options;
     await configured.whenDecided();
     const inForce = this.#options.inForce();
@@ -55,7 +57,7 @@ export class Browsers {
     exchange.object = object;
     const status = await forwarder.forward({
       exchange,
-      incoming: { wire, search, ...NO_BODY },
+      incoming: { wire, search, body: new RequestBody(EMPTY, EMPTY, hold), ...NO_CONTENT },
       match,
       namespace: object.config.namespace,
       rawHeaders: preflightHeaders(exchange.request.rawHeaders),

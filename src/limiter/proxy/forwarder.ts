@@ -9,7 +9,7 @@ import type { Exchange } from './exchange.ts';
 import { authorityOf, requestHeaders, responseHeaders, type HostRule } from './http-headers.ts';
 import { isTrustedProxy } from '../identity/identity.ts';
 import type { Incoming } from './incoming.ts';
-import { outgoingBody } from './outgoing-body.ts';
+import { outgoingBody, releaseSent } from './outgoing-body.ts';
 import type { PageRequest } from './cors-mirror.ts';
 import type { CheckedHead } from './answer-head.ts';
 import type { RelayObserver, UpstreamEnd, UpstreamFault } from './relay.ts';
@@ -129,15 +129,19 @@ export class Forwarder {
       authority: authorityOf(request.url ?? '', request.headers.host),
       strip: new Set([...strip, ...body.untrue]),
     });
+    headers.push(...body.lengthHeader);
     const upstream = {
       url: match.target.url,
       path: `${match.upstreamPath}${incoming.search}`,
       method: incoming.wire.method,
       headers,
-      body: body.bytes,
+      body: body.content,
     };
     const observer: RelayObserver = {
-      answered: (head, answered) => this.#answered(forwarding, head, answered),
+      answered: (head, answered) => {
+        releaseSent(incoming.body, body);
+        return this.#answered(forwarding, head, answered);
+      },
       faulted: (fault) => {
         this.#observer.faulted(fault);
       },
@@ -172,7 +176,7 @@ export class Forwarder {
       path: match.upstreamPath,
       method: 'OPTIONS',
       headers,
-      body: Buffer.alloc(0),
+      body: null,
     };
     try {
       const { scope, lookup } = this.#dialer.dial(inForce, namespace, match.target);

@@ -115,7 +115,7 @@ export class Proxy {
       return;
     }
     if (await unclaimed?.passes(exchange, head.wire)) return;
-    if (isPreflight(exchange.request) && (await this.#browsers.pass(exchange, head))) return;
+    if (isPreflight(exchange.request) && (await this.#browsers.pass(exchange, head, hold))) return;
     const incoming = await inTime(this.#read(exchange, head, hold), this.#options.requestTimeoutMs);
     await this.#options.configured.whenDecided();
     await this.#route(exchange, incoming);

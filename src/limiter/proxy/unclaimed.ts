@@ -12,6 +12,7 @@ import type { LimiterMetrics } from '../metrics.ts';
 import { endpointOf } from '../request/endpoints.ts';
 import { bodyStart } from '../request/first-body-bytes.ts';
 import { modelsOf } from '../request/model-request.ts';
+import { inTime } from '../request/reading-deadline.ts';
 import { headClaim, type HeadClaim } from '../route/head-claim.ts';
 import type { WireRequest } from '../decide/decision.ts';
 import type { Exchange } from './exchange.ts';
@@ -25,6 +26,8 @@ export interface UnclaimedOptions {
   readonly inForce: () => InForce;
   /** true: nothing is in force, and that is no reason to refuse. */
   readonly isOpen: () => boolean;
+  /** For the first bytes of a body, where they must be seen. */
+  readonly requestTimeoutMs: number;
   readonly splices: Splices;
   readonly metrics: Pick<LimiterMetrics, 'unrouted' | 'unclaimed'>;
   /** Called with the model of a request that no route claims, once the server has served it. */
@@ -79,7 +82,7 @@ export class Unclaimed {
       return true;
     }
     askForBody(request);
-    const { isJson, whole } = await bodyStart(request);
+    const { isJson, whole } = await inTime(bodyStart(request), this.#options.requestTimeoutMs);
     if (isJson) return false;
     await this.pass(exchange, { read: whole, wire });
     return true;

@@ -2,7 +2,7 @@
 // out: how it ended.
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { LookupFunction } from 'node:net';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { Agent, type Dispatcher } from 'undici';
 import type { LimiterSettings } from '../settings.ts';
 import { Relay, type RelayObserver, type UpstreamEnd } from './relay.ts';
@@ -16,7 +16,7 @@ export interface UpstreamRequest {
   readonly method: string;
   /** Flat: name, value, name, value … */
   readonly headers: string[];
-  readonly body: Buffer;
+  readonly body: Buffer | Readable | null;
 }
 
 export type UpstreamTimeouts = Pick<
@@ -24,8 +24,6 @@ export type UpstreamTimeouts = Pick<
   'connectTimeoutMs' | 'headersTimeoutMs' | 'streamIdleTimeoutMs' | 'upstreamIdleTimeoutMs'
 >;
 
-/** What a socket takes at once. */
-const PIECE_BYTES = 64 * 1024;
 /** Beyond it the answer is no answer. */
 const MAX_ANSWER_HEAD_BYTES = 64 * 1024;
 
@@ -89,7 +87,8 @@ export class Upstreams {
       origin: base.origin,
       path: `${basePath}${request.path}`,
       method: request.method,
-      ...bodyOf(request),
+      headers: request.headers,
+      body: request.body,
       headersTimeout: this.#timeouts.headersTimeoutMs,
       bodyTimeout: 0,
     };
@@ -163,18 +162,4 @@ class Question implements Dispatcher.DispatchHandler {
     clearTimeout(this.#deadline);
     this.#answer(undefined);
   }
-}
-
-/**
- * A large body goes out piece by piece: an upstream that answers before it has read all of it leaves a connection that is not
- * used again, because the rest of this body would stand before the next request.
- */
-function bodyOf({ headers, body }: UpstreamRequest): Pick<Dispatcher.DispatchOptions, 'headers' | 'body'> {
-  if (body.length === 0) return { headers, body: null };
-  if (body.length <= PIECE_BYTES) return { headers, body };
-  return { headers: [...headers, 'Content-Length', String(body.length)], body: Readable.from(piecesOf(body)) };
-}
-
-function* piecesOf(body: Buffer): Generator<Buffer> {
-  for (let at = 0; at < body.length; at += PIECE_BYTES) yield body.subarray(at, at + PIECE_BYTES);
 }

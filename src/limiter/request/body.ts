@@ -6,10 +6,36 @@ import { GrowingBytes } from '../../lib/growing-bytes.ts';
 import { decode, codingsOf } from './body-decoder.ts';
 import type { BodyHold } from './body-budget.ts';
 
-/** A request body. `decoded` is `raw` when nothing was encoded. */
-export interface RequestBody {
-  readonly raw: Buffer;
-  readonly decoded: Buffer;
+const NOTHING = Buffer.alloc(0);
+
+/** A request body, until it is released. */
+export class RequestBody {
+  readonly #hold: BodyHold;
+  #raw: Buffer;
+  #decoded: Buffer;
+
+  constructor(raw: Buffer, decoded: Buffer, hold: BodyHold) {
+    this.#raw = raw;
+    this.#decoded = decoded;
+    this.#hold = hold;
+  }
+
+  /** As it was sent; empty once released. */
+  get raw(): Buffer {
+    return this.#raw;
+  }
+
+  /** The same as `raw` when nothing was encoded. */
+  get decoded(): Buffer {
+    return this.#decoded;
+  }
+
+  /** Lets go of the bytes, and of the room that they take in the budget. */
+  release(): void {
+    this.#raw = NOTHING;
+    this.#decoded = NOTHING;
+    this.#hold.release();
+  }
 }
 
 export interface BodyBounds {
@@ -31,54 +57,75 @@ export async function readBody(request: IncomingMessage, bounds: BodyBounds, hol
   }
   const codings = codingsOf(request.headers['content-encoding']);
   const raw = await collect(request, bounds, hold);
-  if (raw.length === 0 || codings.length === 0) return { raw, decoded: raw };
-  return { raw, decoded: await decode(raw, codings, bounds.maxBytes, hold) };
+  const isEncoded = raw.length > 0 && codings.length > 0;
+  return new RequestBody(raw, isEncoded ? await decode(raw, codings, bounds.maxBytes, hold) : raw, hold);
 }
 
 function collect(request: IncomingMessage, { maxBytes, idleMs }: BodyBounds, hold: BodyHold): Promise<Buffer> {
   const announced = request.headers['content-length'];
   const expected = announced === undefined ? undefined : Number(announced);
   if (expected !== undefined && expected > maxBytes) return Promise.reject(tooLarge(maxBytes));
+  if (expected === 0 || (expected === undefined && request.headers['transfer-encoding'] === undefined)) {
+    request.resume();
+    return Promise.resolve(NOTHING);
+  }
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const body = new GrowingBytes(expected);
-  let isOver = false;
-  const finish = (error?: WeirError): void => {
-    if (isOver) return;
-    isOver = true;
-    clearTimeout(idle);
-    request.off('data', onData);
+  const take = (chunk: Buffer): void => {
+    if (body.length + chunk.length > maxBytes) throw tooLarge(maxBytes);
+    hold.take(chunk.length);
+    body.append(chunk);
+  };
+  const stop = receive(request, idleMs, take, (error) => {
     hold.received();
     if (error === undefined) resolve(body.bytes());
     else reject(error);
+  });
+  hold.receive(stop);
+  return promise;
+}
+
+/**
+ * Passes each chunk to `take`, and calls `onEnd` once: at the end, or with what `take` threw, or why no more will come.
+ * @returns ends it with an error
+ */
+function receive(
+  request: IncomingMessage,
+  idleMs: number,
+  take: (chunk: Buffer) => void,
+  onEnd: (error?: Error) => void,
+): (error: Error) => void {
+  const { socket } = request;
+  const finish = (error?: Error): void => {
+    clearTimeout(idle);
+    request.off('data', onData);
+    request.off('end', finish);
+    request.off('close', onLost);
+    socket.off('close', onLost);
+    onEnd(error);
   };
-  const idle = setTimeout(() => {
-    finish(new WeirError('body_timeout', `no byte of the request body came for ${idleMs} ms`));
-  }, idleMs);
   const onData = (chunk: Buffer): void => {
-    if (body.length + chunk.length > maxBytes) {
-      finish(tooLarge(maxBytes));
-      return;
-    }
-    try {
-      hold.take(chunk.length);
-    } catch (error) {
-      finish(error as WeirError);
-      return;
-    }
-    body.append(chunk);
     idle.refresh();
+    try {
+      take(chunk);
+    } catch (error) {
+      finish(error as Error);
+    }
   };
   const onLost = (): void => {
     finish(new WeirError('invalid_request', 'the connection closed before the body was complete'));
   };
-  hold.receive(finish);
+  const idle = setTimeout(() => {
+    finish(new WeirError('body_timeout', `no byte of the request body came for ${idleMs} ms`));
+  }, idleMs);
   request.on('data', onData);
-  request.once('end', () => {
-    finish();
-  });
-  request.once('error', onLost);
+  request.once('end', finish);
   request.once('close', onLost);
-  return promise;
+  // Only told to who listens; `close` follows.
+  request.on('error', () => undefined);
+  // A request that was answered meanwhile hears nothing of its connection any more.
+  socket.once('close', onLost);
+  return finish;
 }
 
 function tooLarge(maxBytes: number): WeirError {

@@ -1,10 +1,8 @@
 // Limiter, request stage: looks at how a body begins and leaves it to be read. In: the incoming message; out: whether it begins
 // like JSON. It waits for the first bytes alone.
 import type { IncomingMessage } from 'node:http';
-import { jsonStartOf } from './json-body.ts';
+import { jsonStart } from './json-body.ts';
 
-/** A body with more white space than this before its first character is taken for JSON. */
-const MOST_BLANK_BYTES = 1_024;
 /** Fewer do not show the encoding, and cannot name a model. */
 const LEAST_BYTES = 4;
 
@@ -29,10 +27,10 @@ export function bodyStart(request: IncomingMessage): Promise<BodyStart> {
       const chunk = request.read() as Buffer | null;
       if (chunk === null) return;
       bytes = Buffer.concat([bytes, chunk]);
-      const start = bytes.length < LEAST_BYTES ? 'blank' : jsonStartOf(bytes);
-      if (start === 'blank' && bytes.length <= MOST_BLANK_BYTES) return;
+      const { start } = jsonStart(bytes);
+      if (start === 'blank' || bytes.length < LEAST_BYTES) return;
       request.unshift(bytes);
-      finish({ isJson: start !== 'other' });
+      finish({ isJson: start !== 'none' });
     };
     request.on('readable', onReadable).once('end', onEnd).once('close', onEnd);
   });

@@ -8,11 +8,18 @@ import {
   NOT_INJECTED_ANNOTATION,
   PORT_ANNOTATION,
   REDIRECT_ANNOTATION,
+  RESOURCE_ANNOTATIONS,
 } from './names.ts';
 import type { InjectablePod } from './pod.ts';
 
 const OURS = 'weir.dev/';
-const FOR_AUTHORS: readonly string[] = [PORT_ANNOTATION, REDIRECT_ANNOTATION, IMAGE_ANNOTATION, ...BOUND_ANNOTATIONS];
+const FOR_AUTHORS: readonly string[] = [
+  PORT_ANNOTATION,
+  REDIRECT_ANNOTATION,
+  IMAGE_ANNOTATION,
+  ...BOUND_ANNOTATIONS,
+  ...RESOURCE_ANNOTATIONS.map(({ annotation }) => annotation),
+];
 /** `registry:port/path:tag@digest`, as far as it goes without asking a registry. */
 const IMAGE = /^[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,511}$/;
 

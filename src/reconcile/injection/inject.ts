@@ -23,6 +23,7 @@ import {
   redirectContainer,
   type SidecarSettings,
 } from './sidecar.ts';
+import { fitted, overlaid, roomComplaint, wantedResources, type ContainerRange, type Fitted } from './resources.ts';
 import { formatSkip, skipText, type Skip, type SkipReason } from './skips.ts';
 import { passLimiter, withPreStop } from './workload.ts';
 
@@ -37,6 +38,9 @@ export interface InjectorSettings extends SidecarSettings {
 export interface NamespaceFacts {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** What its LimitRanges say of containers. */
+  readonly containerRanges?: readonly ContainerRange[];
 }
 
 /** JSON patch (RFC 6902); `add` replaces a member that is there. */
@@ -77,8 +81,32 @@ export function inject(
   if (isSkip(placement)) return skipped(pod, namespace, placement);
   const obstacle = obstacleIn(pod.spec, placement, settings);
   if (obstacle !== undefined) return skipped(pod, namespace, obstacle);
-  const plan = { placement, drainToken, settings: { ...settings, image, bounds } };
-  return patched(pod, plan, [...warningsOf(placement, namespace), ...strangeAnnotations(pod)]);
+  const sized = withResources(pod, namespace, settings);
+  if ('reason' in sized) return skipped(pod, namespace, sized);
+  const plan = { placement, drainToken, settings: { ...sized.settings, image, bounds } };
+  return patched(pod, plan, [...warningsOf(placement, namespace), ...sized.warnings, ...strangeAnnotations(pod)]);
+}
+
+/** The resources that annotations ask for, as far as the namespace admits them: a pod must not fail for its limiter's sake. */
+function withResources(
+  { metadata }: InjectablePod,
+  { name, annotations = {}, containerRanges = [] }: NamespaceFacts,
+  settings: InjectorSettings,
+): { readonly settings: InjectorSettings; readonly warnings: readonly string[] } | Skip {
+  const wanted = wantedResources(metadata?.annotations ?? {}, { name, annotations });
+  if ('reason' in wanted) return wanted;
+  const limiter = fitted(overlaid(settings.resources ?? {}, wanted), containerRanges);
+  const what = roomComplaint(limiter.resources, containerRanges);
+  if (what !== undefined) return { reason: 'NoRoom', what };
+  const init = fitted(overlaid(settings.initResources ?? {}, wanted), containerRanges);
+  return {
+    settings: { ...settings, ...sizesOf('resources', limiter), ...sizesOf('initResources', init) },
+    warnings: limiter.changes.map((change) => `weir: the limiter gets ${change}`),
+  };
+}
+
+function sizesOf(field: 'resources' | 'initResources', { resources }: Fitted): Partial<InjectorSettings> {
+  return Object.keys(resources).length === 0 ? {} : { [field]: resources };
 }
 
 function patched(pod: InjectablePod, plan: Plan, warnings: readonly string[]): Injection {

@@ -13,6 +13,14 @@ export const REDIRECT_ANNOTATION = 'weir.dev/redirect';
 /** Annotation: image of this pod's limiter, instead of that of the injection config. */
 export const IMAGE_ANNOTATION = 'weir.dev/image';
 
+/** Annotations of a pod or a namespace: resources of the pod's limiter, instead of those of the injection config. The pod's win. */
+export const RESOURCE_ANNOTATIONS = [
+  { annotation: 'weir.dev/limiter-cpu-request', side: 'requests', resource: 'cpu' },
+  { annotation: 'weir.dev/limiter-cpu-limit', side: 'limits', resource: 'cpu' },
+  { annotation: 'weir.dev/limiter-memory-request', side: 'requests', resource: 'memory' },
+  { annotation: 'weir.dev/limiter-memory-limit', side: 'limits', resource: 'memory' },
+] as const;
+
 export const LIMITER_CONTAINER = 'weir-limiter';
 export const REDIRECT_CONTAINER = 'weir-init';
 

@@ -5,6 +5,7 @@ import { parse } from 'yaml';
 import { parseDurationMicros } from '../../lib/duration.ts';
 import { messageOf } from '../../lib/thrown.ts';
 import { boundProblem, BOUNDS, budgetProblem, type BoundField, type Bounds } from './bounds.ts';
+import type { Resources } from './resources.ts';
 
 /** The injection config, as in its file. */
 export interface InjectionConfig {
@@ -19,8 +20,8 @@ export interface InjectionConfig {
   readonly operator: string;
   /** The name in the operator's certificate, when it is not that host. */
   readonly operatorName?: string;
-  readonly resources?: Readonly<Record<string, unknown>>;
-  readonly initResources?: Readonly<Record<string, unknown>>;
+  readonly resources?: Resources;
+  readonly initResources?: Resources;
   readonly storeDeadline?: string;
   readonly unconfiguredPolicy?: 'Pass' | 'Refuse';
   readonly unconfiguredWait?: string;

@@ -42,6 +42,10 @@ export const SKIPS = {
     what: 'a container has a name of the injector (weir-limiter, weir-init)',
     mend: 'rename the container',
   },
+  NoRoom: {
+    what: 'a LimitRange of the namespace leaves a container less memory than the limiter needs (96Mi)',
+    mend: 'raise max.memory of the LimitRange, then restart the pod; or use a shared limiter',
+  },
   NoInitImage: {
     what: 'the pod asks for a redirect, and the operator has no image for it',
     mend: 'set initImage in the injection config, then restart the pod; or name the port and do not redirect',

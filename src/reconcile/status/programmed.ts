@@ -16,13 +16,26 @@ const LONGEST_WORDS = 500;
 /** Each may be as long as the injector's text. */
 const MOST_REASONS = 5;
 
+/** What of the API server's refusals a limiter may have caused, and how to mend it. */
+const CREATION_MENDS = [
+  {
+    of: /exceeded quota|failed quota|(?:minimum|maximum) \S+ usage|limit to request ratio|must specify|must be less than or equal to/,
+    mend: 'if it is for the limiter, give it other resources by annotations of the pod template or the namespace (weir.dev/limiter-memory-limit, -memory-request, -cpu-limit, -cpu-request)',
+  },
+  {
+    of: /violates PodSecurity.*weir-init/s,
+    mend: 'leave out the annotation weir.dev/redirect, name the port, and let the Service target the name',
+  },
+] as const;
+
 /** A limiter counts when it acknowledged exactly the config in force: nothing is programmed because it was sent. */
 export function programmedVerdict(inForce: InForce | undefined, tally: LimiterTally): Verdict<ProgrammedReason> {
   if (inForce === undefined)
     return not('Pending', 'nothing of this object is in force: there is nothing to acknowledge');
   if (tally.rejected.length > 0) return not('Rejected', rejectionText(tally));
   if (inForce.workloadSelector !== undefined && tally.matchingPods === 0) {
-    return not('NoMatchingPods', [noPods(inForce), ...missedTexts(tally)].join('; '));
+    const failed = failureText(tally, '');
+    return not('NoMatchingPods', [failed ?? noPods(inForce), ...missedTexts(tally)].join('; '));
   }
   return syncVerdict(inForce, tally);
 }
@@ -45,7 +58,18 @@ function syncVerdict(inForce: InForce, tally: LimiterTally): Verdict<ProgrammedR
 /** Pods that serve without limits: those that carry no limiter, and those whose limiter nobody meets. */
 function missedTexts(tally: LimiterTally): string[] {
   const bypassed = bypassedText(tally);
-  return [...unlimitedTexts(tally), ...(bypassed === undefined ? [] : [bypassed])];
+  const unlimited = unlimitedTexts(tally);
+  const failed = unlimited.length === 0 ? undefined : failureText(tally, 'new ');
+  return [...unlimited, failed, bypassed].filter((text) => text !== undefined);
+}
+
+/** In the API server's words. */
+function failureText({ creationFailure, matchingPods }: LimiterTally, which: '' | 'new '): string | undefined {
+  if (creationFailure === undefined || (which === 'new ' && matchingPods === 0)) return undefined;
+  const { maker, words } = creationFailure;
+  const quoted = cut(words, LONGEST_WORDS);
+  const mend = CREATION_MENDS.find(({ of }) => of.test(words))?.mend;
+  return `${which}pods cannot be created: ${maker}: ${quoted}${mend === undefined ? '' : `: ${mend}`}`;
 }
 
 function not(reason: ProgrammedReason, message: string): Verdict<ProgrammedReason> {

@@ -55,6 +55,7 @@ class Rig {
       services: none<Service>('services'),
       pods: this.#pods,
       namespaces: none('namespaces'),
+      creationEvents: none('events'),
       endpointSlices: none<EndpointSlice>('endpointslices'),
       secrets: NO_SECRETS,
       lastGood: new MemoryLastGood(),

@@ -53,6 +53,7 @@ export class TallyRig {
     pods: new PodIndex(this.pods),
     services: new ServiceIndex(this.services),
     endpoints: new EndpointIndex(this.slices),
+    failures: { of: () => undefined },
     injection: {
       isOn: true,
       isExcluded: (namespace: string) => namespace === 'kube-system',

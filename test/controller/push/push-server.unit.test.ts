@@ -3,14 +3,15 @@ import { status } from '@grpc/grpc-js';
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { formatRejections } from '../../../src/contract/push-protocol.ts';
+import { FLEET_RESOURCE_NAME, type FleetConfig, type ObjectRef } from '../../../src/contract/limiter-config.ts';
+import { formatRejections, loadPushProtocol } from '../../../src/contract/push-protocol.ts';
 import { AckTable, type AckTableSettings } from '../../../src/controller/push/ack-table.ts';
 import {
   createStaticAuthenticator,
   type Admission,
   type Authenticator,
 } from '../../../src/controller/push/authenticator.ts';
-import { knownLimitersIn, publishFleet } from '../../../src/controller/push/fleet.ts';
+import { knownLimitersIn, publishFleet, sharedLimitersIn } from '../../../src/controller/push/fleet.ts';
 import { PushServer, type PushServerParts, type PushServerSettings } from '../../../src/controller/push/push-server.ts';
 import { SnapshotStore } from '../../../src/controller/push/snapshot-store.ts';
 import type { LimiterView } from '../../../src/controller/push/visibility.ts';
@@ -31,6 +32,7 @@ interface Rig {
 }
 
 const TOKEN = 'secret';
+const refOf = (name: string): ObjectRef => ({ kind: 'ModelRoute', namespace: 'a', name });
 const undo: (() => void | Promise<void>)[] = [];
 let certificates: PushCertificates;
 
@@ -143,20 +145,30 @@ describe('a stream', () => {
     expect(acks.statesOf(kept.name)).toMatchObject([{ ackedVersion: kept.version }]);
   });
 
-  test('is told how many limiters there are', async () => {
+  test('is told how many limiters there are, and how many of them are shared', async () => {
     const { store, acks, limiter } = await start();
     undo.push(publishFleet(store, acks, { egressAllow: ['10.0.0.0/8'], debounceMs: 20 }));
-    const text = (response: Awaited<ReturnType<RawLimiter['next']>>): string =>
-      response.resources[0]?.resource?.value.toString('utf8') ?? '';
     const one = limiter().subscribe({ nodeId: 'one' });
-    const first = await one.next();
-    expect(text(first)).toContain('"knownLimiters":1');
-    expect(text(first)).toContain('10.0.0.0/8');
-    one.ack(first);
+    expect(await fleetUntil(one, ({ knownLimiters }) => knownLimiters === 1)).toMatchObject({
+      egressAllow: ['10.0.0.0/8'],
+    });
     limiter().subscribe({ nodeId: 'two' });
-    expect(text(await one.next())).toContain('"knownLimiters":2');
+    expect(await fleetUntil(one, ({ knownLimiters }) => knownLimiters === 2)).toMatchObject({ sharedLimiters: 2 });
   });
 });
+
+/** Acknowledges until a Fleet is as wanted; all that were told before it are of no account. */
+async function fleetUntil(raw: RawLimiter, is: (fleet: FleetConfig) => boolean): Promise<FleetConfig> {
+  for (;;) {
+    const response = await raw.next();
+    raw.ack(response);
+    const fleets = response.resources.filter(({ name }) => name === FLEET_RESOURCE_NAME);
+    for (const resource of fleets) {
+      const fleet = JSON.parse(loadPushProtocol().decode(resource).bytes.toString()) as FleetConfig;
+      if (is(fleet)) return fleet;
+    }
+  }
+}
 
 test('the fleet is not told smaller than it was before this operator until its limiters had time to come back', async () => {
   const { store, acks, limiter } = await start();
@@ -166,15 +178,22 @@ test('the fleet is not told smaller than it was before this operator until its l
     { limiters: { desired: 3 } },
     { limiters: 'x' },
   ]);
-  undo.push(publishFleet(store, acks, { egressAllow: [], knownBefore: before, settleMs: 300, debounceMs: 10 }));
+  const shared = sharedLimitersIn(
+    [
+      { ref: refOf('a'), status: { limiters: { desired: 5 } } },
+      { ref: refOf('b'), status: { limiters: { desired: 1 } } },
+      { ref: refOf('c') },
+    ],
+    ({ name }) => (name === 'a' ? 3 : 0),
+  );
+  expect([before, shared]).toEqual([3, 2]);
+  const settings = { egressAllow: [], knownBefore: before, sharedBefore: shared, settleMs: 300, debounceMs: 10 };
+  undo.push(publishFleet(store, acks, settings));
   const raw = limiter().subscribe();
-  const text = async (): Promise<string> => {
-    const response = await raw.next();
-    raw.ack(response);
-    return response.resources[0]?.resource?.value.toString('utf8') ?? '';
-  };
-  expect(await text()).toContain('"knownLimiters":3');
-  expect(await text()).toContain('"knownLimiters":1');
+  const first = await fleetUntil(raw, () => true);
+  expect(first).toMatchObject({ knownLimiters: 3, sharedLimiters: 2 });
+  const next = await fleetUntil(raw, ({ knownLimiters }) => knownLimiters !== 3);
+  expect(next).toMatchObject({ knownLimiters: 1, sharedLimiters: 1 });
 });
 
 test('a shared limiter is let in, and the namespaces that it asks for or has configs of, and that nobody watches, are told', async () => {

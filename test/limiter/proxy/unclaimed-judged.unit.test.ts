@@ -69,11 +69,8 @@ describe('what may be claimed is judged, whatever it looks like', () => {
   ])('two framings (%s) are refused', async (framing) => {
     await ends.start();
     const client = await ends.dial();
-    client.send(`POST /upload HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n0\r\n\r\n`);
-    // The connection stays open for the rest of a body that has no end.
-    await until(() => client.text.includes('\r\n\r\n') || client.socket.closed);
+    await client.send(`POST /upload HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n0\r\n\r\n`).take('HTTP/1.1 400 ');
     client.socket.destroy();
-    expect(client.text).toMatch(/^(HTTP\/1.1 400 |$)/);
     expect(ends.received).toBe('');
   });
 

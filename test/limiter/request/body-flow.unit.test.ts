@@ -1,6 +1,7 @@
 // Bodies over real sockets: those that stall, drip, or are too many; nobody else waits for them, and nothing is kept.
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { createServer } from 'node:http';
+import { connect, type AddressInfo, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { StandInModel } from '../../../src/cli/stand-in-model.ts';
 import type { LimiterSettings } from '../../../src/limiter/settings.ts';
@@ -121,5 +122,43 @@ describe('more bodies than there is room for', () => {
     const large = JSON.stringify({ model: 'm', padding: 'x'.repeat(3 * MIB) });
     for (let count = 0; count < 10; count += 1) expect((await post(running.traffic + CHAT, large)).status).toBe(200);
     await until(async () => (await held()) === 0);
+  });
+
+  test('what the upstream has is not held any more, though its answer goes on', async () => {
+    let received = 0;
+    const slow = createServer((request, response) => {
+      request.on('data', (chunk: Buffer) => (received += chunk.length));
+      request.on('end', () => {
+        response.writeHead(200, { 'content-type': 'text/event-stream' });
+        response.write('data: 1\n\n');
+      });
+    });
+    slow.listen(0, '127.0.0.1');
+    await once(slow, 'listening');
+    const url = `http://127.0.0.1:${(slow.address() as AddressInfo).port}`;
+    running = await startLimiter([routeTo(url)]);
+    const large = JSON.stringify({ model: 'm', padding: 'x'.repeat(3 * MIB) });
+    const answer = await post(running.traffic + CHAT, large);
+    expect(answer.status).toBe(200);
+    expect(received).toBe(large.length);
+    await until(async () => (await held()) === 0);
+    slow.closeAllConnections();
+    slow.close();
+    await answer.text().catch(() => undefined);
+  });
+
+  test('an answer that comes before the upstream has all of it reaches the client', async () => {
+    const early = createServer((request, response) => {
+      response.writeHead(413, { connection: 'close' }).end('too much');
+      request.once('data', () => request.pause());
+    });
+    early.listen(0, '127.0.0.1');
+    await once(early, 'listening');
+    running = await startLimiter([routeTo(`http://127.0.0.1:${(early.address() as AddressInfo).port}`)]);
+    const answer = await post(running.traffic + CHAT, JSON.stringify({ model: 'm', padding: 'x'.repeat(12 * MIB) }));
+    expect([answer.status, await answer.text()]).toEqual([413, 'too much']);
+    await until(async () => (await held()) === 0);
+    early.closeAllConnections();
+    early.close();
   });
 });
