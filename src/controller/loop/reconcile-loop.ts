@@ -19,6 +19,7 @@ import type { Provider, SecretReader } from '../provider/provider.ts';
 import { ReverseIndex } from '../kube/reverse-index.ts';
 import { Surroundings } from '../world/surroundings.ts';
 import type { SnapshotStore } from '../push/snapshot-store.ts';
+import { EventTeller } from './event-teller.ts';
 import { StatusWriter } from './status-writer.ts';
 import type { Visibility } from '../push/visibility.ts';
 import { DONE, WorkQueue, type WorkOutcome } from '../kube/work-queue.ts';
@@ -35,6 +36,8 @@ export interface OperatorParts {
   readonly log: Logger;
   /** What is injected here; absent: nothing. */
   readonly injector?: Pick<InjectionScope, 'isExcluded'> | undefined;
+  /** How long what a rollout passes through must stay before an Event tells it, ms. */
+  readonly eventStaysMs?: number | undefined;
   /** Until then (monotonic ms) a status that only says "limiters are missing" is not written. */
   readonly quietUntilMs?: () => number;
 }
@@ -50,6 +53,7 @@ export class Operator {
   readonly #parts: OperatorParts;
   readonly #queue: WorkQueue;
   readonly #writer: StatusWriter;
+  readonly #teller: EventTeller;
   readonly #rivals: RivalIndex;
   readonly #surroundings: Surroundings;
   /** `<namespace>/<service>` -> objects that name it. */
@@ -80,6 +84,13 @@ export class Operator {
       },
     });
     this.#world = this.#makeWorld();
+    this.#teller = new EventTeller({
+      tell: (object, condition) => {
+        provider.statusSink.tell(object, condition);
+      },
+      find: (name) => this.#find(name),
+      ...(parts.eventStaysMs === undefined ? {} : { staysMs: parts.eventStaysMs }),
+    });
     this.#writer = new StatusWriter({
       sink: provider.statusSink,
       leadership,
@@ -90,6 +101,9 @@ export class Operator {
       mayWrite: (object) => provider.lastGood.isKept(object),
       onWrite: (result) => {
         metrics.statusWritten(result);
+      },
+      onChanged: (name, object, changed) => {
+        this.#teller.note(name, object, changed);
       },
       ...(parts.quietUntilMs === undefined ? {} : { quietUntilMs: parts.quietUntilMs }),
     });
@@ -126,6 +140,7 @@ export class Operator {
     await this.#surroundings.stop();
     await this.#queue.stop();
     await this.#writer.stop();
+    this.#teller.stop();
   }
 
   depths(): Record<string, number> {
@@ -280,6 +295,7 @@ export class Operator {
     const ref = parseResourceName(name);
     this.#parts.store.remove(name);
     this.#writer.forget(name);
+    this.#teller.forget(name);
     this.#parts.metrics.objects?.delete(name);
     this.#byService.set(name, []);
     this.#bySelector.set(name, []);
