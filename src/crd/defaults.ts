@@ -32,6 +32,6 @@ export const DEFAULTS = {
     perFilePage: 1500,
     enforce: false,
   },
-  response: { dialect: 'Auto', resetFormat: 'Delta', mcpForm: 'ToolResult', mcpCode: 429 },
+  response: { dialect: 'Auto', resetFormat: 'Delta', mcpForm: 'ToolResult', mcpCode: 429, cors: 'Mirror' },
   adaptive: { timeConstant: '15s', scope: 'Model', minSamples: 5, probe: 1 },
 } as const;

@@ -78,12 +78,8 @@ export function worldOf(
   };
 }
 
-function toldBy({ troubles = [], unclaimed = [], bypasses = [] }: Fleet) {
-  return { troubles, unclaimed, bypasses };
-}
-
 function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterTally {
-  const { limiters = [], troubles = [], bypasses = [], bypassedPods = [], creationFailure } = fleet;
+  const { limiters = [], troubles = [], unclaimed = [], bypasses = [], bypassedPods = [], creationFailure } = fleet;
   const { unlimited = [], ending = [], notRunning = [] } = fleet.pods ?? {};
   const inState = (state: string) => (isInForce ? limiters.filter((limiter) => limiter.state === state) : []);
   return {
@@ -99,16 +95,11 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     silent: limiters
       .filter(({ name, state }) => state !== 'synced' && !notRunning.some(({ pod }) => pod === name))
       .map(({ name }) => name),
-<<<<<<< ours
-    ...toldBy(fleet),
-    bypassedPods: fleet.bypassedPods ?? [],
-    ...(fleet.creationFailure === undefined ? {} : { creationFailure: fleet.creationFailure }),
-=======
     troubles,
+    unclaimed,
     bypasses,
     bypassedPods,
     ...given('creationFailure', creationFailure),
->>>>>>> theirs
     connected: fleet.connected ?? limiters.length,
   };
 }

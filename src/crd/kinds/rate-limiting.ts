@@ -88,6 +88,13 @@ const response = object(
       ]),
       RESPONSE.resetFormat,
     ),
+    cors: withDefault(
+      choice(
+        'CORS headers on answers of the limiter itself, so that a page can read them. Mirror: what the upstream grants the origin.',
+        ['Mirror', 'Off'],
+      ),
+      RESPONSE.cors,
+    ),
     mcp: object(
       'The refusal of an MCP call.',
       {},

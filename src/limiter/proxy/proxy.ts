@@ -3,55 +3,28 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Target } from '../../contract/limiter-config.ts';
-import type { Clock } from '../../lib/clock.ts';
 import { WeirError } from '../../lib/errors.ts';
 import { requestIdOf } from '../../lib/request-id.ts';
 import type { InForce } from '../config/config-applier.ts';
-import type { Configured } from '../config/configured.ts';
-import type { Decider } from '../decide/decide.ts';
 import type { Decision, RequestFacts, RouteMatch } from '../decide/decision.ts';
 import { establishIdentity, factsOf } from '../identity/identity.ts';
-import type { LimiterMetrics } from '../metrics.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
+import { Browsers } from './browsers.ts';
+import { isPreflight } from './cors.ts';
 import { Exchange } from './exchange.ts';
-import { settledOnce, type Forwarder, type Reservable } from './forwarder.ts';
-import type { InternalErrors } from '../internal-errors.ts';
+import { settledOnce, type Reservable } from './forwarder.ts';
 import { readHead, readIncoming, type Incoming, type RequestHead } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
-import type { BodyBudget, BodyHold } from '../request/body-budget.ts';
-import type { BodyBounds } from '../request/body.ts';
+import type { BodyHold } from '../request/body-budget.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
 import { headerSource, unclearText } from '../request/one-value.ts';
 import { inTime } from '../request/reading-deadline.ts';
+import type { ProxyOptions } from './proxy-options.ts';
 import type { Resolution } from '../route/route-index.ts';
 import { McpSessions } from './sessions.ts';
-import { closingResponse, type Unclaimed } from './unclaimed.ts';
+import { closingResponse } from './unclaimed.ts';
 import { isTunnel, offeredProtocols } from './wire-headers.ts';
-
-/** What the proxy needs of its limiter. */
-export interface ProxyOptions {
-  readonly inForce: () => InForce;
-  readonly configured: Configured;
-  readonly decider: Decider;
-  readonly forwarder: Forwarder;
-  /** Must not throw. */
-  readonly metrics: LimiterMetrics;
-  readonly errors: InternalErrors;
-  readonly clock: Clock;
-  /** The server of the own pod. */
-  readonly ownTarget: Target | undefined;
-  /** Of a sidecar: what nobody claims. */
-  readonly unclaimed: Unclaimed | undefined;
-  readonly unconfiguredPolicy: 'Pass' | 'Refuse';
-  readonly bodyBounds: BodyBounds;
-  readonly bodyBudget: BodyBudget;
-  /** From a request's headers to the end of its body. */
-  readonly requestTimeoutMs: number;
-  /** A number in [0, 1): chooses among weighted targets. */
-  readonly random: () => number;
-}
 
 /** A request that an object takes. */
 interface Routed {
@@ -72,15 +45,17 @@ const CONTENT_TYPE = headerSource('content-type');
 export class Proxy {
   readonly #options: ProxyOptions;
   readonly #sessions = new McpSessions();
+  readonly #browsers: Browsers;
   #inFlight = 0;
 
   constructor(options: ProxyOptions) {
     this.#options = options;
+    this.#browsers = new Browsers(options);
   }
 
   /** Serves one request; never rejects. */
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const exchange = new Exchange(request, response, requestIdOf(request));
+    const exchange = new Exchange(request, response, requestIdOf(request), this.#browsers.cors);
     this.#options.unclaimed?.started(exchange);
     await this.#run(exchange, (hold) => this.#serve(exchange, hold));
   }
@@ -99,7 +74,7 @@ export class Proxy {
       socket.destroy();
       return;
     }
-    const exchange = new Exchange(request, response, requestIdOf(request));
+    const exchange = new Exchange(request, response, requestIdOf(request), this.#browsers.cors);
     await this.#run(exchange, () => unclaimed.upgrade(exchange, socket, head));
   }
 
@@ -140,6 +115,7 @@ export class Proxy {
       return;
     }
     if (await unclaimed?.passes(exchange, head.wire)) return;
+    if (isPreflight(exchange.request) && (await this.#browsers.pass(exchange, head, hold))) return;
     const incoming = await inTime(this.#read(exchange, head, hold), this.#options.requestTimeoutMs);
     await this.#options.configured.whenDecided();
     await this.#route(exchange, incoming);
@@ -163,6 +139,7 @@ export class Proxy {
     const resolution = this.#resolve(exchange, incoming, inForce);
     if (resolution.kind === 'matched') {
       exchange.object = resolution.object;
+      exchange.match = resolution.match;
       const routed: Routed = { exchange, incoming, object: resolution.object, match: resolution.match };
       await (resolution.object.routing.kind === 'mcp' ? this.#serveMcp(routed) : this.#serveModel(routed));
       return;

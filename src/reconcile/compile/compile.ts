@@ -41,7 +41,7 @@ export function compile(object: WeirObject, settings: ReconcileSettings): Limite
     ...compileIdentity(object.spec.authentication),
     store,
     limits,
-    response: responseOf(object.spec.rateLimiting),
+    response: responseOf(object.spec.rateLimiting ?? {}),
   };
 }
 
@@ -75,13 +75,15 @@ function storeNeeds({ username, password, tls }: RedisEndpoint): string[] {
   return ['store.redis', ...(hasLogin ? ['store.redis-auth'] : []), ...(tls === undefined ? [] : ['store.redis-tls'])];
 }
 
-function responseOf(rateLimiting: RateLimiting | undefined): ResponseConfig {
-  const { dialect, headers, resetFormat, mcp } = rateLimiting?.response ?? {};
-  const absent = DEFAULTS.response;
+function responseOf({ response }: RateLimiting): ResponseConfig {
+  const { dialect, headers, resetFormat, mcp, cors } = { ...DEFAULTS.response, ...response };
+  const { mcpForm, mcpCode } = DEFAULTS.response;
   return {
-    dialect: dialect ?? absent.dialect,
+    dialect,
     headers: headers ?? [],
-    resetFormat: resetFormat ?? absent.resetFormat,
-    mcp: { form: mcp?.form ?? absent.mcpForm, code: mcp?.code ?? absent.mcpCode },
+    resetFormat,
+    mcp: { form: mcp?.form ?? mcpForm, code: mcp?.code ?? mcpCode },
+    // Absent means the default to limiters: an object that does not name it is the same config as in 0.2.0.
+    ...(cors === DEFAULTS.response.cors ? {} : { cors }),
   };
 }
