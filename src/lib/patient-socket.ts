@@ -15,7 +15,7 @@ export class PatientSocket extends Socket {
   /** Connects as `net.connect` does. */
   static connect(options: NetConnectOpts): PatientSocket {
     // The constructor is where noDelay and allowHalfOpen count.
-    const socket = new PatientSocket(options as SocketConstructorOpts);
+    const socket = new PatientSocket(options);
     if (options.timeout !== undefined) socket.setTimeout(options.timeout);
     return socket.connect(options);
   }
