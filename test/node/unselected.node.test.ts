@@ -34,6 +34,7 @@ createServer((request, response) => {
       const end = 6 + (bytes[1] & 127);
       const payload = bytes.subarray(6, end).map((byte, index) => byte ^ bytes[2 + (index % 4)]);
       socket.write(Buffer.concat([Buffer.from([bytes[0], payload.length]), payload]));
+      if (bytes[0] === 0x88) socket.end();
       bytes = bytes.subarray(end);
     }
   };
