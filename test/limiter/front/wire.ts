@@ -49,6 +49,9 @@ export function startSidecar(
   );
 }
 
+/** Every step on loopback takes milliseconds; on a busy machine within this. */
+const PROGRESS_MS = 30_000;
+
 /** A raw client that keeps what it was sent. */
 export class WireClient {
   readonly socket: Socket;
@@ -95,18 +98,18 @@ export class WireClient {
 
   /** Waits until all of `text` has come; what had come goes. */
   async take(text: string): Promise<void> {
-    await until(() => this.text.includes(text));
+    await until(() => this.text.includes(text), PROGRESS_MS);
     this.#received = Buffer.alloc(0);
   }
 
   /** Waits for the end of what the other side sends. */
   async ended(): Promise<string> {
-    await until(() => this.socket.readableEnded || this.socket.closed);
+    await until(() => this.socket.readableEnded || this.socket.closed, PROGRESS_MS);
     return this.text;
   }
 
   async closed(): Promise<void> {
-    await until(() => this.socket.closed);
+    await until(() => this.socket.closed, PROGRESS_MS);
   }
 }
 
