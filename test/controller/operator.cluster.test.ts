@@ -235,8 +235,8 @@ describeOnControlPlane('operator', {}, (cluster) => {
     expect(ours[0]?.note).toContain('spec.rateLimiting.consistency');
   });
 
-  test('an ordinary scale-up writes no Warning; what stays becomes one', async () => {
-    await rig.start({ reconnectGraceMs: 0, eventStaysMs: 8_000 });
+  test('an ordinary scale-up writes no Warning; what persists becomes one', async () => {
+    await rig.start({ reconnectGraceMs: 0, eventPersistsMs: 8_000 });
     await rig.limiter();
     await rig.apply(route('scaled'));
     await rig.statusOf(ROUTE, 'scaled', isReady);

@@ -1,19 +1,19 @@
-// Controller: which changes of a status people are told of by Events. Input: conditions whose reason changed, once they are written.
-// Output: an Event at once for what someone has to mend; for what every rollout passes through only when it stays.
+// Controller: which changes of a status become Events. Input: conditions whose reason changed, once they are written. Output: an Event
+// at once for what has to be fixed; for what every rollout passes through only when it persists.
 import type { Condition } from '../../crd/types.ts';
 import type { StoredObject } from '../kube/kube-types.ts';
 
-export interface EventTellerSettings {
-  readonly tell: (object: StoredObject, condition: Condition) => void;
+export interface EventReporterSettings {
+  readonly report: (object: StoredObject, condition: Condition) => void;
   /** The object as it is now; undefined: it is gone. */
   readonly find: (name: string) => StoredObject | undefined;
-  /** How long what a rollout passes through must stay before it is told, ms. */
-  readonly staysMs?: number;
+  /** How long what a rollout passes through must persist before it is reported, ms. */
+  readonly persistsMs?: number;
 }
 
-/** A pod that starts on a node that is there has its limiter long before. */
-const STAYS_MS = 60_000;
-/** Verdicts of Programmed that limiters and pods change by coming and going. */
+/** Longer than a pod on an existing node takes to start its limiter. */
+const PERSISTS_MS = 60_000;
+/** Reasons of Programmed that pods and limiters cause by coming and going. */
 const PASSING: ReadonlySet<string> = new Set([
   'Pending',
   'NoLimiters',
@@ -23,16 +23,16 @@ const PASSING: ReadonlySet<string> = new Set([
   'LimiterBypassed',
 ]);
 
-export class EventTeller {
-  readonly #settings: EventTellerSettings;
-  /** Objects that are not programmed since a moment, and nobody was told; whether they were before. */
+export class EventReporter {
+  readonly #settings: EventReporterSettings;
+  /** Objects that stopped being programmed, not reported yet; and whether they were programmed before. */
   readonly #waiting = new Map<string, { readonly timer: NodeJS.Timeout; readonly wasProgrammed: boolean }>();
 
-  constructor(settings: EventTellerSettings) {
+  constructor(settings: EventReporterSettings) {
     this.#settings = settings;
   }
 
-  /** Objects that wait for what they pass through to end. */
+  /** Objects whose change is not reported yet. */
   get depth(): number {
     return this.#waiting.size;
   }
@@ -41,9 +41,9 @@ export class EventTeller {
   note(name: string, object: StoredObject, changed: readonly Condition[]): void {
     for (const condition of changed) {
       if (isPassing(condition)) this.#wait(name, object);
-      // It is again what it was, and nobody heard of what was in between.
+      // It is what it was, and what was in between was not reported.
       else if (condition.type !== 'Programmed' || !this.#isBack(name, condition))
-        this.#settings.tell(object, condition);
+        this.#settings.report(object, condition);
     }
   }
 
@@ -71,9 +71,9 @@ export class EventTeller {
       const object = this.#settings.find(name);
       const condition = programmedIn(object?.status);
       if (object !== undefined && condition !== undefined && isPassing(condition))
-        this.#settings.tell(object, condition);
+        this.#settings.report(object, condition);
     };
-    const timer = setTimeout(look, this.#settings.staysMs ?? STAYS_MS).unref();
+    const timer = setTimeout(look, this.#settings.persistsMs ?? PERSISTS_MS).unref();
     this.#waiting.set(name, { timer, wasProgrammed });
   }
 }
