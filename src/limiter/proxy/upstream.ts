@@ -135,6 +135,7 @@ class Question implements Dispatcher.DispatchHandler {
   #deadline: NodeJS.Timeout | undefined;
   #controller: Dispatcher.DispatchController | undefined;
   #bytes = 0;
+  #isOver = false;
 
   constructor(deadlineMs: number, answer: (headers: IncomingHttpHeaders | undefined) => void) {
     this.#answer = answer;
@@ -143,6 +144,7 @@ class Question implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
+    if (this.#isOver) controller.abort(new Error('no answer in time'));
   }
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
@@ -171,6 +173,7 @@ class Question implements Dispatcher.DispatchHandler {
   }
 
   #giveUp(): void {
+    this.#isOver = true;
     this.#controller?.abort(new Error('no answer in time'));
     this.onResponseError();
   }
