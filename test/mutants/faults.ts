@@ -298,7 +298,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'reason-handed-on',
     file: 'src/limiter/proxy/answer-head.ts',
-    find: "reason: hasReason ? reason : (STATUS_CODES[status] ?? ''),",
+    find: "reason: isFine ? reason : (STATUS_CODES[status] ?? ''),",
     replace: 'reason,',
     tests: ['test/limiter/proxy/hostile-upstream.unit.test.ts'],
     caughtBy: 'a reason in Cyrillic',
