@@ -9,18 +9,31 @@ interface ValueSchema {
   readonly type?: string | readonly string[];
   readonly enum?: readonly unknown[];
   readonly properties?: Readonly<Record<string, ValueSchema>>;
+  /** `#/$defs/<name>`: what stands there. */
+  readonly $ref?: string;
+  readonly $defs?: Readonly<Record<string, ValueSchema>>;
   readonly minimum?: number;
   readonly maximum?: number;
 }
 
 export function helmValuesPage(): string {
   const document = parseDocument(readFileSync(new URL('values.yaml', CHART), 'utf8'));
-  const schema = JSON.parse(readFileSync(new URL('values.schema.json', CHART), 'utf8')) as ValueSchema;
+  const written = JSON.parse(readFileSync(new URL('values.schema.json', CHART), 'utf8')) as ValueSchema;
+  const schema = withoutRefs(written, written.$defs ?? {});
   if (!isMap(document.contents)) throw new Error('values.yaml is not a map');
   return page('Values of the chart', 'deploy/helm/values.yaml and its schema', [
     'The schema of the chart refuses values that are not listed here.',
     table(['value', 'type', 'default', 'meaning'], rowsOf(document.contents, schema, '')),
   ]);
+}
+
+/** The schema with every reference replaced by its definition. */
+function withoutRefs(schema: ValueSchema, definitions: Readonly<Record<string, ValueSchema>>): ValueSchema {
+  const { $ref, properties = {}, ...rest } = schema;
+  const definition = $ref === undefined ? undefined : definitions[$ref.replace('#/$defs/', '')];
+  if (definition !== undefined) return withoutRefs(definition, definitions);
+  const inside = Object.entries(properties).map(([name, value]) => [name, withoutRefs(value, definitions)] as const);
+  return { ...rest, properties: Object.fromEntries(inside) };
 }
 
 function rowsOf(map: YAMLMap, schema: ValueSchema | undefined, at: string): string[][] {

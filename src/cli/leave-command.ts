@@ -52,7 +52,9 @@ async function run(flags: LeaveFlags, print: (text: string) => void): Promise<vo
   const { kubeconfig, deadline, namespace: namespaces, ...rest } = flags;
   const kube = connectKube({ kubeconfig });
   try {
-    const { report } = await leave(kube, { ...rest, namespaces, deadlineMs: deadline * 1000 }, createLogger('leave'));
+    // helm shows all of it: nothing but what a person should read.
+    const log = createLogger('leave', 'warn');
+    const { report } = await leave(kube, { ...rest, namespaces, deadlineMs: deadline * 1000 }, log);
     if (report !== '') print(`${report}\n`);
   } finally {
     await kube.close();

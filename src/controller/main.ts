@@ -104,6 +104,7 @@ class OperatorProcess implements RunningOperator {
     this.#operator = new Operator({
       ...parts,
       injector: this.#webhook,
+      eventPersistsMs: settings.eventPersistsMs,
       provider: this.#provider,
       leadership: this.#leadership,
       metrics: this.#metrics,

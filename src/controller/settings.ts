@@ -51,6 +51,8 @@ export interface OperatorSettings extends CertificateSettings {
   readonly log?: Logger;
   /** After the push port opened or the lease was taken, limiters get this long to come back before a status says that they are missing; ms. */
   readonly reconnectGraceMs?: number;
+  /** How long what a rollout passes through must persist before it becomes an Event, ms; default one minute. */
+  readonly eventPersistsMs?: number | undefined;
 }
 
 export interface RunningOperator {

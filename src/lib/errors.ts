@@ -57,7 +57,7 @@ export const ERRORS = {
     message: 'this limiter holds as many request bodies as it has room for',
     fix: 'Retry after Retry-After; operators: see --body-budget, or add limiters.',
   },
-  upgrade_required: { status: 426, message: 'connection upgrades are not proxied', fix: 'Use plain HTTP.' },
+  upgrade_required: { status: 426, message: 'a limited request cannot be upgraded', fix: 'Send it as plain HTTP.' },
   invalid_request: {
     status: 400,
     message: 'the request is malformed',

@@ -1,6 +1,6 @@
 // Leaf: a TCP connection on which a failed write does not cost what the other side has already sent. In: as net.Socket; out: the
 // same, except that after a failed write everything more is dropped, and reading goes on to its own end.
-import { Socket, type NetConnectOpts } from 'node:net';
+import { Socket, type NetConnectOpts, type SocketConstructorOpts } from 'node:net';
 
 type Done = (error?: Error | null) => void;
 type Chunks = { chunk: unknown; encoding: BufferEncoding }[];
@@ -14,7 +14,10 @@ export class PatientSocket extends Socket {
 
   /** Connects as `net.connect` does. */
   static connect(options: NetConnectOpts): PatientSocket {
-    return new PatientSocket(options.allowHalfOpen === true ? { allowHalfOpen: true } : {}).connect(options);
+    // The constructor is where noDelay and allowHalfOpen count.
+    const socket = new PatientSocket(options);
+    if (options.timeout !== undefined) socket.setTimeout(options.timeout);
+    return socket.connect(options);
   }
 
   override _write(chunk: unknown, encoding: BufferEncoding, done: Done): void {

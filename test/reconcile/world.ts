@@ -78,8 +78,12 @@ export function worldOf(
   };
 }
 
+function reportedBy({ troubles = [], unclaimed = [], bypasses = [], bypassedPods = [] }: Fleet) {
+  return { troubles, unclaimed, bypasses, bypassedPods };
+}
+
 function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterTally {
-  const { limiters = [], troubles = [], unclaimed = [], bypasses = [], bypassedPods = [], creationFailure } = fleet;
+  const { limiters = [], creationFailure } = fleet;
   const { unlimited = [], ending = [], notRunning = [] } = fleet.pods ?? {};
   const inState = (state: string) => (isInForce ? limiters.filter((limiter) => limiter.state === state) : []);
   return {
@@ -95,10 +99,7 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     silent: limiters
       .filter(({ name, state }) => state !== 'synced' && !notRunning.some(({ pod }) => pod === name))
       .map(({ name }) => name),
-    troubles,
-    unclaimed,
-    bypasses,
-    bypassedPods,
+    ...reportedBy(fleet),
     ...given('creationFailure', creationFailure),
     connected: fleet.connected ?? limiters.length,
   };

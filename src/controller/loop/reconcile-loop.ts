@@ -22,6 +22,7 @@ import { Surroundings } from '../world/surroundings.ts';
 import { publishSidecars } from '../push/sharers.ts';
 import type { SnapshotStore } from '../push/snapshot-store.ts';
 import { countSidecars } from './sidecar-count.ts';
+import { EventReporter } from './event-reporter.ts';
 import { StatusWriter } from './status-writer.ts';
 import { DONE, WorkQueue, type WorkOutcome } from '../kube/work-queue.ts';
 
@@ -39,6 +40,8 @@ export interface OperatorParts {
   readonly parting?: Parting;
   /** What is injected here; absent: nothing. */
   readonly injector?: Pick<InjectionScope, 'isExcluded'> | undefined;
+  /** How long what a rollout passes through must persist before it becomes an Event, ms. */
+  readonly eventPersistsMs?: number | undefined;
   /** Until then (monotonic ms) a status that only says "limiters are missing" is not written. */
   readonly quietUntilMs?: () => number;
 }
@@ -54,6 +57,7 @@ export class Operator {
   readonly #parts: OperatorParts;
   readonly #queue: WorkQueue;
   readonly #writer: StatusWriter;
+  readonly #reporter: EventReporter;
   readonly #rivals: RivalIndex;
   readonly #surroundings: Surroundings;
   /** `<namespace>/<service>` -> objects that name it. */
@@ -84,6 +88,13 @@ export class Operator {
       },
     });
     this.#world = this.#makeWorld();
+    this.#reporter = new EventReporter({
+      report: (object, condition) => {
+        provider.statusSink.tell(object, condition);
+      },
+      find: (name) => this.#find(name),
+      ...(parts.eventPersistsMs === undefined ? {} : { persistsMs: parts.eventPersistsMs }),
+    });
     this.#writer = new StatusWriter({
       sink: provider.statusSink,
       leadership,
@@ -94,6 +105,9 @@ export class Operator {
       mayWrite: (object) => parts.parting?.isParting !== true && provider.lastGood.isKept(object),
       onWrite: (result) => {
         metrics.statusWritten(result);
+      },
+      onChanged: (name, object, changed) => {
+        this.#reporter.note(name, object, changed);
       },
       ...(parts.quietUntilMs === undefined ? {} : { quietUntilMs: parts.quietUntilMs }),
     });
@@ -130,6 +144,7 @@ export class Operator {
     await this.#surroundings.stop();
     await this.#queue.stop();
     await this.#writer.stop();
+    this.#reporter.stop();
   }
 
   depths(): Record<string, number> {
@@ -291,6 +306,7 @@ export class Operator {
     this.#parts.store.remove(name);
     if (ref !== undefined) this.#parts.store.remove(sharersNameOf(ref));
     this.#writer.forget(name);
+    this.#reporter.forget(name);
     this.#parts.metrics.objects?.delete(name);
     this.#byService.set(name, []);
     this.#bySelector.set(name, []);

@@ -1,5 +1,5 @@
 // Controller: the statuses of objects that no operator follows any more. Input: namespaces that are not watched and whose limiters
-// came to this operator. Output: their objects say Unknown (NotWatched) in place of what was true when somebody looked.
+// came to this operator. Output: the statuses of their objects change to Unknown (NotWatched).
 import type { Logger } from '../../lib/log.ts';
 import { namesOf } from '../../reconcile/names.ts';
 import { withdrawn } from '../../reconcile/status/withdrawn.ts';
@@ -23,8 +23,8 @@ const KINDS: readonly (readonly [StoredObject['kind'], ResourceType])[] = [
 ];
 
 /**
- * A limiter of the namespace dials this operator, so this one was to follow its objects: an operator of another release with
- * namespaces of its own has its limiters dial itself. One look per namespace and term: whoever follows it from then on has the word.
+ * A limiter of the namespace that dials this operator shows that the namespace belonged to it: limiters of another release dial the
+ * operator of that release. Each namespace is looked at once per term, so an operator that watches it later is not contradicted.
  */
 export class UnwatchedStatuses {
   readonly #settings: UnwatchedSettings;
@@ -61,7 +61,7 @@ export class UnwatchedStatuses {
     if (!leadership.isLeader()) return DONE;
     let written = 0;
     for (const [kind, type] of KINDS) {
-      // A right that ends at the watched namespaces cannot be used elsewhere: what is there stays as it is.
+      // Where the rights end at the watched namespaces, statuses elsewhere stay as they are.
       const { items } = await kube.list<StoredObject>(type, { namespace }).catch(emptyWhenForbidden);
       for (const object of items) if (await this.#withdraw(kind, type, object)) written += 1;
     }
@@ -87,7 +87,7 @@ export class UnwatchedStatuses {
 
   #message(namespace: string): string {
     const watched = namesOf(this.#settings.watched);
-    return `the operator does not watch namespace ${namespace} any more (it watches ${watched}): limiters that are there keep the config they had last, edits take no effect, and new pods get no limiter; add ${namespace} to watchNamespaces (--namespace), or delete this object and restart the pods`;
+    return `the operator does not watch namespace ${namespace} any more (it watches ${watched}): existing limiters keep their last config, edits take no effect, and new pods get no limiter; add ${namespace} to watchNamespaces (--namespace), or delete this object and restart the pods`;
   }
 }
 

@@ -74,15 +74,15 @@ export class ClusterProvider implements Provider, StatusSink {
     this.pods = this.#inform(RESOURCES.pods, trimPod);
     this.creationEvents = this.#inform(RESOURCES.coreEvents, trimEvent, {
       fieldSelector: FAILED_CREATE,
-      onFailure: this.#tellOnce('events'),
+      onFailure: this.#logOnce('events'),
     });
     this.namespaces = this.#inform(RESOURCES.namespaces, trimNamespace, {
       namespaces: [],
-      onFailure: this.#tellOnce('namespaces'),
+      onFailure: this.#logOnce('namespaces'),
     });
     this.endpointSlices = this.#inform(RESOURCES.endpointSlices, trimEndpointSlice, {
       labelSelector: WRITTEN_BY_OTHERS,
-      onFailure: this.#tellOnce('endpointslices'),
+      onFailure: this.#logOnce('endpointslices'),
     });
     this.secrets = new SecretWatcher({ kube, log });
     this.#revisions = this.#inform(RESOURCES.controllerRevisions, trimRevision, {
@@ -204,13 +204,14 @@ export class ClusterProvider implements Provider, StatusSink {
     return new Informer({ kube, type, namespaces, trim, share: shareSpec, log, ...more });
   }
 
-  /** A right that is not granted is no news each time. */
-  #tellOnce(type: string): (error: unknown) => void {
-    let told = '';
+  /** A missing right is logged once, not at each retry. */
+  #logOnce(type: string): (error: unknown) => void {
+    let logged = '';
     return (error) => {
       const message = messageOf(error);
-      if (message !== told) this.#settings.log.warn('not followed: statuses say less', { type, error: message });
-      told = message;
+      if (message !== logged)
+        this.#settings.log.warn('cannot watch: statuses have less detail', { type, error: message });
+      logged = message;
     };
   }
 

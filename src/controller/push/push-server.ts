@@ -21,7 +21,7 @@ import { greet, type Greeting, type PushCall } from './push-handshake.ts';
 import { PushSession, type PushObserver } from './push-session.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 import { StreamIndex, type IndexedStream } from './stream-index.ts';
-import { shownName, type LimiterView, type PodView } from './visibility.ts';
+import { coversNamespace, shownName, type LimiterView, type PodView } from './visibility.ts';
 
 export interface PushServerParts {
   readonly store: SnapshotStore;
@@ -290,11 +290,12 @@ export class PushServer {
   }
 }
 
-/** Namespaces that nobody follows here, and that the limiter asks for or holds configs of. */
+/** Namespaces that nobody follows here, and that the limiter asks for or, where it may see them, holds configs of. */
 function unwatchedIn(store: SnapshotStore, view: LimiterView, held: ReadonlyMap<string, string>): string[] {
   const asked = view.kind === 'shared' && view.namespaces !== 'all' ? view.namespaces : [];
   const holding = [...held.keys()].map((name) => name.split('/', 2)[1] ?? '-');
-  return [...new Set([...asked, ...holding])].filter((namespace) => !store.watchesNamespace(namespace));
+  const mayBe = [...new Set([...asked, ...holding])].filter((namespace) => coversNamespace(view, namespace));
+  return mayBe.filter((namespace) => !store.watchesNamespace(namespace));
 }
 
 function endCall(call: PushCall, code: status, details: string): void {

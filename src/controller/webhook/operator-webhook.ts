@@ -29,7 +29,7 @@ export interface WebhookParts {
   readonly log: Logger;
 }
 
-/** Whoever makes a pod waits: an API server that is slow to tell is not waited for. */
+/** Creating a pod waits for this: a slow API server is not waited for longer. */
 const ANSWER_MS = 1_500;
 
 export class OperatorWebhook {

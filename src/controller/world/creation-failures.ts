@@ -107,9 +107,9 @@ export class CreationFailures {
     if (maker !== undefined) this.#makers.set(key, maker);
     const [oldest] = this.#makers.keys();
     if (this.#makers.size > MOST_MAKERS && oldest !== undefined) this.#makers.delete(oldest);
-    const told = maker ?? before;
-    if (told !== undefined && JSON.stringify(before) !== JSON.stringify(maker)) {
-      this.#settings.onChange(told.namespace, told.labels);
+    const changed = maker ?? before;
+    if (changed !== undefined && JSON.stringify(before) !== JSON.stringify(maker)) {
+      this.#settings.onChange(changed.namespace, changed.labels);
     }
   }
 

@@ -50,7 +50,7 @@ function factsOf(pod: Pod): PodFacts {
   };
 }
 
-/** From the limiter's container, never from an annotation: whoever makes a pod writes those. */
+/** From the limiter's container, never from an annotation: the author of a pod writes those. */
 function entryOf({ spec, status = {} }: Pod): PodEntry | undefined {
   const placement = spec === undefined ? undefined : placementOf(spec)?.placement;
   if (spec === undefined || placement?.port === undefined) return undefined;

@@ -46,7 +46,7 @@ function serviceWays(entry: PodEntry, { metadata, spec = {} }: Service): Way[] {
   });
 }
 
-/** undefined: the pod has no port of this name, so it is no endpoint of the Service. */
+/** undefined: the pod has no port of this name, so it is not an endpoint of the Service. */
 function targetIn({ byName }: PodEntry, { port, targetPort = port }: ServicePort): number | undefined {
   if (typeof targetPort === 'number') return targetPort;
   return Object.hasOwn(byName, targetPort) ? byName[targetPort] : undefined;

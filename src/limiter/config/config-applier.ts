@@ -74,7 +74,7 @@ export class ConfigApplier {
     return this.#inForce;
   }
 
-  /** The version in force of each resource, by resource name. */
+  /** The version in force of the Fleet and of each object, by resource name. */
   versions(): ReadonlyMap<string, string> {
     return this.#versions;
   }
@@ -101,7 +101,9 @@ export class ConfigApplier {
     ];
     this.#inForce = { ...next, set: next.set.withChanges(compiled, change.removals), sharers: counts };
     for (const name of change.removals) this.#versions.delete(name);
-    for (const outcome of outcomes) if (outcome.accepted) this.#versions.set(outcome.name, outcome.version);
+    for (const { name, version, accepted } of outcomes) {
+      if (accepted && !isSharersName(name)) this.#versions.set(name, version);
+    }
     this.#onApplied(this.#inForce, {
       compiled,
       removals: change.removals,

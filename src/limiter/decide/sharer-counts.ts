@@ -23,11 +23,16 @@ interface Entry {
   readonly storeId: string;
   readonly ownName: string;
   readonly namespaceName: string;
+  /** false: its sidecars send to their own pods, and a shared limiter has nowhere to send to. */
+  readonly hasTargets: boolean;
   /** The number that was told when the store last served. */
   count: number;
 }
 
-type Names = Pick<Entry, 'ownName' | 'namespaceName'>;
+type Subject = Pick<Entry, 'ownName' | 'namespaceName' | 'hasTargets'>;
+
+/** Of a limiter that has no share. */
+const NO_SHARE = Infinity;
 
 /**
  * A number that rises counts at once. One that falls counts only when the store has served since it was told: a limiter that goes in an
@@ -54,20 +59,21 @@ export class SharerCounts {
     for (const { resourceName, config } of compiled) this.#note(resourceName, config);
   }
 
-  /** At least 1. */
+  /** At least 1; Infinity: this limiter has no share. */
   of({ resourceName, config }: Pick<RuntimeObject, 'resourceName' | 'config'>): number {
     const entry = this.#entries.get(resourceName);
-    const told = this.#toldOf(entry ?? namesOf(config), this.#told);
+    const told = this.#toldOf(entry ?? subjectOf(config), this.#told);
     return entry === undefined ? told : Math.max(told, entry.count);
   }
 
-  /** By resource name, of the objects whose store can be away: for `/config_dump`. */
+  /** By resource name, of the objects whose store can be away; 0: no share. For `/config_dump`. */
   all(): Record<string, number> {
-    const list = [...this.#entries].map(([name, entry]) => [
-      name,
-      Math.max(entry.count, this.#toldOf(entry, this.#told)),
-    ]);
-    return Object.fromEntries(list) as Record<string, number>;
+    const all: Record<string, number> = {};
+    for (const [name, entry] of this.#entries) {
+      const count = Math.max(entry.count, this.#toldOf(entry, this.#told));
+      all[name] = count === NO_SHARE ? 0 : count;
+    }
+    return all;
   }
 
   /** `serving`: ids of the stores that a look has just found to serve, by a write that is at most PROOF_LASTS_MS old. */
@@ -91,22 +97,34 @@ export class SharerCounts {
       this.#entries.delete(resourceName);
       return;
     }
-    const names = namesOf(config);
-    const count = Math.max(this.#entries.get(resourceName)?.count ?? 0, this.#toldOf(names, this.#told));
-    this.#entries.set(resourceName, { storeId, ...names, count });
+    const subject = subjectOf(config);
+    const count = Math.max(this.#entries.get(resourceName)?.count ?? 0, this.#toldOf(subject, this.#told));
+    this.#entries.set(resourceName, { storeId, ...subject, count });
   }
 
-  /** A sidecar is one of those that its object's Sharers count: without that resource it has not heard of it yet. */
-  #toldOf({ ownName, namespaceName }: Names, { fleet, sharers }: Told): number {
+  /**
+   * A sidecar is one of those that its object's Sharers count: without that resource it has not heard of it yet. Where sidecars send to their
+   * own pods they alone share: a shared limiter, which could only decide, has no share then.
+   */
+  #toldOf({ ownName, namespaceName, hasTargets }: Subject, { fleet, sharers }: Told): number {
     const own = sharers.get(ownName);
     const isUntold = fleet.sharedLimiters === undefined || (own === undefined && this.#mode === 'sidecar');
     if (isUntold) return Math.max(1, fleet.knownLimiters);
-    return Math.max(1, (fleet.sharedLimiters ?? 0) + (sharers.get(namespaceName) ?? 0) + (own ?? 0));
+    const shared = (fleet.sharedLimiters ?? 0) + (sharers.get(namespaceName) ?? 0);
+    if (own === undefined || own === 0) return Math.max(1, shared);
+    if (hasTargets) return shared + own;
+    return this.#mode === 'sidecar' ? own : NO_SHARE;
   }
 }
 
-function namesOf(config: LimiterConfig): Names {
-  return { ownName: sharersNameOf(config), namespaceName: namespaceSharersNameOf(config.namespace) };
+function subjectOf(config: LimiterConfig): Subject {
+  const { routing, namespace } = config;
+  const targets = routing.kind === 'mcp' ? routing.targets : routing.rules.flatMap((rule) => rule.targets);
+  return {
+    ownName: sharersNameOf(config),
+    namespaceName: namespaceSharersNameOf(namespace),
+    hasTargets: targets.length > 0,
+  };
 }
 
 function isSame(a: Told, b: Told): boolean {

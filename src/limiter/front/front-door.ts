@@ -54,9 +54,12 @@ export class FrontDoor {
   accept(socket: Socket, serveHttp: (socket: Socket) => void): void {
     this.#serveHttp = serveHttp;
     socket.on('error', ignore);
-    void this.#options.whenDecided().then(() => {
-      this.#place(socket);
-    });
+    this.#options
+      .whenDecided()
+      .then(() => {
+        this.#place(socket);
+      })
+      .catch(() => socket.destroy());
   }
 
   /** Something else is in force: connections are judged again. */

@@ -118,7 +118,7 @@ export class Unclaimed {
   mayUpgrade(request: IncomingMessage): boolean {
     const offers = offeredProtocols(request.headers.upgrade).filter((protocol) => !isTunnel(protocol));
     if (offers.length === 0 || expectsBody(request) || (this.#pending.get(request.socket) ?? 0) > 0) return false;
-    return this.#isNobodys(request);
+    return this.#nobodysNow(request)();
   }
 
   /** Asks the server for an upgrade, and joins the two connections once it has accepted. */
@@ -126,6 +126,7 @@ export class Unclaimed {
     const { request, response } = exchange;
     const { server, splices, metrics } = this.#options;
     metrics.unrouted('forwarded');
+    const isAllowed = this.#nobodysNow(request);
     const release = splices.hold(client);
     const passing = passThrough({
       request,
@@ -133,7 +134,7 @@ export class Unclaimed {
       read: Buffer.alloc(0),
       open: () => server.open(request, false),
       onUpgrade: (answer, upstream, bytes) => {
-        if (!isOffered(request, answer)) {
+        if (client.destroyed || !isOffered(request, answer)) {
           upstream.destroy();
           client.destroy();
           return;
@@ -145,20 +146,25 @@ export class Unclaimed {
         // Held back until now: before the server accepts, they would be a request of their own to it.
         if (head.length > 0) client.unshift(head);
         upstream.allowHalfOpen = true;
-        splices.join({ client, server: upstream, isAllowed: () => this.#isNobodys(request) });
+        splices.join({ client, server: upstream, isAllowed });
       },
     });
     await passing.finally(release);
   }
 
-  #isNobodys(request: IncomingMessage): boolean {
-    if (this.#options.isOpen()) return true;
-    try {
-      rejectFragment(request);
-      return this.#claimOf(request, readHead(request).wire) === 'nobody';
-    } catch {
-      return false;
-    }
+  /** Tells at any time whether nobody claims a request by its head; its head is read once. */
+  #nobodysNow(request: IncomingMessage): () => boolean {
+    let wire: WireRequest | undefined;
+    return () => {
+      if (this.#options.isOpen()) return true;
+      try {
+        rejectFragment(request);
+        wire ??= readHead(request).wire;
+        return this.#claimOf(request, wire) === 'nobody';
+      } catch {
+        return false;
+      }
+    };
   }
 
   #claimOf(request: IncomingMessage, wire: WireRequest): HeadClaim {

@@ -28,7 +28,7 @@ export function wantedImage({ metadata }: InjectablePod): { readonly image?: str
   const image = metadata?.annotations?.[IMAGE_ANNOTATION];
   if (image === undefined) return {};
   if (IMAGE.test(image)) return { image };
-  return { complaint: `annotation ${IMAGE_ANNOTATION}: "${image}" is no reference of an image, such as weir:0.2.0` };
+  return { complaint: `annotation ${IMAGE_ANNOTATION}: "${image}" is not an image reference, such as weir:0.2.0` };
 }
 
 /** One for each annotation of ours that nothing reads: a typo would otherwise do nothing, and say nothing. */
@@ -36,9 +36,9 @@ export function strangeAnnotations({ metadata }: InjectablePod): string[] {
   const known = [...FOR_AUTHORS, INJECTED_ANNOTATION, NOT_INJECTED_ANNOTATION];
   return Object.keys(metadata?.annotations ?? {})
     .filter((name) => name.startsWith(OURS) && !known.includes(name))
-    .map((name) => `weir: annotation ${name} means nothing: ${mendOf(name)}`);
+    .map((name) => `weir: annotation ${name} is unknown: ${mendOf(name)}`);
 }
 
 function mendOf(name: string): string {
-  return name === INJECT_LABEL ? 'it is a label' : `there are ${FOR_AUTHORS.join(', ')}`;
+  return name === INJECT_LABEL ? 'it is a label' : `known are ${FOR_AUTHORS.join(', ')}`;
 }

@@ -87,7 +87,7 @@ export function inject(
   return patched(pod, plan, [...warningsOf(placement, namespace), ...sized.warnings, ...strangeAnnotations(pod)]);
 }
 
-/** The resources that annotations ask for, as far as the namespace admits them: a pod must not fail for its limiter's sake. */
+/** The resources that annotations ask for, as far as the namespace admits them: the limiter must not keep the pod from being created. */
 function withResources(
   { metadata }: InjectablePod,
   { name, annotations = {}, containerRanges = [] }: NamespaceFacts,
@@ -172,28 +172,28 @@ function obstacleIn(spec: PodSpec, placement: Placement, settings: SidecarSettin
   return placement.redirect && settings.initImage === undefined ? { reason: 'NoInitImage' } : undefined;
 }
 
-/** Reasons that are as whoever makes the pod wants it. */
+/** Reasons that the author of the pod chose. */
 const AS_WANTED: readonly SkipReason[] = ['MirrorPod', 'NotAsked', 'OptedOut'];
 
 function skipped(pod: InjectablePod, { name }: NamespaceFacts, skip: Skip): Injection {
   const { reason } = skip;
   const text = skipText(skip, name);
-  // What the kubelet made must stay as it is, and a limiter that is there is no pod without one.
+  // A static pod must stay as it is, and a pod that has a limiter is not one without.
   const isLeftAlone = reason === 'MirrorPod' || placementOf(pod.spec) !== undefined;
-  const told = reason === 'NotAsked' ? {} : { [NOT_INJECTED_ANNOTATION]: formatSkip(reason, text) };
+  const written = reason === 'NotAsked' ? {} : { [NOT_INJECTED_ANNOTATION]: formatSkip(reason, text) };
   const warnings = AS_WANTED.includes(reason)
     ? []
     : [`weir: the pod gets no limiter: ${text}`, ...strangeAnnotations(pod)];
-  return { kind: 'skipped', reason, patch: isLeftAlone ? [] : annotated(pod, told), warnings };
+  return { kind: 'skipped', reason, patch: isLeftAlone ? [] : annotated(pod, written), warnings };
 }
 
-/** Of the two annotations that tell what the injector did the pod has what is given here. */
-function annotated({ metadata }: InjectablePod, told: Readonly<Record<string, string>>): PatchOperation[] {
+/** Sets the two annotations of the injector to what is given, and removes the other one. */
+function annotated({ metadata }: InjectablePod, written: Readonly<Record<string, string>>): PatchOperation[] {
   const before = metadata?.annotations;
   const others = Object.entries(before ?? {}).filter(
     ([name]) => ![INJECTED_ANNOTATION, NOT_INJECTED_ANNOTATION].includes(name),
   );
-  const after = { ...Object.fromEntries(others), ...told };
+  const after = { ...Object.fromEntries(others), ...written };
   return before === undefined && Object.keys(after).length === 0 ? [] : change('/metadata/annotations', before, after);
 }
 

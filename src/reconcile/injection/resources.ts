@@ -59,11 +59,11 @@ export function wantedResources(
 
 function complaintAbout({ annotation, where, side, resource, value }: Wish): string | undefined {
   const millis = parseQuantityMillis(value);
-  const told = `annotation ${annotation}${where}: "${value.slice(0, 40)}"`;
+  const which = `annotation ${annotation}${where}: "${value.slice(0, 40)}"`;
   if (millis === undefined || millis === 0n)
-    return `${told} is not a quantity above 0, such as ${resource === 'cpu' ? '250m' : '256Mi'}`;
+    return `${which} is not a quantity above 0, such as ${resource === 'cpu' ? '250m' : '256Mi'}`;
   const isTooLittle = resource === 'memory' && side === 'limits' && millis < LEAST_MILLIS;
-  return isTooLittle ? `${told} is less than the ${LEAST_MEMORY} that a limiter needs` : undefined;
+  return isTooLittle ? `${which} is less than the ${LEAST_MEMORY} that a limiter needs` : undefined;
 }
 
 /** The API server refuses a pod whose request is above its limit. */
@@ -93,7 +93,7 @@ export function overlaid(config: Resources, wanted: Resources): Resources {
 /** What a range left of what was asked for. */
 export interface Fitted {
   readonly resources: Resources;
-  /** `memory limit 300Mi in place of 512Mi (LimitRange small)`. */
+  /** `memory limit 300Mi instead of 512Mi (LimitRange small)`. */
   readonly changes: readonly string[];
 }
 

@@ -101,7 +101,7 @@ export function formatSkip(reason: SkipReason, text: string): string {
   return `${reason}: ${text}`;
 }
 
-/** The reverse of {@link formatSkip}; undefined for any other value. Whoever makes a pod may have written it, so it is kept short. */
+/** The reverse of {@link formatSkip}; undefined for any other value. The author of the pod may have written it, so it is kept short. */
 export function parseSkip(
   value: string | undefined,
 ): { readonly reason: SkipReason; readonly text: string } | undefined {

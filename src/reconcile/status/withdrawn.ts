@@ -14,14 +14,14 @@ export interface Withdrawal {
   readonly now: string;
 }
 
-/** What was told of limiters; the verdicts on the spec and its references stay. */
-const TOLD_OF_LIMITERS: readonly string[] = ['Programmed', 'Degraded', 'Ready'];
+/** What limiters said; the verdicts on the spec and its references stay. */
+const FROM_LIMITERS: readonly string[] = ['Programmed', 'Degraded', 'Ready'];
 
 /** @returns undefined when there is nothing to take back: no status, or it says so already. */
 export function withdrawn(status: unknown, withdrawal: Withdrawal): Status | undefined {
   const conditions = [...conditionsIn(status).values()];
-  const told = conditions.filter(({ type }) => TOLD_OF_LIMITERS.includes(type));
-  if (told.every((condition) => condition.status === 'Unknown')) return undefined;
+  const fromLimiters = conditions.filter(({ type }) => FROM_LIMITERS.includes(type));
+  if (fromLimiters.every((condition) => condition.status === 'Unknown')) return undefined;
   const before = status as Status;
   const { limits = [] } = before;
   return {
@@ -29,7 +29,9 @@ export function withdrawn(status: unknown, withdrawal: Withdrawal): Status | und
     limiters: { summary: 'unknown' },
     unlimitedPods: {},
     limits: limits.map((limit) => ({ ...limit, state: 'Unknown' satisfies LimitState })),
-    conditions: conditions.map((condition) => (told.includes(condition) ? unknown(condition, withdrawal) : condition)),
+    conditions: conditions.map((condition) =>
+      fromLimiters.includes(condition) ? unknown(condition, withdrawal) : condition,
+    ),
   };
 }
 

@@ -198,16 +198,29 @@ test('the fleet is not told smaller than it was before this operator until its l
 
 test('a shared limiter is let in, and the namespaces that it asks for or has configs of, and that nobody watches, are told', async () => {
   const seen: string[] = [];
-  const view: LimiterView = { kind: 'shared', namespaces: ['a', 'b'] };
+  const view: LimiterView = { kind: 'shared', namespaces: ['a', 'b', 'c'] };
   const { limiter } = await start({
     watched: ['a'],
     onUnwatched: (namespaces) => void seen.push(...namespaces),
     authenticate: () => Promise.resolve({ admitted: true, limiterId: 'l', view }),
   });
-  const held = { 'ModelRoute/a/r': 'v', 'ModelRoute/c/r': 'v', 'Fleet/-/-': 'v' };
+  const held = { 'ModelRoute/a/r': 'v', 'ModelRoute/c/r': 'v', 'ModelRoute/d/r': 'v', 'Fleet/-/-': 'v' };
   const first = await limiter().subscribe({}, { initial_resource_versions: held }).next();
   expect([seen.sort(), first.removed_resources]).toEqual([['b', 'c'], expect.arrayContaining(['ModelRoute/a/r'])]);
   expect(first.removed_resources).not.toContain('ModelRoute/c/r');
+});
+
+test('a sidecar tells nothing of namespaces that are not its own, whatever it says that it has', async () => {
+  const seen: string[] = [];
+  const { limiter } = await start({
+    watched: ['a'],
+    onUnwatched: (namespaces) => void seen.push(...namespaces),
+    authenticate: podAuthenticator(),
+  });
+  await limiter('pod-web')
+    .subscribe({}, { initial_resource_versions: { 'ModelRoute/b/r': 'v' } })
+    .next();
+  expect(seen).toEqual([]);
 });
 
 test('the log names a sidecar by its pod, not by a UID', async () => {

@@ -98,7 +98,7 @@ describeOnControlPlane('sidecar injection', {}, (cluster) => {
     );
     expect(unnamed.stderr).toContain('port 8000 has no name that the limiter could take over: name it');
     expect(wrong.stderr).toContain('annotation weir.dev/redirect: "yes" is neither "true" nor "false"');
-    expect(typo.stderr).toContain('annotation weir.dev/prot means nothing');
+    expect(typo.stderr).toContain('annotation weir.dev/prot is unknown');
     for (const { stored } of [host, unnamed, wrong]) expect(stored?.spec.initContainers).toBeUndefined();
   });
 

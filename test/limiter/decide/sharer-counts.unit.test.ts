@@ -11,7 +11,7 @@ import { storeIdOf } from '../../../src/contract/limiter-report.ts';
 import { PersistentMap } from '../../../src/lib/persistent-map.ts';
 import { SharerCounts, type Told } from '../../../src/limiter/decide/sharer-counts.ts';
 import { PROOF_LASTS_MS } from '../../../src/limiter/store/redis-connection.ts';
-import { compiled, limit } from '../fixtures.ts';
+import { compiled, limit, mcpRouting, modelRouting, rule } from '../fixtures.ts';
 import { HOUR, tokens } from '../store/fixtures.ts';
 import { Bench } from './decider-bench.ts';
 
@@ -60,6 +60,27 @@ describe('the number', () => {
     ['nobody', told({ sharedLimiters: 0 }), 'shared', 1],
   ])('%s', (_name, first, mode, number) => {
     expect(counting(first, mode).of(object)).toBe(number);
+  });
+
+  test('where sidecars send to their own pods they alone share: a shared limiter has no share', () => {
+    const rules = [rule({ targets: [] })];
+    for (const routing of [modelRouting({ rules }), mcpRouting({ targets: [] })]) {
+      const own = compiled({ ...object.config, routing, ...(routing.kind === 'mcp' ? { kind: 'MCPServer' } : {}) });
+      const first = told({ sharedLimiters: 2 }, { [sharersNameOf(own.config)]: 3, [NAMESPACE]: 1 });
+      const [sidecar, shared] = (['sidecar', 'shared'] as const).map((mode) => {
+        const counts = new SharerCounts(mode, first);
+        counts.applied(first, [own], []);
+        return counts;
+      });
+      expect([sidecar!.of(own), shared!.of(own)]).toEqual([3, Infinity]);
+      expect(shared!.all()).toEqual({ [own.resourceName]: 0 });
+      // Without sidecars the shared limiters are the only ones; not before the store has served.
+      shared!.applied(told({ sharedLimiters: 2 }), [], []);
+      look(shared!, new Set());
+      expect(shared!.of(own)).toBe(Infinity);
+      look(shared!, SERVING);
+      expect(shared!.of(own)).toBe(2);
+    }
   });
 
   test('rises at once and falls when the store has served since', () => {
