@@ -40,10 +40,13 @@ export interface ConnectionFront {
   closeAll(): void;
 }
 
-/** Serves upgrades; every other request that asks for one is served as if it did not. Neither may throw. */
+/**
+ * Serves upgrades; every other request that asks for one is served as if it did not. One whose `accepts` throws is none; one
+ * whose `take` throws, or rejects, is cut.
+ */
 export interface UpgradeHandler {
   accepts(request: IncomingMessage): boolean;
-  take(request: IncomingMessage, socket: Socket, head: Buffer): void;
+  take(request: IncomingMessage, socket: Socket, head: Buffer): unknown;
 }
 
 /** What a server needs beside its handler. */
@@ -102,21 +105,26 @@ export async function listen(
 
 type ServerSettings = Required<Omit<ListenOptions, 'front' | 'prepare' | 'upgrades'>> & Pick<ListenOptions, 'upgrades'>;
 
-function createHttpServer(handler: HttpHandler, settings: ServerSettings): Server {
-  const { maxHeaders, maxHeaderBytes, headersTimeoutMs, keepAliveTimeoutMs, upgrades } = settings;
-  const { answerTo, onFault, onThrow } = safe(settings);
+function boundedServer(settings: ServerSettings, upgrades: UpgradeHandler): Server {
+  const { maxHeaders, maxHeaderBytes, headersTimeoutMs, keepAliveTimeoutMs } = settings;
   const server = createServer({
     maxHeaderSize: maxHeaderBytes,
     headersTimeout: headersTimeoutMs,
     keepAliveTimeout: keepAliveTimeoutMs,
     connectionsCheckingInterval: Math.min(SLOWEST_DEADLINE_CHECK_MS, Math.max(1, Math.floor(headersTimeoutMs / 4))),
-    // Bodies have deadlines of their own; a missing Host, and too many headers, are answered below.
+    // Bodies have deadlines of their own; a missing Host, and too many headers, are answered by faultOfHead.
     requestTimeout: 0,
     requireHostHeader: false,
-    shouldUpgradeCallback: (request) =>
-      upgrades !== undefined && faultOfHead(request, maxHeaders) === undefined && upgrades.accepts(request),
+    shouldUpgradeCallback: (request) => faultOfHead(request, maxHeaders) === undefined && upgrades.accepts(request),
   });
   server.maxHeadersCount = 0;
+  return server;
+}
+
+function createHttpServer(handler: HttpHandler, settings: ServerSettings): Server {
+  const { answerTo, onFault, onThrow } = safe(settings);
+  const upgrades = safeUpgrades(settings.upgrades, onThrow);
+  const server = boundedServer(settings, upgrades);
   const refuse = (request: IncomingMessage, response: ServerResponse, fault: WeirError): void => {
     onFault(fault.code);
     // Where its next request begins is not clear.
@@ -126,13 +134,16 @@ function createHttpServer(handler: HttpHandler, settings: ServerSettings): Serve
   const connections = new Connections({ answerTo, onFault, refuse, isAnswered: (response) => answered.has(response) });
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     connections.began(request, response);
-    const fault = faultOfHead(request, maxHeaders);
+    const fault = faultOfHead(request, settings.maxHeaders);
     if (fault !== undefined) refuse(request, response, fault);
     else
-      runHandler(handler, request, response, (error) => {
-        onThrow(error, requestIdOf(request));
-        sendAnswer(request, response, answerTo(new WeirError('internal_error'), answeredRequest(request)));
-      });
+      settled(
+        () => handler(request, response),
+        (error) => {
+          onThrow(error, requestIdOf(request));
+          sendAnswer(request, response, answerTo(new WeirError('internal_error'), answeredRequest(request)));
+        },
+      );
   };
   server.on('request', serve);
   server.on('checkContinue', (request, response) => {
@@ -147,7 +158,7 @@ function createHttpServer(handler: HttpHandler, settings: ServerSettings): Serve
     connections.failed(socket as Socket, new WeirError('method_not_supported'), answeredRequest(request));
   });
   server.on('upgrade', (request, socket, head) => {
-    upgrades?.take(request, socket as Socket, head);
+    upgrades.take(request, socket as Socket, head);
   });
   server.on('clientError', (error, socket) => {
     connections.parserFailed(error, socket as Socket);
@@ -178,15 +189,29 @@ function safe({ answerTo, onFault, onThrow }: Callbacks): Callbacks {
   };
 }
 
-/** Runs a handler; neither throws nor rejects. */
-function runHandler(
-  handler: HttpHandler,
-  request: IncomingMessage,
-  response: ServerResponse,
-  onThrow: (error: unknown) => void,
-): void {
+/** Without a handler no upgrade is accepted. */
+function safeUpgrades(upgrades: UpgradeHandler | undefined, onThrow: Callbacks['onThrow']): UpgradeHandler {
+  const noting = (request: IncomingMessage, also: () => void = () => undefined) => {
+    return (error: unknown): void => {
+      onThrow(error, requestIdOf(request));
+      also();
+    };
+  };
+  return {
+    accepts: (request) => attempt(() => upgrades?.accepts(request), noting(request)) ?? false,
+    take: (request, socket, head) => {
+      const cut = (): void => {
+        socket.destroy();
+      };
+      settled(() => upgrades?.take(request, socket, head), noting(request, cut));
+    },
+  };
+}
+
+/** Calls what may throw or reject; neither goes any further. */
+function settled(call: () => unknown, onThrow: (error: unknown) => void): void {
   try {
-    Promise.resolve(handler(request, response)).catch(onThrow);
+    Promise.resolve(call()).catch(onThrow);
   } catch (error) {
     onThrow(error);
   }

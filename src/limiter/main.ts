@@ -214,9 +214,7 @@ class Limiter implements RunningLimiter {
   #upgrades(): UpgradeHandler {
     return {
       accepts: (request) => this.#proxy.mayUpgrade(request),
-      take: (request, socket, head) => {
-        void this.#proxy.upgrade(request, socket, head);
-      },
+      take: (request, socket, head) => this.#proxy.upgrade(request, socket, head),
     };
   }
 

@@ -77,6 +77,7 @@ const { UpstreamHealth } = await import('../../src/limiter/health/upstream-healt
 const { McpSessions } = await import('../../src/limiter/proxy/sessions.ts');
 const { Configured } = await import('../../src/limiter/config/configured.ts');
 const { ConfigApplier } = await import('../../src/limiter/config/config-applier.ts');
+const { Unclaimed } = await import('../../src/limiter/proxy/unclaimed.ts');
 const { LimiterMetrics } = await import('../../src/limiter/metrics.ts');
 const { mcpTo, post, routeTo, startLimiter, until } = await import('./running.ts');
 methodsThrow(RouteIndex, 'resolve', 'claim');
@@ -87,6 +88,7 @@ methodsThrow(UpstreamHealth, 'answered', 'unreachable');
 methodsThrow(McpSessions, 'opened', 'versionOf');
 methodsThrow(Configured, 'whenDecided');
 methodsThrow(ConfigApplier, 'versions');
+methodsThrow(Unclaimed, 'started', 'passes', 'pass', 'mayUpgrade', 'upgrade');
 
 /** Reservations that were made, and settlements of each, counted where nothing of the proxy is between. */
 const settled = new Map<string, number>();
@@ -260,6 +262,40 @@ describe('a throw on the traffic port', () => {
     expect((await send(CHAT)).status).toBe(200);
     expect((await send(NOBODY)).status).toBe(404);
     expect(thrown).toBeGreaterThan(3);
+  });
+});
+
+describe('a throw on a sidecar, in what nobody claims', () => {
+  const UPGRADE = 'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
+  const ordinary = (): Promise<WireAnswer> =>
+    exchange(Buffer.from(UPGRADE.replace(/Conn.*websocket/s, 'Connection: close')), new URL(running.traffic).host);
+
+  beforeEach(async () => {
+    await running.close();
+    const routes = [routeTo(upstream.url, { limits: [limit({ rule: tokens(50, HOUR) })] })];
+    const { log, lines: written } = capturingLogger();
+    lines = written;
+    running = await startLimiter(routes, { mode: 'sidecar', upstream: upstream.url }, { logger: log });
+  });
+
+  test.each<[string, string]>([
+    ['started', 'GET'],
+    ['passes', 'GET'],
+    ['pass', 'GET'],
+    ['mayUpgrade', 'upgrade'],
+    ['upgrade', 'upgrade'],
+    ['unrouted', 'GET'],
+    ['unrouted', 'upgrade'],
+  ])('in %s, %s', async (name, kind) => {
+    faulty = name;
+    const { host } = new URL(running.traffic);
+    const answer = kind === 'GET' ? await ordinary() : await exchange(Buffer.from(UPGRADE), host);
+    expect([answer.status, thrown > 0]).toEqual([expect.any(Number), true]);
+    expect([0, 200, 426, 500, 502]).toContain(answer.status);
+    [faulty, thrown] = ['', 0];
+    expect((await ordinary()).status).toBe(200);
+    await until(async () => (await metrics()).includes('weir_requests_in_flight 0'));
+    expect(lines.filter((line) => line.includes('injected into'))).toHaveLength(1);
   });
 });
 

@@ -91,14 +91,20 @@ export function responseHeaders(
   const connection = upstream.filter(([name]) => name === 'connection').map(([, value]) => value);
   const dropped = namedByConnection(connection.join(','));
   const keepsWait = status === 429 && upstream.some(([name]) => name === 'retry-after');
-  const added = Object.entries(own)
-    .map(([name, value]) => [name.toLowerCase(), value] as const)
-    .filter(([name]) => !(keepsWait && name.startsWith('retry-after')));
-  const replaced = new Set(added.map(([name]) => name));
-  const kept = upstream.filter(([name]) => !HOP_BY_HOP.has(name) && !dropped.has(name) && !replaced.has(name));
-  return [...kept, ...added].flat();
+  const added: string[] = [];
+  for (const [given, value] of Object.entries(own)) {
+    const name = given.toLowerCase();
+    if (keepsWait && name.startsWith('retry-after')) continue;
+    added.push(name, value);
+    dropped.add(name);
+  }
+  const headers: string[] = [];
+  for (const [name, value] of upstream) if (!HOP_BY_HOP.has(name) && !dropped.has(name)) headers.push(name, value);
+  headers.push(...added);
+  return headers;
 }
 
 function namedByConnection(connection: string | undefined): Set<string> {
-  return new Set((connection ?? '').split(',').map((name) => name.trim().toLowerCase()));
+  if (connection === undefined || connection === '') return new Set();
+  return new Set(connection.split(',').map((name) => name.trim().toLowerCase()));
 }

@@ -129,7 +129,7 @@ export class Proxy {
     } catch (error) {
       // Who claims the place says in which form a body that cannot be read is answered.
       const claimed = this.#options.inForce().set.index.claim(head.wire);
-      if (claimed.kind === 'claimed') exchange.object = claimed.object;
+      if (claimed.kind !== 'unclaimed') exchange.object = claimed.object;
       throw error;
     }
   }

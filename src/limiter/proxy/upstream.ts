@@ -126,23 +126,25 @@ export class Upstreams {
   }
 }
 
+/** A deadline is waited for in so many steps: a process that stood still for a moment has lost one of them, not all. */
+const DEADLINE_STEPS = 10;
+
 /** One question: the headers of its answer count, the body is dropped, within bounds. */
 class Question implements Dispatcher.DispatchHandler {
   readonly #answer: (headers: IncomingHttpHeaders | undefined) => void;
-  readonly #deadline: NodeJS.Timeout;
+  #deadline: NodeJS.Timeout | undefined;
   #controller: Dispatcher.DispatchController | undefined;
   #bytes = 0;
+  #isOver = false;
 
   constructor(deadlineMs: number, answer: (headers: IncomingHttpHeaders | undefined) => void) {
     this.#answer = answer;
-    this.#deadline = setTimeout(() => {
-      this.#controller?.abort(new Error('no answer in time'));
-      this.onResponseError();
-    }, deadlineMs);
+    this.#wait(deadlineMs / DEADLINE_STEPS, DEADLINE_STEPS);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
+    if (this.#isOver) controller.abort(new Error('no answer in time'));
   }
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
@@ -161,5 +163,18 @@ class Question implements Dispatcher.DispatchHandler {
   onResponseError(): void {
     clearTimeout(this.#deadline);
     this.#answer(undefined);
+  }
+
+  #wait(stepMs: number, steps: number): void {
+    this.#deadline = setTimeout(() => {
+      if (steps > 1) this.#wait(stepMs, steps - 1);
+      else this.#giveUp();
+    }, stepMs);
+  }
+
+  #giveUp(): void {
+    this.#isOver = true;
+    this.#controller?.abort(new Error('no answer in time'));
+    this.onResponseError();
   }
 }

@@ -198,6 +198,17 @@ describe.each(['shared', 'sidecar'] as const)('an answer of the limiter to a pag
     expect(answer).toMatchObject({ status, headers: isKnown ? READABLE : {} });
   });
 
+  test('413 before it is known which of several objects would have taken it', async () => {
+    await start();
+    await running?.close();
+    const rules = mode === 'shared' ? {} : { rules: [rule({ targets: [] })] };
+    const both = ['a', 'b'].map((name) => routeTo(upstream.url, { name }, { models: [name], ...rules }));
+    const own = mode === 'sidecar' ? { upstream: upstream.url } : {};
+    running = await startLimiter(both, { mode, maxBodyBytes: 1000, ...own });
+    const answer = await send('POST', { Origin: PAGE }, JSON.stringify({ model: 'b', padding: 'x'.repeat(3000) }));
+    expect(answer).toMatchObject({ status: 413, headers: READABLE });
+  });
+
   test('a page that the upstream does not know reads nothing', async () => {
     await start();
     await call();

@@ -138,7 +138,7 @@ describe('no trouble: a fault of the request', () => {
     ['a request that the upstream refuses', head('POST /', 'x-refuse: 1\r\n', '{}'), 500],
   ])('%s', async (_name, bytes, status) => {
     told = 'HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n';
-    await start(upstream.url, { requestTimeoutMs: 50 });
+    await start(upstream.url, status === 408 ? { requestTimeoutMs: 500 } : {});
     expect((await send(bytes)).status).toBe(status);
     expect(await reportAfter(bytes)).toEqual([]);
   });
