@@ -3,10 +3,16 @@
 import type { IncomingMessage } from 'node:http';
 import { WeirError } from '../../lib/errors.ts';
 import { GrowingBytes } from '../../lib/growing-bytes.ts';
+import { nextTurn } from '../../lib/turns.ts';
 import { decode, codingsOf } from './body-decoder.ts';
 import type { BodyHold } from './body-budget.ts';
 
 const NOTHING = Buffer.alloc(0);
+/** What of all bodies is taken in one turn of the event loop: about a ms of work. A chunk of a byte is work as well. */
+const BYTES_PER_TURN = 256 * 1024;
+const CHUNK_COST_BYTES = 512;
+/** How often in an idle deadline it is looked whether anything came. */
+const LOOKS_PER_IDLE = 4;
 
 /** A request body, until it is released. */
 export class RequestBody {
@@ -96,16 +102,20 @@ function receive(
   onEnd: (error?: Error) => void,
 ): (error: Error) => void {
   const { socket } = request;
+  let [chunks, seenChunks, quietLooks, taken] = [0, 0, 0, 0];
   const finish = (error?: Error): void => {
-    clearTimeout(idle);
-    request.off('data', onData);
-    request.off('end', finish);
-    request.off('close', onLost);
+    clearInterval(idle);
+    request.off('data', onData).off('end', finish).off('close', onLost);
     socket.off('close', onLost);
     onEnd(error);
   };
   const onData = (chunk: Buffer): void => {
-    idle.refresh();
+    chunks += 1;
+    taken += chunk.length + CHUNK_COST_BYTES;
+    if (taken > BYTES_PER_TURN) {
+      taken = 0;
+      restTillNextTurn(request);
+    }
     try {
       take(chunk);
     } catch (error) {
@@ -115,17 +125,26 @@ function receive(
   const onLost = (): void => {
     finish(new WeirError('invalid_request', 'the connection closed before the body was complete'));
   };
-  const idle = setTimeout(() => {
+  const idle = setInterval(() => {
+    quietLooks = chunks === seenChunks ? quietLooks + 1 : 0;
+    seenChunks = chunks;
+    if (quietLooks < LOOKS_PER_IDLE) return;
     finish(new WeirError('body_timeout', `no byte of the request body came for ${idleMs} ms`));
-  }, idleMs);
-  request.on('data', onData);
-  request.once('end', finish);
-  request.once('close', onLost);
+  }, idleMs / LOOKS_PER_IDLE);
+  // A request that was answered meanwhile hears nothing of its connection any more: its socket does.
+  request.on('data', onData).once('end', finish).once('close', onLost);
+  socket.once('close', onLost);
   // Only told to who listens; `close` follows.
   request.on('error', () => undefined);
-  // A request that was answered meanwhile hears nothing of its connection any more.
-  socket.once('close', onLost);
   return finish;
+}
+
+/** Many bodies that come fast together take no longer turns than one. */
+function restTillNextTurn(request: IncomingMessage): void {
+  request.pause();
+  void nextTurn().then(() => {
+    request.resume();
+  });
 }
 
 function tooLarge(maxBytes: number): WeirError {

@@ -77,7 +77,7 @@ describe('a body that does not come', () => {
   test('holds no room once its client is gone', async () => {
     await serve({});
     await stall(CHAT, 8 * MIB, 4 * MIB);
-    await until(async () => (await held()) === 4 * MIB);
+    await until(async () => (await held()) >= 4 * MIB);
     for (const socket of sockets) socket.destroy();
     await until(async () => (await held()) === 0);
   });
@@ -86,8 +86,8 @@ describe('a body that does not come', () => {
 describe('more bodies than there is room for', () => {
   test('503 with Retry-After for large ones, in their dialect; small ones pass', async () => {
     await serve({ maxBodyBytes: 4 * MIB, bodyBudgetBytes: 12 * MIB });
-    for (let count = 0; count < 9; count += 1) await stall(CHAT, 2 * MIB, MIB);
-    await until(async () => (await held()) === 9 * MIB);
+    for (let count = 0; count < 8; count += 1) await stall(CHAT, 2 * MIB, MIB);
+    await until(async () => (await held()) >= 8 * MIB);
     const large = JSON.stringify({ model: 'm', padding: 'x'.repeat(MIB) });
     const refused = await post(running.traffic + CHAT, large);
     expect(refused.status).toBe(503);
@@ -105,8 +105,8 @@ describe('more bodies than there is room for', () => {
   test('those that stall give way', async () => {
     await serve({ maxBodyBytes: 4 * MIB, bodyBudgetBytes: 12 * MIB });
     const stalled = [];
-    for (let count = 0; count < 9; count += 1) stalled.push(await stall(CHAT, 2 * MIB, MIB));
-    await until(async () => (await held()) === 9 * MIB);
+    for (let count = 0; count < 8; count += 1) stalled.push(await stall(CHAT, 2 * MIB, MIB));
+    await until(async () => (await held()) >= 8 * MIB);
     const large = JSON.stringify({ model: 'm', padding: 'x'.repeat(MIB) });
     await until(async () => (await post(running.traffic + CHAT, large)).status === 200, 20_000);
     for (const socket of sockets) socket.end();
@@ -114,7 +114,7 @@ describe('more bodies than there is room for', () => {
     // One for each MiB and what is beyond it, not all of them.
     const given = answers.filter((answer) => answer.startsWith('HTTP/1.1 503 '));
     expect(given.length).toBeGreaterThan(0);
-    expect(given.length).toBeLessThan(9);
+    expect(given.length).toBeLessThan(8);
   });
 
   test('what is answered is not held any more', async () => {
