@@ -48,9 +48,11 @@ function nearlyBomb(): readonly Buffer[] {
   return request(CHAT, [...JSON_TYPE, 'Content-Encoding: gzip'], body);
 }
 
-function dripped(): readonly Buffer[] {
-  const chunks = Buffer.from(`1\r\n[\r\n${'1\r\n \r\n'.repeat(MIB)}1\r\n]\r\n0\r\n\r\n`);
-  return [head(CHAT, ['Transfer-Encoding: chunked']), chunks];
+/** A list of a MiB, in chunks of `size` bytes. */
+function dripped(size: number): readonly Buffer[] {
+  const chunk = (text: string): string => `${text.length.toString(16)}\r\n${text}\r\n`;
+  const chunks = `${chunk('[')}${chunk(' '.repeat(size)).repeat(MIB / size)}${chunk(']')}0\r\n\r\n`;
+  return [head(CHAT, ['Transfer-Encoding: chunked']), Buffer.from(chunks)];
 }
 
 const BOUNDARY = 'a'.repeat(70);
@@ -87,7 +89,8 @@ export const ATTACKS: readonly Attack[] = [
     connections: 8,
     pieces: () => request(UPLOAD, ['Content-Type: application/x-www-form-urlencoded'], filled('', '&', '')),
   },
-  { name: 'a byte a chunk', connections: 8, pieces: dripped },
+  { name: 'a byte a chunk', connections: 8, pieces: () => dripped(1) },
+  { name: '16 bytes a chunk', connections: 8, pieces: () => dripped(16) },
   {
     name: '40 bodies that stall at 13 of 16 MiB',
     connections: 40,

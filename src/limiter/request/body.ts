@@ -3,14 +3,11 @@
 import type { IncomingMessage } from 'node:http';
 import { WeirError } from '../../lib/errors.ts';
 import { GrowingBytes } from '../../lib/growing-bytes.ts';
-import { nextTurn } from '../../lib/turns.ts';
+import { pace } from '../../lib/paced-reading.ts';
 import { decode, codingsOf } from './body-decoder.ts';
 import type { BodyHold } from './body-budget.ts';
 
 const NOTHING = Buffer.alloc(0);
-/** What of all bodies is taken in one turn of the event loop: about a ms of work. A chunk of a byte is work as well. */
-const BYTES_PER_TURN = 256 * 1024;
-const CHUNK_COST_BYTES = 512;
 /** How often in an idle deadline it is looked whether anything came. */
 const LOOKS_PER_IDLE = 4;
 
@@ -102,7 +99,8 @@ function receive(
   onEnd: (error?: Error) => void,
 ): (error: Error) => void {
   const { socket } = request;
-  let [chunks, seenChunks, quietLooks, taken] = [0, 0, 0, 0];
+  const reading = pace(request);
+  let [chunks, seenChunks, quietLooks] = [0, 0, 0];
   const finish = (error?: Error): void => {
     clearInterval(idle);
     request.off('data', onData).off('end', finish).off('close', onLost);
@@ -111,10 +109,9 @@ function receive(
   };
   const onData = (chunk: Buffer): void => {
     chunks += 1;
-    taken += chunk.length + CHUNK_COST_BYTES;
-    if (taken > BYTES_PER_TURN) {
-      taken = 0;
-      restTillNextTurn(request);
+    if (reading.isShredded) {
+      finish(new WeirError('invalid_request', 'the body comes in pieces of a few bytes: send larger ones'));
+      return;
     }
     try {
       take(chunk);
@@ -137,14 +134,6 @@ function receive(
   // Only told to who listens; `close` follows.
   request.on('error', () => undefined);
   return finish;
-}
-
-/** Many bodies that come fast together take no longer turns than one. */
-function restTillNextTurn(request: IncomingMessage): void {
-  request.pause();
-  void nextTurn().then(() => {
-    request.resume();
-  });
 }
 
 function tooLarge(maxBytes: number): WeirError {

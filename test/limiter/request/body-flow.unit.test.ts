@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { StandInModel } from '../../../src/cli/stand-in-model.ts';
 import type { LimiterSettings } from '../../../src/limiter/settings.ts';
@@ -54,6 +55,10 @@ async function stall(path: string, announced: number, sent: number): Promise<{ r
 }
 
 const bodyOf = (answer: string): unknown => JSON.parse(answer.split('\r\n\r\n')[1] ?? '');
+function* slices(text: string, size: number): Generator<Buffer> {
+  for (let at = 0; at < text.length; at += size) yield Buffer.from(text.slice(at, at + size));
+}
+
 const metric = async (name: string): Promise<number> => {
   const text = await (await fetch(`${running.admin}/metrics`)).text();
   return Number(new RegExp(`^${name} (\\d+)`, 'm').exec(text)?.[1]);
@@ -72,6 +77,41 @@ describe('a body that does not come', () => {
     expect(bodyOf(mcp)).toMatchObject({ jsonrpc: '2.0', error: { code: -32600 } });
     expect(await held()).toBe(0);
     expect(upstream.count()).toBe(0);
+  });
+
+  test('in shreds is not read on: its connection ends long before all of them came', async () => {
+    await serve({});
+    const { hostname, port } = new URL(running.traffic);
+    const socket = connect(Number(port), hostname);
+    sockets.push(socket);
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+    socket.on('error', () => undefined);
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.write('POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n');
+    socket.write('1\r\n \r\n'.repeat(2_000_000));
+    await closed;
+    // A client that is still sending may miss the answer.
+    expect(Buffer.concat(chunks).toString()).toMatch(/^$|^HTTP\/1\.1 400 [^]*pieces of a few bytes/);
+    await until(async () => (await held()) === 0);
+    expect(upstream.count()).toBe(0);
+  });
+
+  test('in a few shreds, or in many pieces of some size, is a body like any other', async () => {
+    await serve({});
+    const text = JSON.stringify({ model: 'm', padding: 'x'.repeat(200_000) });
+    const few = '{"model":"m"}';
+    for (const [body, size] of [
+      [few, 1],
+      [text, 24],
+    ] as const) {
+      const answer = await fetch(running.traffic + CHAT, {
+        method: 'POST',
+        body: Readable.from(slices(body, size)),
+        duplex: 'half',
+      });
+      expect([size, answer.status]).toEqual([size, 200]);
+    }
   });
 
   test('holds no room once its client is gone', async () => {
