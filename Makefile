@@ -35,8 +35,8 @@ build: dist/.built ## Compile src/ to dist/
 dist/.built: node_modules/.installed $(SOURCES) tsconfig.json tsconfig.build.json
 	@npm run --silent build && touch $@
 
-emit: deps ## Write deploy/crds from the schemas in src/crd
-	@node src/crd/emit.ts
+emit: deps ## Write what is generated from the code: deploy/crds, docs/reference
+	@npm run --silent emit
 
 demo: node_modules/.runtime ## Weir on this machine in a minute: no cluster, no Redis (WEIR_DEMO_DIR=dir for your own manifests)
 	@node src/cli/main.ts demo

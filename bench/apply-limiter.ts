@@ -42,7 +42,7 @@ const source: ConfigSource = {
 };
 
 function messageOf({ name, resource }: VersionedConfig, atNs: string): InForceMessage {
-  const rule = resource.kind === 'Fleet' ? undefined : resource.limits[0]?.rule;
+  const rule = resource.kind === 'Fleet' || resource.kind === 'Sharers' ? undefined : resource.limits[0]?.rule;
   return { name, mark: rule?.kind === 'bucket' ? rule.maxTokens : 0, atNs };
 }
 

@@ -13,7 +13,9 @@ const own = ownCapabilities();
 
 const apply: ApplyConfigs = ({ updates }) =>
   updates.map(({ name, version, resource }) => {
-    if (resource.kind !== 'Fleet') compileRuntime(resource, own, { egressAllow: ['u.test'] });
+    if (resource.kind !== 'Fleet' && resource.kind !== 'Sharers') {
+      compileRuntime(resource, own, { egressAllow: ['u.test'] });
+    }
     return { name, version, accepted: true };
   });
 

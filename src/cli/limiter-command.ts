@@ -88,7 +88,13 @@ function withListenFlags(command: Command): void {
         'bearer tokens of the decision API, one per line (name:token); needed where it is not on loopback',
       ),
     )
-    .addOption(flag('--drain-token <text>', 'WEIR_DRAIN_TOKEN', 'only who sends it as x-weir-drain-token may drain'))
+    .addOption(
+      flag(
+        '--drain-token <text>',
+        'WEIR_DRAIN_TOKEN',
+        'only who sends it as x-weir-drain-token may drain (default: callers on loopback)',
+      ),
+    )
     .addOption(
       flag(
         '--upstream <url>',

@@ -2,10 +2,9 @@
 // with their unit; an invalid text is an InvalidArgumentError, which ends with exit code 2.
 import { InvalidArgumentError } from 'commander';
 import { CAPABILITIES } from '../contract/capabilities.ts';
+import { parseByteSize } from '../lib/byte-size.ts';
 import { parseDurationMicros } from '../lib/duration.ts';
 import { parseListen } from './flags.ts';
-
-const SIZE_UNITS: Readonly<Record<string, number>> = { '': 1, Ki: 1024, Mi: 1024 ** 2, Gi: 1024 ** 3 };
 
 /** Node's timers cannot wait longer than this. */
 const MAX_TIMER_MS = 576 * 3_600_000;
@@ -21,9 +20,8 @@ export function parseDurationMs(text: string): number {
 
 /** A size such as 16Mi or 65536. @returns bytes */
 export function parseBytes(text: string): number {
-  const match = /^(\d{1,12})(Ki|Mi|Gi)?B?$/.exec(text);
-  const bytes = Number(match?.[1]) * (SIZE_UNITS[match?.[2] ?? ''] ?? 0);
-  if (match === null || bytes < 1) throw new InvalidArgumentError(`"${text}" is not a size: write 65536, 512Ki, 16Mi`);
+  const bytes = parseByteSize(text);
+  if (bytes === undefined) throw new InvalidArgumentError(`"${text}" is not a size: write 65536, 512Ki, 16Mi`);
   return bytes;
 }
 

@@ -40,8 +40,12 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
     summary: 'Install the kinds (CustomResourceDefinitions), or widen those that are there.',
     load: async () => (await import('./crds-command.ts')).crdsCommand(),
   },
+  leave: {
+    summary: 'Before an uninstall: report the objects that exist, and hand limits over to the limiters.',
+    load: async () => (await import('./leave-command.ts')).leaveCommand(),
+  },
   cleanup: {
-    summary: 'Remove what operators made while they ran.',
+    summary: 'After an uninstall: remove what operators made while they ran.',
     load: async () => (await import('./cleanup-command.ts')).cleanupCommand(),
   },
   'stand-in': {

@@ -233,13 +233,22 @@ export interface ResponseConfig {
   readonly headers: readonly HeaderFamily[];
   readonly resetFormat: 'Delta' | 'Epoch';
   readonly mcp: { readonly form: 'ToolResult' | 'JSONRPCError' | 'HTTP429'; readonly code: number };
+  /** CORS headers on the limiter's own answers: what the upstream grants the origin, or none. Absent: Mirror. */
+  readonly cors?: 'Mirror' | 'Off';
 }
 
 /** What every limiter is told about the fleet it belongs to. Resource name: `Fleet/-/-`. */
 export interface FleetConfig {
   readonly kind: 'Fleet';
-  /** Limiters that share the buckets; at least 1. Divides what is left when the store is gone (failurePolicy Local). */
+  /**
+   * All limiters of the cluster; at least 1. Divides what is left when the store is gone (failurePolicy Local) where nothing better is
+   * known: see {@link SharersConfig}.
+   */
   readonly knownLimiters: number;
+  /**
+   * Shared limiters of all namespaces: each shares the buckets of every object. Absent: this operator sends no {@link SharersConfig}.
+   */
+  readonly sharedLimiters?: number;
   /**
    * What a shared limiter may dial (upstreams, and Redis that objects name) beside the Services of an object's own
    * namespace: CIDRs, host names,
@@ -254,8 +263,45 @@ export interface FleetConfig {
 
 export const FLEET_RESOURCE_NAME = 'Fleet/-/-';
 
+/**
+ * How many limiters share the buckets of one object, beside `sharedLimiters` of the Fleet: its sidecars (`<kind>.<name>`), and the shared
+ * limiters of single namespaces (`-`). The two and the Fleet's are added up. Absent: none. Resource name: `Sharers/<namespace>/<name>`.
+ */
+export interface SharersConfig {
+  readonly kind: 'Sharers';
+  readonly namespace: string;
+  /** `<kind>.<name>` of the object; `-`: of every object of the namespace. */
+  readonly name: string;
+  readonly limiters: number;
+}
+
+const SHARERS_PREFIX = 'Sharers/';
+
+/** The resource that tells how many sidecars share the buckets of an object. */
+export function sharersNameOf({ kind, namespace, name }: ObjectRef): string {
+  return `${SHARERS_PREFIX}${namespace}/${kind}.${name}`;
+}
+
+/** The resource that tells how many shared limiters of single namespaces share the buckets of every object of one. */
+export function namespaceSharersNameOf(namespace: string): string {
+  return `${SHARERS_PREFIX}${namespace}/-`;
+}
+
+/** Whether a resource name is one of {@link SharersConfig}. */
+export function isSharersName(name: string): boolean {
+  return name.startsWith(SHARERS_PREFIX);
+}
+
 /** Everything that one limiter is told, by resource name. */
-export type Resource = LimiterConfig | FleetConfig;
+export type Resource = LimiterConfig | FleetConfig | SharersConfig;
+
+/** The resource name of anything that is told. */
+export function nameOfResource(resource: Resource): string {
+  if (resource.kind === 'Fleet') return FLEET_RESOURCE_NAME;
+  return resource.kind === 'Sharers'
+    ? `${SHARERS_PREFIX}${resource.namespace}/${resource.name}`
+    : resourceName(resource);
+}
 
 /** `<kind>/<namespace>/<name>`: the resource name of an object, and its key in every table, log line and metric. */
 export function resourceName(ref: ObjectRef): string {

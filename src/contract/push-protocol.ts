@@ -35,6 +35,7 @@ export interface WireNode {
   readonly id?: string;
   readonly user_agent_name?: string;
   readonly user_agent_version?: string;
+  readonly client_features?: readonly string[];
   readonly metadata?: { readonly fields?: Readonly<Record<string, WireValue>> } | null;
 }
 
@@ -83,7 +84,16 @@ export interface LimiterSelf {
   readonly namespaces?: readonly string[];
   /** The version of the program, for the operator's log. */
   readonly version: string;
+  /** What it takes beside configs and the Fleet; absent, as from a limiter of 0.2: nothing. */
+  readonly features?: readonly string[];
 }
+
+/** Of a limiter that takes Sharers resources: one that does not know them refuses them, so it is not sent any. */
+export const SHARERS_FEATURE = 'weir.dev/sharers';
+/** What a limiter of this version takes. */
+export const OWN_FEATURES: readonly string[] = [SHARERS_FEATURE];
+/** Longest list of features that is read. */
+const MOST_FEATURES = 100;
 
 const PROTO_DEPENDENCIES = ['envoy-api', 'googleapis', 'xds', 'protoc-gen-validate'];
 const METHOD = '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources';
@@ -165,11 +175,12 @@ function messageType<T extends object>(definitions: PackageDefinition, name: str
 
 /** What a limiter says of itself, as a Node. */
 export function toNode(self: LimiterSelf): WireNode {
-  const { namespaces } = self;
+  const { namespaces, features } = self;
   return {
     id: self.nodeId,
     user_agent_name: 'weir-limiter',
     user_agent_version: self.version,
+    ...(features === undefined ? {} : { client_features: features }),
     ...(namespaces === undefined
       ? {}
       : {
@@ -183,8 +194,13 @@ export function toNode(self: LimiterSelf): WireNode {
 /** The reverse of {@link toNode}; whatever a Node lacks is absent or ''. */
 export function fromNode(node: WireNode | null | undefined): LimiterSelf {
   const namespaces = namespacesIn(node?.metadata?.fields ?? {});
-  const { id = '', user_agent_version: version = '' } = node ?? {};
-  return { nodeId: id, version, ...(namespaces.length > 0 ? { namespaces } : {}) };
+  const { id = '', user_agent_version: version = '', client_features: features = [] } = node ?? {};
+  return {
+    nodeId: id,
+    version,
+    ...(features.length > 0 ? { features: features.slice(0, MOST_FEATURES) } : {}),
+    ...(namespaces.length > 0 ? { namespaces } : {}),
+  };
 }
 
 function namespacesIn(fields: Readonly<Record<string, WireValue>>): string[] {

@@ -39,7 +39,7 @@ export const STORE_WORDS: readonly StoreWord[] = [
   row(
     'NOPERM',
     'login',
-    'give its ACL user the commands and keys of docs/secrets.md',
+    'give its ACL user the rights that docs/failure.md lists',
     /(^|: -)NOPERM\b|The user executing the script can't/,
   ),
   row('max number of clients', 'redial', 'raise maxclients', /max number of clients reached/i),

@@ -26,8 +26,8 @@ export const ERRORS = {
   },
   store_unavailable: {
     status: 503,
-    message: 'the rate limit store does not answer and failurePolicy is Closed',
-    fix: 'Retry later; operators: check Redis.',
+    message: 'the rate limit store does not answer and failurePolicy refuses the request',
+    fix: 'Retry after Retry-After; operators: see the condition Degraded of the object.',
   },
   unauthenticated: {
     status: 401,
@@ -57,7 +57,7 @@ export const ERRORS = {
     message: 'this limiter holds as many request bodies as it has room for',
     fix: 'Retry after Retry-After; operators: see --body-budget, or add limiters.',
   },
-  upgrade_required: { status: 426, message: 'connection upgrades are not proxied', fix: 'Use plain HTTP.' },
+  upgrade_required: { status: 426, message: 'a limited request cannot be upgraded', fix: 'Send it as plain HTTP.' },
   invalid_request: {
     status: 400,
     message: 'the request is malformed',

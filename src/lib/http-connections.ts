@@ -81,7 +81,13 @@ export class Connections {
   /** The body of the request in flight is faulty: it is the one to be answered, if it still can be. */
   #failBody({ request, response }: Exchange, socket: Socket, fault: WeirError): void {
     this.#failed.add(socket);
-    if (this.#options.isAnswered(response)) return;
+    if (this.#options.isAnswered(response)) {
+      // The client has closed its side: it does not send what is still waited for.
+      if (socket.readableEnded) response.end();
+      // Nothing more can be read as a body: the client need not wait for the end of it.
+      else if (response.socket === socket) socket.end();
+      return;
+    }
     if (response.headersSent) {
       this.#options.onFault(fault.code);
       socket.destroy();

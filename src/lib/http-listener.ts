@@ -5,6 +5,7 @@ import { createServer, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { attempt } from './guarded.ts';
 import { ERRORS, WeirError, type ErrorName } from './errors.ts';
+import { clientWaits } from './expect-continue.ts';
 import { Connections } from './http-connections.ts';
 import { expectsBody, faultOfHead, type AnsweredRequest, type OwnAnswer } from './http-faults.ts';
 import { linger } from './lingering-close.ts';
@@ -40,11 +41,16 @@ export interface ConnectionFront {
   closeAll(): void;
 }
 
+/** Serves upgrades; every other request that asks for one is served as if it did not. Neither may throw. */
+export interface UpgradeHandler {
+  accepts(request: IncomingMessage): boolean;
+  take(request: IncomingMessage, socket: Socket, head: Buffer): void;
+}
+
 /** What a server needs beside its handler. */
 export interface ListenOptions {
   readonly front?: ConnectionFront | undefined;
-  /** Called before the server listens. */
-  readonly prepare?: ((server: Server) => void) | undefined;
+  readonly upgrades?: UpgradeHandler | undefined;
   readonly maxHeaderBytes?: number;
   readonly maxHeaders?: number;
   /** From a connection, or the first byte of a request, to the end of its headers. */
@@ -79,9 +85,8 @@ export async function listen(
   address: ListenAddress,
   options: ListenOptions = {},
 ): Promise<HttpListener> {
-  const { front, prepare } = options;
+  const { front } = options;
   const server = createHttpServer(handler, { ...DEFAULTS, ...options });
-  prepare?.(server);
   if (front !== undefined) putBefore(server, front);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -96,9 +101,11 @@ export async function listen(
   return { address: { host: address.host, port }, close: (graceMs) => closeServer(server, front, graceMs) };
 }
 
-function createHttpServer(handler: HttpHandler, options: Required<Omit<ListenOptions, 'front' | 'prepare'>>): Server {
-  const { maxHeaders, maxHeaderBytes, headersTimeoutMs, keepAliveTimeoutMs } = options;
-  const { answerTo, onFault, onThrow } = safe(options);
+type ServerSettings = Required<Omit<ListenOptions, 'front' | 'prepare' | 'upgrades'>> & Pick<ListenOptions, 'upgrades'>;
+
+function createHttpServer(handler: HttpHandler, settings: ServerSettings): Server {
+  const { maxHeaders, maxHeaderBytes, headersTimeoutMs, keepAliveTimeoutMs, upgrades } = settings;
+  const { answerTo, onFault, onThrow } = safe(settings);
   const server = createServer({
     maxHeaderSize: maxHeaderBytes,
     headersTimeout: headersTimeoutMs,
@@ -107,6 +114,8 @@ function createHttpServer(handler: HttpHandler, options: Required<Omit<ListenOpt
     // Bodies have deadlines of their own; a missing Host, and too many headers, are answered below.
     requestTimeout: 0,
     requireHostHeader: false,
+    shouldUpgradeCallback: (request) =>
+      upgrades !== undefined && faultOfHead(request, maxHeaders) === undefined && upgrades.accepts(request),
   });
   server.maxHeadersCount = 0;
   const refuse = (request: IncomingMessage, response: ServerResponse, fault: WeirError): void => {
@@ -128,10 +137,7 @@ function createHttpServer(handler: HttpHandler, options: Required<Omit<ListenOpt
   };
   server.on('request', serve);
   server.on('checkContinue', (request, response) => {
-    // The client waits for leave to send its body: it has it as soon as somebody begins to read.
-    request.once('resume', () => {
-      if (!response.headersSent && !response.destroyed) response.writeContinue();
-    });
+    clientWaits(request, response);
     serve(request, response);
   });
   server.on('checkExpectation', (request, response) => {
@@ -140,6 +146,9 @@ function createHttpServer(handler: HttpHandler, options: Required<Omit<ListenOpt
   });
   server.on('connect', (request, socket) => {
     connections.failed(socket as Socket, new WeirError('method_not_supported'), answeredRequest(request));
+  });
+  server.on('upgrade', (request, socket, head) => {
+    upgrades?.take(request, socket as Socket, head);
   });
   server.on('clientError', (error, socket) => {
     connections.parserFailed(error, socket as Socket);

@@ -9,16 +9,20 @@ import { adminHandler, type AdminView, type DrainHold } from './admin.ts';
 import { ConfigApplier, type AppliedChange, type InForce } from './config/config-applier.ts';
 import { Configured } from './config/configured.ts';
 import { Decider } from './decide/decide.ts';
+import { SharerCounts } from './decide/sharer-counts.ts';
 import { DecisionApi } from './decision-api/decision-api.ts';
 import { isLoopback, TokenFile } from './decision-api/decision-token.ts';
 import { mayDial } from './egress/egress.ts';
 import { HealthWatch } from './health/health-watch.ts';
 import { UnclaimedModels } from './health/unclaimed-models.ts';
 import { FirstContact } from './config/first-contact.ts';
-import { listen, type HttpHandler, type HttpListener, type ListenAddress } from '../lib/http-listener.ts';
-import { FrontDoor } from './front/front-door.ts';
-import { ownServerOf } from './front/own-server.ts';
-import { Splices } from './front/splices.ts';
+import {
+  listen,
+  type HttpHandler,
+  type HttpListener,
+  type ListenAddress,
+  type UpgradeHandler,
+} from '../lib/http-listener.ts';
 import { LimiterMetrics } from './metrics.ts';
 import { Observation } from './observation.ts';
 import { Dialer } from './proxy/dialer.ts';
@@ -27,10 +31,12 @@ import { guardedLookup } from './egress/guarded-lookup.ts';
 import { Proxy } from './proxy/proxy.ts';
 import { Upstreams } from './proxy/upstream.ts';
 import type { RuntimeObject } from './compile/runtime-object.ts';
+import { readinessOf } from './readiness.ts';
 import type { LimiterSettings } from './settings.ts';
 import { UpstreamHealth } from './health/upstream-health.ts';
 import { BodyBudget } from './request/body-budget.ts';
 import { WindowCalendar } from './store/rule/calendar-window.ts';
+import { Sidecar } from './sidecar.ts';
 import { StoreRegistry } from './store/create-store.ts';
 import type { Store } from './store/store.ts';
 
@@ -38,11 +44,6 @@ import type { Store } from './store/store.ts';
 const HOUSEKEEPING_MS = 1_000;
 /** How often a drain looks whether requests are in flight. */
 const DRAIN_LOOK_MS = 50;
-
-/** Once an object is in force: how long connections that were spliced before it may send what cannot be judged. */
-const UNJUDGED_GRACE_MS = 60_000;
-/** How long a client may be silent where an object is in force. */
-const FIRST_BYTES_TIMEOUT_MS = 60_000;
 
 /** A limiter that serves. */
 export interface RunningLimiter {
@@ -94,6 +95,7 @@ class Limiter implements RunningLimiter {
   readonly #stores: StoreRegistry;
   readonly #firstContact: FirstContact;
   readonly #applier: ConfigApplier;
+  readonly #sharers: SharerCounts;
   readonly #decider: Decider;
   readonly #upstreams: Upstreams;
   readonly #dialer: Dialer;
@@ -102,9 +104,7 @@ class Limiter implements RunningLimiter {
   readonly #health: HealthWatch;
   readonly #bodyBudget: BodyBudget;
   readonly #proxy: Proxy;
-  readonly #splices: Splices;
-  /** Of a sidecar. */
-  readonly #frontDoor: FrontDoor | undefined;
+  readonly #sidecar: Sidecar | undefined;
   readonly #listeners: { traffic?: HttpListener; admin?: HttpListener; decision?: HttpListener } = {};
   #housekeeping: NodeJS.Timeout | undefined;
   #isStale = false;
@@ -139,18 +139,14 @@ class Limiter implements RunningLimiter {
         this.#onApplied(inForce, applied);
       },
     );
+    this.#sharers = new SharerCounts(settings.mode, this.#applier.inForce);
     this.#decider = this.#createDecider();
     this.#upstreams = new Upstreams(settings);
     this.#dialer = new Dialer(ownTarget);
     this.#health = this.#createHealthWatch();
     this.#bodyBudget = new BodyBudget(settings.bodyBudgetBytes, () => this.#clock.monotonicMs());
     this.#metrics.watchBodies(this.#bodyBudget);
-    this.#splices = new Splices({
-      metrics: this.#metrics,
-      nowMs: () => this.#clock.monotonicMs(),
-      graceMs: UNJUDGED_GRACE_MS,
-    });
-    this.#frontDoor = settings.mode === 'sidecar' ? this.#createFrontDoor() : undefined;
+    this.#sidecar = settings.mode === 'sidecar' ? this.#createSidecar() : undefined;
     this.#proxy = this.#createProxy(ownTarget, parts.random ?? Math.random);
   }
 
@@ -178,7 +174,11 @@ class Limiter implements RunningLimiter {
     });
     await this.#settings.source.start((change) => this.#applier.apply(change));
     const take: HttpHandler = (request, response) => this.#take(request, response);
-    const options = { ...this.#seen.listenOptions('traffic', this.#settings), front: this.#frontDoor };
+    const options = {
+      ...this.#seen.listenOptions('traffic', this.#settings),
+      front: this.#sidecar?.frontDoor,
+      upgrades: this.#upgrades(),
+    };
     this.#listeners.traffic = await listen(take, trafficAddress, options);
     this.#housekeeping = setInterval(() => {
       this.#keepHouse();
@@ -207,11 +207,20 @@ class Limiter implements RunningLimiter {
     return this.#proxy.handle(request, response);
   }
 
+  #upgrades(): UpgradeHandler {
+    return {
+      accepts: (request) => this.#proxy.mayUpgrade(request),
+      take: (request, socket, head) => {
+        void this.#proxy.upgrade(request, socket, head);
+      },
+    };
+  }
+
   async #drainAndWait({ delayMs, maxMs }: DrainHold): Promise<void> {
     const startMs = this.#clock.monotonicMs();
     this.drain();
     await delay(Math.min(delayMs, maxMs));
-    while (this.#inFlight + this.#splices.busy > 0 && this.#clock.monotonicMs() - startMs < maxMs)
+    while (this.#inFlight + (this.#sidecar?.busy ?? 0) > 0 && this.#clock.monotonicMs() - startMs < maxMs)
       await delay(DRAIN_LOOK_MS);
   }
 
@@ -246,41 +255,26 @@ class Limiter implements RunningLimiter {
       metrics: this.#metrics,
       errors: this.#seen.errors,
       clock: this.#clock,
-      mode: settings.mode,
       ownTarget,
+      unclaimed: this.#sidecar?.unclaimed,
       unconfiguredPolicy: settings.unconfiguredPolicy,
       bodyBounds: { maxBytes: settings.maxBodyBytes, idleMs: settings.bodyIdleTimeoutMs },
       bodyBudget: this.#bodyBudget,
-      onUnclaimed: (model) => {
-        this.#unclaimed.passed(model, this.#clock.monotonicMs());
-      },
       requestTimeoutMs: settings.requestTimeoutMs,
       random,
     });
   }
 
-  #createFrontDoor(): FrontDoor {
-    const { upstream, connectTimeoutMs } = this.#settings;
-    return new FrontDoor({
-      server: ownServerOf(upstream),
-      isOpen: () => this.#isOpen(),
-      whenDecided: () => this.#configured.whenDecided(),
-      splices: this.#splices,
-      connectTimeoutMs,
-      firstBytesTimeoutMs: FIRST_BYTES_TIMEOUT_MS,
-      onHandled: (handling) => {
-        const isKnown = handling !== 'spliced' || this.#configured.state === 'configured';
-        this.#metrics.connectionHandled(isKnown ? handling : 'spliced_unconfigured');
-      },
+  #createSidecar(): Sidecar {
+    return new Sidecar({
+      settings: this.#settings,
+      inForce: () => this.#applier.inForce,
+      configured: this.#configured,
+      metrics: this.#metrics,
+      unclaimedModels: this.#unclaimed,
       log: this.#log,
-      nowMs: () => this.#clock.monotonicMs(),
+      clock: this.#clock,
     });
-  }
-
-  /** Nothing is in force, and nothing says that this is a reason to refuse. */
-  #isOpen(): boolean {
-    if (this.#applier.inForce.set.size > 0) return false;
-    return this.#configured.state === 'configured' || this.#settings.unconfiguredPolicy === 'Pass';
   }
 
   #createHealthWatch(): HealthWatch {
@@ -294,6 +288,9 @@ class Limiter implements RunningLimiter {
         this.#log.debug('trouble changed', { stores: report.stores.length, upstreams: report.upstreams.length });
         this.#settings.source.report?.(report);
       },
+      onLooked: (serving) => {
+        this.#sharers.looked(serving, this.#clock.monotonicMs());
+      },
     });
   }
 
@@ -306,7 +303,7 @@ class Limiter implements RunningLimiter {
         storeOf.set(object, known);
         return known;
       },
-      knownLimiters: () => this.#applier.inForce.fleet.knownLimiters,
+      sharersOf: (object) => this.#sharers.of(object),
       clock: this.#clock,
       windowEnd: (rule: WindowRule, at: number) => calendar.edges(rule, at).find((edge) => edge > at) ?? at,
       onOverflow: (object, limit) => {
@@ -337,6 +334,7 @@ class Limiter implements RunningLimiter {
   }
 
   #onApplied(inForce: InForce, { compiled, removals, outcomes, isPartial }: AppliedChange): void {
+    this.#sharers.applied(inForce, compiled, removals);
     for (const { config, resourceName, secrets } of compiled) {
       this.#upstreamHealth.forget(resourceName);
       this.#metrics.objectInForce(config);
@@ -357,7 +355,7 @@ class Limiter implements RunningLimiter {
     this.#upstreams.prune((scope) => this.#dialer.isCurrent(scope, inForce));
     this.#isStale = true;
     if (!isPartial) this.#configured.markConfigured();
-    this.#frontDoor?.review();
+    this.#sidecar?.frontDoor.review();
     if (isPartial) return;
     this.#firstContact.begin(this.#stores.whenReached());
   }
@@ -370,31 +368,25 @@ class Limiter implements RunningLimiter {
 
   #adminView(): AdminView {
     return {
-      readiness: () => this.#readiness(),
+      readiness: () =>
+        readinessOf({
+          isDraining: this.#isDraining,
+          isListening: this.#listeners.traffic !== undefined,
+          state: this.#configured.state,
+          hasContact: this.#firstContact.isOver,
+          unconfiguredPolicy: this.#settings.unconfiguredPolicy,
+        }),
       metrics: () => this.#metrics.registry.metrics(),
       configDump: () => ({
         id: this.#settings.id,
         state: this.#configured.state,
         fleet: this.#applier.inForce.fleet,
+        sharers: this.#sharers.all(),
         versions: Object.fromEntries(this.#applier.versions()),
         configs: [...this.#applier.inForce.set.objects()].map(({ config }) => config),
       }),
       drain: (hold) => this.#drainAndWait(hold),
       drainToken: this.#settings.drainToken,
     };
-  }
-
-  #readiness(): { ready: boolean; reason: string } {
-    if (this.#isDraining) return { ready: false, reason: 'draining' };
-    // Configs come in before requests can: until then nobody must be sent here.
-    if (this.#listeners.traffic === undefined) return { ready: false, reason: 'not listening yet' };
-    const { state } = this.#configured;
-    if (state === 'configured') {
-      const { isOver } = this.#firstContact;
-      return { ready: isOver, reason: isOver ? 'ok' : 'waiting for the first answer of a store' };
-    }
-    if (state === 'waiting') return { ready: false, reason: 'waiting for the first configuration' };
-    const passes = this.#settings.unconfiguredPolicy === 'Pass';
-    return { ready: passes, reason: `unconfigured: ${passes ? 'passing' : 'refusing'} all requests` };
   }
 }

@@ -134,6 +134,11 @@ export class LimiterMetrics {
     'Answers of upstreams that were refused, mended or cut.',
     ['kind'],
   );
+  readonly #corsQuestions = this.#counter(
+    'weir_cors_questions_total',
+    'Upstreams asked, by a preflight, whether a page may read an answer of the limiter.',
+    ['outcome'],
+  );
   readonly #decisionSeconds = new Histogram({
     name: 'weir_decision_seconds',
     help: 'Time from the request read to the decision made.',
@@ -147,7 +152,7 @@ export class LimiterMetrics {
     const limits = this.#limitsInForce.get(object);
     if (limits === undefined) return;
     const limit = limitOf(decision);
-    const degraded = decision.kind === 'unavailable' ? 'Closed' : (decision.degraded ?? '');
+    const degraded = decision.kind === 'denied' ? '' : (decision.degraded ?? '');
     if (limit === '' || limits.has(limit)) {
       this.#decisions.add(object, { limit, outcome: outcomeOf(decision), degraded });
     }
@@ -186,6 +191,11 @@ export class LimiterMetrics {
   /** An upstream's answer was not valid HTTP, or paused for too long. */
   upstreamFault(kind: UpstreamFault): void {
     this.#upstreamFaults.inc({ kind });
+  }
+
+  /** An upstream was asked what it grants a page; `skipped`: too many questions were open. */
+  corsAsked(outcome: 'granted' | 'refused' | 'unanswered' | 'skipped'): void {
+    this.#corsQuestions.inc({ outcome });
   }
 
   /** A caller's key was put into the overflow bucket of a limit. */

@@ -14,7 +14,7 @@ export interface LimiterSettings {
   readonly decisionListen?: ListenAddress;
   /** One token per line, `name:token` or `token`; required where the decision API is not on loopback. */
   readonly decisionTokenFile?: string;
-  /** Only who brings it may drain this limiter; absent: everybody who reaches its admin port. */
+  /** Only who brings it may drain this limiter; absent: callers on loopback. */
   readonly drainToken?: string;
   /** Sidecar: the server of its own pod, `http://127.0.0.1:8000`; also the target of routes that name none. */
   readonly upstream?: string;

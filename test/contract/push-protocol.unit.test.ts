@@ -8,6 +8,7 @@ import {
   MAX_REJECTION_TEXT,
   MAX_REQUEST_BYTES,
   parseRejections,
+  SHARERS_FEATURE,
   toNode,
   type DeltaDiscoveryRequest,
 } from '../../src/contract/push-protocol.ts';
@@ -50,7 +51,8 @@ describe('a resource', () => {
 
 describe('what a limiter says of itself', () => {
   test('arrives', () => {
-    for (const more of [{}, { namespaces: ['*'] }, { namespaces: ['a', 'b'] }]) {
+    const features = [SHARERS_FEATURE];
+    for (const more of [{}, { namespaces: ['*'] }, { namespaces: ['a', 'b'] }, { features }]) {
       const self = { nodeId: 'l1', version: '0.1.0', ...more };
       expect(fromNode(overTheWire({ node: toNode(self) }).node)).toEqual(self);
     }

@@ -8,6 +8,7 @@ import { JsonScan } from '../../src/limiter/request/json-scan.ts';
 import { charsetProblem, mediaTypeOf, readMediaType } from '../../src/limiter/request/media-type.ts';
 import { multipartField } from '../../src/limiter/request/multipart.ts';
 import { urlFormField } from '../../src/limiter/request/url-form.ts';
+import { BODY_START, CONNECTION_START } from './beginnings.ts';
 import { fetchReader, sloppyReader, sloppyUrlReader } from './form-readers.ts';
 import type { FuzzTarget } from './fuzz.ts';
 import { jsonReference } from './json-reference.ts';
@@ -279,4 +280,12 @@ const URL_FORM: FuzzTarget = {
   },
 };
 
-export const TARGETS: readonly FuzzTarget[] = [JSON_TARGET, MULTIPART, MEDIA_TYPE, PATH, URL_FORM];
+export const TARGETS: readonly FuzzTarget[] = [
+  JSON_TARGET,
+  MULTIPART,
+  MEDIA_TYPE,
+  PATH,
+  URL_FORM,
+  CONNECTION_START,
+  BODY_START,
+];

@@ -27,6 +27,7 @@ const MADE = [
   object('coordination.k8s.io/v1', 'Lease', `${OWN}/weir-operator`, PART_OF),
   object('v1', 'Secret', `${OWN}/weir-certificates`, PART_OF),
   object('v1', 'Secret', `${OWN}/weir-redis-acl`, PART_OF),
+  object('v1', 'Secret', `${OWN}/weir-redis-auth`, PART_OF),
   object('v1', 'ConfigMap', `${OWN}/weir-ca`, PART_OF),
   object('v1', 'ConfigMap', 'team/weir-ca', PART_OF),
   ...Array.from({ length: LAST_GOOD }, (_, index) => revision(`team/made-${index}`, lastGood)),
@@ -112,6 +113,7 @@ function suite(): void {
         `Lease ${OWN}/weir-operator`,
         `Secret ${OWN}/weir-certificates`,
         `Secret ${OWN}/weir-redis-acl`,
+        `Secret ${OWN}/weir-redis-auth`,
       ]);
       await cluster().mustKubectl(['delete', 'namespace', 'third', '--wait=false']);
       await cluster().mustKubectl(['delete', 'configmap/weir-ca', 'controllerrevision/made', '-n', 'third']);

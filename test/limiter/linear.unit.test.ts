@@ -127,7 +127,9 @@ const READERS: readonly (readonly [name: string, read: (text: string) => unknown
   ['an upload', (text) => multipartField(Buffer.from(`${PART}${text}`), FORM, 'model')],
   ['the head of a part', (text) => multipartField(Buffer.from(`--A\r\n${text}`), FORM, 'model')],
 ];
-const FORWARDED = { peerAddress: '192.0.2.1', requestId: 'r', strip: new Set<string>() };
+const FORWARDED = {
+  ...{ host: 'stated', authority: 'h', peerAddress: '192.0.2.1', requestId: 'r', strip: new Set<string>() },
+} as const;
 const CALL = readJsonBody(Buffer.from('{"jsonrpc":"2.0","method":"tools/call","params":{"name":"t"}}'));
 const FORM = readMediaType('multipart/form-data; boundary=A')!;
 const PART = '--A\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n';

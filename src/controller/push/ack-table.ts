@@ -130,6 +130,11 @@ export class AckTable {
     return [...shared, ...(this.#podsByName.get(name) ?? [])].map((row) => toState(row, row.entries.get(name)));
   }
 
+  /** UIDs of the pods whose sidecars hold, refused or were sent a resource. */
+  podsOf(name: string): string[] {
+    return [...(this.#podsByName.get(name) ?? [])].map(({ view }) => view.pod?.uid ?? '');
+  }
+
   /** All limiters that are connected or were within the last minute. */
   limiters(): LimiterState[] {
     return [...this.#rows.values()].map(toLimiterState);

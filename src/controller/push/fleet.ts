@@ -1,8 +1,9 @@
-// Operator, push: what every limiter is told of the fleet. In: limiters that come and go (ack table), settings; out: the resource
-// `Fleet/-/-` in the snapshot store.
-import { FLEET_RESOURCE_NAME } from '../../contract/limiter-config.ts';
+// Operator, push: what every limiter is told of the fleet. In: limiters that come and go (ack table), settings; out: the resources
+// `Fleet/-/-` and `Sharers/<namespace>/-` in the snapshot store.
+import { FLEET_RESOURCE_NAME, type ObjectRef } from '../../contract/limiter-config.ts';
 import { toVersioned } from '../../contract/snapshot.ts';
 import type { AckTable } from './ack-table.ts';
+import { countShared, NamespaceSharers } from './sharers.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 
 export interface FleetSettings {
@@ -15,6 +16,8 @@ export interface FleetSettings {
    * told: each limiter would admit too much while the store is gone.
    */
   readonly knownBefore?: number;
+  /** Likewise of the shared limiters. */
+  readonly sharedBefore?: number;
   readonly settleMs?: number;
   /** Limiters come and go in groups: one resource per this many ms. */
   readonly debounceMs?: number;
@@ -24,23 +27,34 @@ export interface FleetSettings {
 const PER_LIMITER_MS = 5;
 
 /**
- * Keeps `Fleet/-/-` true: at once at the start, then at most once per `debounceMs`, less often in a large fleet.
+ * Keeps `Fleet/-/-` and `Sharers/<namespace>/-` true: at once at the start, then at most once per `debounceMs`, less often in a large fleet.
  * @returns a function that ends it.
  */
 export function publishFleet(store: SnapshotStore, acks: AckTable, settings: FleetSettings): () => void {
-  const { egressAllow, clusterDomain, knownBefore = 1, settleMs = 60_000, debounceMs = 1_000 } = settings;
+  const {
+    egressAllow,
+    clusterDomain,
+    knownBefore = 1,
+    sharedBefore = 0,
+    settleMs = 60_000,
+    debounceMs = 1_000,
+  } = settings;
   const domain = clusterDomain === undefined ? {} : { clusterDomain };
   const constant = { kind: 'Fleet', egressAllow, takesReports: true, ...domain } as const;
-  let least = Math.max(1, knownBefore);
+  const namespaces = new NamespaceSharers(store);
+  let least = { known: Math.max(1, knownBefore), shared: sharedBefore };
   let timer: NodeJS.Timeout | undefined;
   const publish = (): void => {
     timer = undefined;
-    const knownLimiters = Math.max(least, acks.count().known);
-    store.set(toVersioned(FLEET_RESOURCE_NAME, { ...constant, knownLimiters }), 'everyone');
+    const shared = countShared(acks.limiters().map(({ view }) => view));
+    const knownLimiters = Math.max(least.known, acks.count().known);
+    const sharedLimiters = Math.max(least.shared, shared.everywhere);
+    namespaces.publish(shared);
+    store.set(toVersioned(FLEET_RESOURCE_NAME, { ...constant, knownLimiters, sharedLimiters }), 'everyone');
   };
   publish();
   const settled = setTimeout(() => {
-    least = 1;
+    least = { known: 1, shared: 0 };
     publish();
   }, settleMs).unref();
   const unsubscribe = acks.subscribeFleet(() => {
@@ -57,6 +71,18 @@ export function publishFleet(store: SnapshotStore, acks: AckTable, settings: Fle
 export function knownLimitersIn(statuses: Iterable<unknown>): number {
   let most = 1;
   for (const status of statuses) most = Math.max(most, desiredIn(status));
+  return most;
+}
+
+/**
+ * The shared limiters that each object had, as far as its status tells: those that are no sidecars of it now. Too many rather than too few.
+ */
+export function sharedLimitersIn(
+  objects: Iterable<{ readonly ref: ObjectRef; readonly status?: unknown }>,
+  sidecarsOf: (ref: ObjectRef) => number,
+): number {
+  let most = 0;
+  for (const { ref, status } of objects) most = Math.max(most, desiredIn(status) - sidecarsOf(ref));
   return most;
 }
 

@@ -3,11 +3,13 @@
 import { Server, status, type ConnectionInjector } from '@grpc/grpc-js';
 import { createServer, type AddressInfo, type Server as NetServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isSharersName } from '../../contract/limiter-config.ts';
 import {
   isGoodbye,
   loadPushProtocol,
   MAX_REQUEST_BYTES,
   MAX_RESPONSE_BYTES,
+  SHARERS_FEATURE,
   type DeltaDiscoveryRequest,
 } from '../../contract/push-protocol.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -19,7 +21,7 @@ import { greet, type Greeting, type PushCall } from './push-handshake.ts';
 import { PushSession, type PushObserver } from './push-session.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 import { StreamIndex, type IndexedStream } from './stream-index.ts';
-import type { PodView } from './visibility.ts';
+import { coversNamespace, shownName, type LimiterView, type PodView } from './visibility.ts';
 
 export interface PushServerParts {
   readonly store: SnapshotStore;
@@ -27,6 +29,8 @@ export interface PushServerParts {
   readonly authenticate: Authenticator;
   readonly log: Logger;
   readonly observer?: PushObserver;
+  /** Called with namespaces that are not watched and that a limiter, believed to be one, is of or has configs of. */
+  readonly onUnwatched?: (namespaces: Iterable<string>) => void;
   /** false: this process does not hold the lease and serves no limiter (UNAVAILABLE). Default: always true. */
   readonly isHolder?: () => boolean;
 }
@@ -60,6 +64,9 @@ const POD_GONE = 'the pod that the token is bound to is gone';
 const MAX_TIMER_MS = 2 ** 31 - 1;
 /** How long a pod that is gone is remembered, for a limiter of it that is just being let in, ms. */
 const GONE_POD_MS = 60_000;
+const REFUSAL_TOLD_MS = 60_000;
+
+type Refusal = Extract<Greeting, { kind: 'refused' }>;
 
 interface LiveStream extends IndexedStream {
   readonly session: PushSession;
@@ -79,6 +86,8 @@ export class PushServer {
   readonly #sockets = new Set<Socket>();
   #injector: ConnectionInjector | undefined;
   readonly #gonePods = new Set<string>();
+  /** Refusals that the log had within the last minute. */
+  readonly #toldRefusals = new Set<string>();
   #isClosing = false;
 
   constructor(parts: PushServerParts, settings: PushServerSettings) {
@@ -188,23 +197,41 @@ export class PushServer {
   }
 
   async #accept(call: PushCall): Promise<void> {
-    const { authenticate, log } = this.#parts;
+    const { authenticate, log, store } = this.#parts;
     call.on('error', () => undefined);
     const greeting = this.#refusalOf() ?? (await greet(call, authenticate, this.#settings.firstRequestMs));
     const outcome = greeting.kind === 'refused' ? greeting : (this.#refusalOf(greeting.who) ?? greeting);
     if (call.cancelled) return;
     if (outcome.kind === 'refused') {
-      const level = outcome.code === status.UNAVAILABLE ? 'debug' : 'warn';
-      log[level]('limiter refused', { peer: call.getPeer(), code: status[outcome.code], reason: outcome.message });
+      this.#tellRefusal(call, outcome);
       endCall(call, outcome.code, outcome.message);
       return;
     }
-    this.#open(call, outcome.who, outcome.held);
-    log.info('limiter connected', { limiter: outcome.who.limiterId, peer: call.getPeer(), version: outcome.version });
+    this.#noteUnwatched(unwatchedIn(store, outcome.who.view, outcome.held));
+    this.#open(call, outcome);
+    const { limiterId, view } = outcome.who;
+    const limiter = shownName(view, limiterId);
+    log.info('limiter connected', { limiter, peer: call.getPeer(), version: outcome.version });
+  }
+
+  /** A limiter that is not served comes again every few seconds: one line a minute says why. */
+  #tellRefusal(call: PushCall, { code, message: reason, unwatched = [] }: Refusal): void {
+    const { log } = this.#parts;
+    this.#noteUnwatched(unwatched);
+    const isNews = unwatched.length === 0 || !this.#toldRefusals.has(reason);
+    const level = code === status.UNAVAILABLE || !isNews ? 'debug' : 'warn';
+    log[level]('limiter refused', { peer: call.getPeer(), code: status[code], reason });
+    if (unwatched.length === 0 || !isNews) return;
+    this.#toldRefusals.add(reason);
+    setTimeout(() => this.#toldRefusals.delete(reason), REFUSAL_TOLD_MS).unref();
+  }
+
+  #noteUnwatched(namespaces: readonly string[]): void {
+    if (namespaces.length > 0) this.#parts.onUnwatched?.(namespaces);
   }
 
   /** Why nobody, or this limiter, is served now. */
-  #refusalOf(who?: Admitted): Extract<Greeting, { kind: 'refused' }> | undefined {
+  #refusalOf(who?: Admitted): Refusal | undefined {
     if (this.#isClosing)
       return { kind: 'refused', code: status.UNAVAILABLE, message: 'this operator is shutting down' };
     if (this.#parts.isHolder?.() === false) {
@@ -216,19 +243,20 @@ export class PushServer {
     return undefined;
   }
 
-  #open(call: PushCall, who: Admitted, claimed: ReadonlyMap<string, string>): void {
+  #open(call: PushCall, { who, held: claimed, features }: Extract<Greeting, { kind: 'admitted' }>): void {
     const { store, acks, observer, log } = this.#parts;
     const { limiterId, view } = who;
     this.#streams
       .ofLimiter(limiterId)
       ?.end(status.ABORTED, 'another stream of the same limiter (node.id) took over', 'lost');
-    const held = new Map([...claimed].filter(([name]) => store.isSeenBy(view, name)));
+    const held = new Map([...claimed].filter(([name]) => store.isSeenBy(view, name) && !isSharersName(name)));
     const row = acks.connect(limiterId, view, held);
     const session = new PushSession(view, claimed, {
       store,
       acks: row,
       send: (response) => void call.write(response),
       maxResponseBytes: this.#settings.maxResponseBytes,
+      takesSharers: features.includes(SHARERS_FEATURE),
       ...(observer === undefined ? {} : { observer }),
     });
     const finish = (how: 'goodbye' | 'lost'): boolean => {
@@ -236,7 +264,7 @@ export class PushServer {
       stopExpiry();
       this.#streams.delete(stream);
       row.end(how);
-      log.info('limiter disconnected', { limiter: limiterId, how });
+      log.info('limiter disconnected', { limiter: shownName(view, limiterId), how });
       return true;
     };
     const stream: LiveStream = {
@@ -260,6 +288,14 @@ export class PushServer {
     session.start();
     call.resume();
   }
+}
+
+/** Namespaces that nobody follows here, and that the limiter asks for or, where it may see them, holds configs of. */
+function unwatchedIn(store: SnapshotStore, view: LimiterView, held: ReadonlyMap<string, string>): string[] {
+  const asked = view.kind === 'shared' && view.namespaces !== 'all' ? view.namespaces : [];
+  const holding = [...held.keys()].map((name) => name.split('/', 2)[1] ?? '-');
+  const mayBe = [...new Set([...asked, ...holding])].filter((namespace) => coversNamespace(view, namespace));
+  return mayBe.filter((namespace) => !store.watchesNamespace(namespace));
 }
 
 function endCall(call: PushCall, code: status, details: string): void {

@@ -1,6 +1,6 @@
 // Operator, push: one stream to one limiter, without the wire. In: changed names, ACKs and NACKs; out: at most one response in
 // flight, built from the newest state when the former one was answered, and rows of the ack table.
-import { FLEET_RESOURCE_NAME } from '../../contract/limiter-config.ts';
+import { isSharersName } from '../../contract/limiter-config.ts';
 import {
   LIMITER_CONFIG_TYPE_URL,
   MAX_REJECTION_TEXT,
@@ -13,6 +13,7 @@ import {
 import { fromReportRequest, isReport } from '../../contract/limiter-report.ts';
 import { systemClock, type Clock } from '../../lib/clock.ts';
 import type { AckStream } from './ack-table.ts';
+import { PendingNames } from './pending-names.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 import type { LimiterView } from './visibility.ts';
 
@@ -34,6 +35,8 @@ export interface PushSessionParts {
   readonly send: (response: DeltaDiscoveryResponse) => void;
   /** A response is closed when it has grown beyond this many bytes; a larger resource goes alone. */
   readonly maxResponseBytes: number;
+  /** false: the limiter does not know Sharers resources and is sent none. Default: true. */
+  readonly takesSharers?: boolean;
   readonly observer?: PushObserver;
   readonly clock?: Clock;
 }
@@ -57,7 +60,7 @@ export class PushSession {
   readonly #held: Map<string, string>;
   /** What it refused on this stream: never sent again on it. */
   readonly #refused = new Map<string, string>();
-  readonly #pending: Set<string>;
+  readonly #pending: PendingNames;
   #flight: Flight | undefined;
   #responses = 0;
   #owesWhole = true;
@@ -69,7 +72,7 @@ export class PushSession {
     this.#parts = parts;
     this.#clock = parts.clock ?? systemClock;
     this.#startedAtMs = this.#clock.monotonicMs();
-    this.#pending = new Set([...held.keys(), ...parts.store.namesSeenBy(view)]);
+    this.#pending = new PendingNames([...held.keys(), ...parts.store.namesSeenBy(view)]);
   }
 
   /** Sends the first response, empty if nothing differs: then the limiter knows that it has everything. */
@@ -117,18 +120,19 @@ export class PushSession {
   }
 
   #record(name: string, version: string | undefined, refusal: string | undefined): void {
-    const { acks, observer, store } = this.#parts;
+    const { observer, store } = this.#parts;
+    const acks = this.#acksOf(name);
     if (version === undefined) {
       this.#held.delete(name);
       this.#refused.delete(name);
-      acks.removed(name);
+      acks?.removed(name);
     } else if (refusal !== undefined) {
       this.#refused.set(name, version);
-      acks.rejected(name, version, refusal);
+      acks?.rejected(name, version, refusal);
     } else {
       this.#held.set(name, version);
       this.#refused.delete(name);
-      acks.acked(name, version);
+      acks?.acked(name, version);
       const stored = store.get(name);
       if (stored?.resource.version === version) {
         observer?.acked?.(this.#clock.monotonicMs() - Math.max(stored.setAtMs, this.#startedAtMs));
@@ -136,11 +140,23 @@ export class PushSession {
     }
   }
 
+  /** No status speaks of Sharers: the ack table has no entries of them. */
+  #acksOf(name: string): AckStream | undefined {
+    return isSharersName(name) ? undefined : this.#parts.acks;
+  }
+
+  #isSeen(name: string): boolean {
+    const { store, takesSharers = true } = this.#parts;
+    return store.isSeenBy(this.#view, name) && (takesSharers || !isSharersName(name));
+  }
+
   #changeOf(name: string): Change | undefined {
-    const stored = this.#parts.store.get(name);
-    if (stored === undefined || !this.#parts.store.isSeenBy(this.#view, name)) {
+    const { store } = this.#parts;
+    const stored = store.get(name);
+    if (stored === undefined || !this.#isSeen(name)) {
       const mayHaveIt = this.#held.has(name) || this.#refused.has(name) || this.#isInFlight(name);
-      return mayHaveIt ? { kind: 'remove' } : undefined;
+      // What this operator does not watch may well exist: the limiter keeps it.
+      return mayHaveIt && store.isWatched(name) ? { kind: 'remove' } : undefined;
     }
     const { version } = stored.resource;
     if (this.#held.get(name) === version && !this.#isInFlight(name)) return undefined;
@@ -159,10 +175,7 @@ export class PushSession {
     this.#owesWhole = this.#pending.size > 0;
     this.#responses += 1;
     const nonce = String(this.#responses);
-    const sent = new Map<string, string | undefined>(resources.map(({ name, version }) => [name, version]));
-    for (const name of removed) sent.set(name, undefined);
-    this.#flight = { nonce, sent };
-    for (const { name, version } of resources) this.#parts.acks.sent(name, version);
+    this.#noteFlight(nonce, resources, removed);
     this.#parts.observer?.sent?.(resources.length, removed.length);
     this.#parts.send({
       system_version_info: this.#owesWhole ? PARTIAL_RESPONSE : '',
@@ -173,15 +186,19 @@ export class PushSession {
     });
   }
 
-  /**
-   * Takes from the pending names what fits into one response, at least one resource. The fleet goes first: it says what the
-   * targets of the others may be.
-   */
+  #noteFlight(nonce: string, resources: readonly WireResource[], removed: readonly string[]): void {
+    const sent = new Map<string, string | undefined>(resources.map(({ name, version }) => [name, version]));
+    for (const name of removed) sent.set(name, undefined);
+    this.#flight = { nonce, sent };
+    for (const { name, version } of resources) this.#acksOf(name)?.sent(name, version);
+  }
+
+  /** Takes from the pending names what fits into one response, at least one resource. */
   #take(): { resources: WireResource[]; removed: string[] } {
     const resources: WireResource[] = [];
     const removed: string[] = [];
     let bytes = 0;
-    for (const name of fleetFirst(this.#pending)) {
+    for (const name of this.#pending.inOrder()) {
       const change = this.#changeOf(name);
       const size = change?.kind === 'set' ? change.bytes : name.length + 8;
       if (bytes > 0 && bytes + size > this.#parts.maxResponseBytes) break;
@@ -193,12 +210,6 @@ export class PushSession {
     }
     return { resources, removed };
   }
-}
-
-/** Without a copy: asked for at each response, which takes few of the names that wait. Names may be deleted meanwhile. */
-function* fleetFirst(names: ReadonlySet<string>): Generator<string> {
-  if (names.has(FLEET_RESOURCE_NAME)) yield FLEET_RESOURCE_NAME;
-  for (const name of names) if (name !== FLEET_RESOURCE_NAME) yield name;
 }
 
 /** Name -> the limiter's words. Details that cannot be read, or name nothing that was sent, refuse everything sent. */

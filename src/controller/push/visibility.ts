@@ -5,8 +5,11 @@ export type Visibility =
   | 'everyone'
   | {
       readonly namespace: string;
-      /** Absent: shared limiters only. A selector without labels selects nothing (the schema refuses it). */
-      readonly workloadSelector?: { readonly matchLabels: Readonly<Record<string, string>> };
+      /**
+       * Absent: shared limiters only; every: all limiters of the namespace. A selector without labels selects nothing (the schema
+       * refuses it).
+       */
+      readonly workloadSelector?: { readonly matchLabels: Readonly<Record<string, string>> } | 'every';
     };
 
 /** A pod as the API server has it. */
@@ -27,6 +30,11 @@ export type LimiterView =
       /** The pod that its token is bound to, if any: when that pod goes, the stream ends. */
       readonly pod?: PodView;
     };
+
+/** What people know a limiter by: `<namespace>/<name>` of its pod, else its id. */
+export function shownName({ pod }: LimiterView, limiterId: string): string {
+  return pod === undefined ? limiterId : `${pod.namespace}/${pod.name}`;
+}
 
 /** Whether every label of the selector is on the pod. */
 export function selects(
@@ -52,5 +60,6 @@ export function sees(limiter: LimiterView, visibility: Visibility): boolean {
   if (!coversNamespace(limiter, visibility.namespace)) return false;
   if (limiter.kind === 'shared') return true;
   const selector = visibility.workloadSelector;
-  return selector !== undefined && selects(selector.matchLabels, limiter.pod.labels);
+  if (selector === undefined || selector === 'every') return selector === 'every';
+  return selects(selector.matchLabels, limiter.pod.labels);
 }

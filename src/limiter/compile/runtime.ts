@@ -108,7 +108,7 @@ function sourcesOf({ routing, limits }: LimiterConfig): readonly Source[] {
   const ofLimits = limits.flatMap(({ when, per }) => [...when.flatMap(sourcesOfMatch), ...per.flatMap(sourceOfPart)]);
   const ofRouting =
     routing.kind === 'mcp' ? MCP_HEADERS : routing.rules.flatMap(({ headers }) => headers.map(({ name }) => name));
-  return [headerSource('content-type'), ...ofRouting.map(headerSource), ...ofLimits];
+  return [headerSource('host'), headerSource('content-type'), ...ofRouting.map(headerSource), ...ofLimits];
 }
 
 function rejectDuplicates(limits: readonly LimitConfig[]): void {

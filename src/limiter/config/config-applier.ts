@@ -1,7 +1,14 @@
 // Limiter, between config source and requests: changes -> the runtime set in force, and per resource accepted or the text
 // of the NACK. A rejected update leaves the last good version in force.
 import { ownCapabilities } from '../../contract/capabilities.ts';
-import { FLEET_RESOURCE_NAME, resourceName, type FleetConfig, type Resource } from '../../contract/limiter-config.ts';
+import {
+  FLEET_RESOURCE_NAME,
+  isSharersName,
+  nameOfResource,
+  type FleetConfig,
+  type Resource,
+} from '../../contract/limiter-config.ts';
+import { PersistentMap } from '../../lib/persistent-map.ts';
 import { messageOf } from '../../lib/thrown.ts';
 import type { ConfigChange, ConfigOutcome, VersionedConfig } from './config-source.ts';
 import { compileEgress, type EgressPolicy } from '../egress/egress.ts';
@@ -22,6 +29,8 @@ export interface ApplierOptions {
 export interface InForce {
   readonly set: RuntimeSet;
   readonly fleet: FleetConfig;
+  /** Resource name of each SharersConfig -> how many limiters it tells of. */
+  readonly sharers: PersistentMap<number>;
   readonly egress: EgressPolicy;
   /** Rises when `egress` changes. */
   readonly egressGeneration: number;
@@ -55,6 +64,7 @@ export class ConfigApplier {
     this.#inForce = {
       set: RuntimeSet.empty(options.route),
       fleet,
+      sharers: PersistentMap.empty(),
       egress: compileEgress(fleet.egressAllow, fleet.clusterDomain),
       egressGeneration: 0,
     };
@@ -64,7 +74,7 @@ export class ConfigApplier {
     return this.#inForce;
   }
 
-  /** The version in force of each resource, by resource name. */
+  /** The version in force of the Fleet and of each object, by resource name. */
   versions(): ReadonlyMap<string, string> {
     return this.#versions;
   }
@@ -72,20 +82,28 @@ export class ConfigApplier {
   /** Applies a change as one step; never throws. Fleet comes first, also in the answers: it says what may be dialled. */
   apply(change: ConfigChange): readonly ConfigOutcome[] {
     const fleets = change.updates.filter(({ name }) => name === FLEET_RESOURCE_NAME);
-    const others = change.updates.filter(({ name }) => name !== FLEET_RESOURCE_NAME);
+    const sharers = change.updates.filter(({ name }) => isSharersName(name));
+    const objects = change.updates.filter(({ name }) => name !== FLEET_RESOURCE_NAME && !isSharersName(name));
     let next = this.#inForce;
+    let counts = next.sharers;
+    for (const name of change.removals) if (isSharersName(name)) counts = counts.with(name, undefined);
     const compiled: RuntimeObject[] = [];
     const outcomes = [
       ...attempt(fleets, ({ resource }) => {
         next = this.#withFleet(resource);
       }),
-      ...attempt(others, (update) => {
+      ...attempt(sharers, ({ name, resource }) => {
+        counts = counts.with(name, checkedSharers(name, resource));
+      }),
+      ...attempt(objects, (update) => {
         compiled.push(this.#compile(update, next.fleet));
       }),
     ];
-    this.#inForce = { ...next, set: next.set.withChanges(compiled, change.removals) };
+    this.#inForce = { ...next, set: next.set.withChanges(compiled, change.removals), sharers: counts };
     for (const name of change.removals) this.#versions.delete(name);
-    for (const outcome of outcomes) if (outcome.accepted) this.#versions.set(outcome.name, outcome.version);
+    for (const { name, version, accepted } of outcomes) {
+      if (accepted && !isSharersName(name)) this.#versions.set(name, version);
+    }
     this.#onApplied(this.#inForce, {
       compiled,
       removals: change.removals,
@@ -96,7 +114,7 @@ export class ConfigApplier {
   }
 
   #compile({ name, resource, secrets }: VersionedConfig, fleet: FleetConfig): RuntimeObject {
-    if (resource.kind === 'Fleet' || resourceName(resource) !== name) {
+    if (resource.kind === 'Fleet' || resource.kind === 'Sharers' || nameOfResource(resource) !== name) {
       throw new Error(`the resource ${name} holds another object`);
     }
     return compileRuntime(resource, this.#own, fleet, this.#options.route.mode, secrets);
@@ -141,8 +159,17 @@ function attempt(
 /** @throws Error naming the field, or that it is no Fleet at all */
 function checkedFleet(resource: Resource): FleetConfig {
   if (resource.kind !== 'Fleet') throw new Error(`${FLEET_RESOURCE_NAME} holds another object`);
-  const { knownLimiters, egressAllow } = resource;
+  const { knownLimiters, sharedLimiters = 0, egressAllow } = resource;
   if (!Number.isSafeInteger(knownLimiters) || knownLimiters < 1) throw new Error('knownLimiters must be at least 1');
+  if (!Number.isSafeInteger(sharedLimiters) || sharedLimiters < 0) throw new Error('sharedLimiters must be at least 0');
   if (!Array.isArray(egressAllow)) throw new Error('egressAllow must be a list');
   return resource;
+}
+
+/** @throws Error naming the field, or that it is no Sharers at all */
+function checkedSharers(name: string, resource: Resource): number {
+  if (resource.kind !== 'Sharers' || nameOfResource(resource) !== name) throw new Error(`${name} holds another object`);
+  const { limiters } = resource;
+  if (!Number.isSafeInteger(limiters) || limiters < 0) throw new Error('limiters must be at least 0');
+  return limiters;
 }

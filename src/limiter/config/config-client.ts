@@ -11,6 +11,7 @@ import {
   LIMITER_CONFIG_TYPE_URL,
   MAX_REQUEST_BYTES,
   MAX_RESPONSE_BYTES,
+  OWN_FEATURES,
   toNode,
   WILDCARD,
   type DeltaDiscoveryRequest,
@@ -256,7 +257,7 @@ export class ConfigClient implements ConfigSource {
 /** The first message: everything that there is for this limiter, but for what it holds. */
 function subscription(self: Parameters<typeof toNode>[0], held: HeldConfigs): DeltaDiscoveryRequest {
   return {
-    node: toNode(self),
+    node: toNode({ ...self, features: OWN_FEATURES }),
     type_url: LIMITER_CONFIG_TYPE_URL,
     resource_names_subscribe: [WILDCARD],
     initial_resource_versions: held.versions(),

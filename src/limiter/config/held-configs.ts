@@ -1,6 +1,6 @@
 // Limiter: what this limiter has in force, by resource name. In: responses of the operator and a snapshot from disk; out: changes
 // applied to the runtime, what it refused, and what is to be kept on disk.
-import { FLEET_RESOURCE_NAME, resourceName, type Resource } from '../../contract/limiter-config.ts';
+import { nameOfResource, type Resource } from '../../contract/limiter-config.ts';
 import {
   loadPushProtocol,
   PARTIAL_RESPONSE,
@@ -129,6 +129,6 @@ function parseResource(name: string, json: string): Resource | string {
     return 'the config is not JSON';
   }
   if (typeof resource !== 'object' || resource === null) return 'the config is not a JSON object';
-  const ownName = resource.kind === 'Fleet' ? FLEET_RESOURCE_NAME : resourceName(resource);
+  const ownName = nameOfResource(resource);
   return ownName === name ? resource : `the config is of ${ownName.slice(0, 300)}, not of ${name}`;
 }

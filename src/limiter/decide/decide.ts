@@ -15,8 +15,8 @@ import { StoreUnavailable, type BucketState, type Claim, type Reservation, type 
 export interface DeciderOptions {
   /** The store of an object's buckets; called per request, so it must be cheap. */
   readonly storeFor: (object: RuntimeObject) => Store;
-  /** Limiters that share the buckets, this one included. */
-  readonly knownLimiters: () => number;
+  /** Limiters that share the buckets of an object, this one included. */
+  readonly sharersOf: (object: RuntimeObject) => number;
   readonly clock: Clock;
   readonly windowEnd: WindowEnd;
   /** Live keys per object that callers may mint on this limiter; beyond it they share one bucket. */
@@ -96,7 +96,7 @@ export class Decider {
       return await this.#ask(object, planned, asked, reservation, request.mode);
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error;
-      return this.#degrade(asked, request);
+      return this.#degrade(object, asked, request);
     }
   }
 
@@ -170,23 +170,36 @@ export class Decider {
     return { kind: 'allowed', reservation, outcomes };
   }
 
-  /** The store did not answer: any Closed refuses, Local asks this limiter's share, Open admits; Shadow has no say. */
-  #degrade(asked: readonly Planned[], request: DecideRequest): Decision {
+  /**
+   * The store did not answer: any Closed refuses, Local asks this limiter's share, Open admits; Shadow has no say. What is refused here is
+   * unavailable (503): an outage is not the caller's fault, and nobody knows what the store would have said.
+   */
+  #degrade(object: RuntimeObject, asked: readonly Planned[], request: DecideRequest): Decision {
     const enforced = asked.filter(({ limit }) => limit.config.enforcement === 'Enforce');
     const closed = enforced.find(({ limit }) => limit.config.failurePolicy === 'Closed');
-    if (closed !== undefined) return { kind: 'unavailable', limit: closed.limit.config, outcomes: [] };
+    if (closed !== undefined) return unavailable(closed, 'Closed');
     const local = enforced.filter(({ limit }) => limit.config.failurePolicy === 'Local');
-    if (local.length === 0) return { kind: 'allowed', outcomes: [], degraded: 'Open' };
+    const [first] = local;
+    if (first === undefined) return { kind: 'allowed', outcomes: [], degraded: 'Open' };
+    // Who has never reached the store came in an outage, perhaps in the place of one whose share is used: it has none.
+    if (this.#options.storeFor(object).wasReached?.() === false) return unavailable(first, 'Local');
     const claims = local.map(({ claim }) => claim);
     const peek = request.mode === 'peek';
     const now = this.#options.clock.nowMicros();
-    const answer = this.#shares.take(claims, this.#options.knownLimiters(), now, peek);
+    const answer = this.#shares.take(claims, this.#options.sharersOf(object), now, peek);
     const outcomes = outcomesOf(local, local, answer.states);
-    if (answer.outcome === 'refused')
-      return { ...exhausted(outcomes, local, local[answer.refusedBy]), degraded: 'Local' };
+    if (answer.outcome === 'refused') return unavailable(local[answer.refusedBy] ?? first, 'Local', outcomes);
     if (!peek) this.#pending.add({ id: request.id, claims }, costsOf(local));
     return { kind: 'allowed', outcomes, degraded: 'Local' };
   }
+}
+
+function unavailable(
+  { limit }: Planned,
+  degraded: 'Closed' | 'Local',
+  outcomes: readonly LimitOutcome[] = [],
+): Decision {
+  return { kind: 'unavailable', limit: limit.config, outcomes, degraded };
 }
 
 const BLOCKED: BucketState = { limit: 0, remaining: 0, resetMicros: 0, over: true, waitMicros: Infinity };

@@ -79,14 +79,15 @@ export type Decision =
       readonly reason: 'exhausted' | 'blocked' | 'too-large';
       readonly by: LimitOutcome;
       readonly outcomes: readonly LimitOutcome[];
-      /** Set when this limiter's own share refused during store trouble. */
-      readonly degraded?: FailurePolicy;
     }
   | {
-      /** The store did not answer and failurePolicy Closed refuses: 503. */
+      /** The store did not answer, and failurePolicy Closed, or this limiter's own share, refuses: 503. */
       readonly kind: 'unavailable';
       readonly limit: LimitConfig;
+      /** Of the shares that were asked. */
       readonly outcomes: readonly LimitOutcome[];
+      /** The policy that refused. */
+      readonly degraded: 'Closed' | 'Local';
     };
 
 /** A reply that the limiter itself gives. */

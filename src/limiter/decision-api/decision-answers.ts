@@ -36,7 +36,8 @@ export function decideAnswer(
   }
   const { status, headers, body } = renderRefusal(decision, context, nowMicros);
   if (decision.kind === 'unavailable') {
-    return { decision: 'unavailable', ...about, limit: decision.limit.name, status, headers, body };
+    const { limit, degraded } = decision;
+    return { decision: 'unavailable', ...about, limit: limit.name, degraded, status, headers, body };
   }
   const { waitMicros } = decision.by.state;
   return {
@@ -44,7 +45,6 @@ export function decideAnswer(
     reason: decision.reason,
     ...about,
     limit: decision.by.limit.name,
-    ...(decision.degraded === undefined ? {} : { degraded: decision.degraded }),
     ...(decision.reason === 'exhausted' ? { retryAfterMs: Math.ceil(waitMicros / 1000) } : {}),
     status,
     headers,

@@ -1,7 +1,8 @@
 // Limiter, front: decides what becomes of a connection of a sidecar. In: accepted sockets and what is in force; out: a wire to the
 // own server while nothing is, else the HTTP server for what begins like HTTP/1 and an end for everything else.
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Logger } from '../../lib/log.ts';
+import { PatientSocket } from '../../lib/patient-socket.ts';
 import { farewellOf, protocolOf, type Protocol } from './first-bytes.ts';
 import type { Splices } from './splices.ts';
 
@@ -53,9 +54,12 @@ export class FrontDoor {
   accept(socket: Socket, serveHttp: (socket: Socket) => void): void {
     this.#serveHttp = serveHttp;
     socket.on('error', ignore);
-    void this.#options.whenDecided().then(() => {
-      this.#place(socket);
-    });
+    this.#options
+      .whenDecided()
+      .then(() => {
+        this.#place(socket);
+      })
+      .catch(() => socket.destroy());
   }
 
   /** Something else is in force: connections are judged again. */
@@ -88,7 +92,7 @@ export class FrontDoor {
 
   #splice(client: Socket, address: { readonly host: string; readonly port: number }): void {
     const { connectTimeoutMs, splices, isOpen } = this.#options;
-    const server = connect({ ...address, allowHalfOpen: true, noDelay: true });
+    const server = PatientSocket.connect({ ...address, allowHalfOpen: true, noDelay: true });
     const timer = setTimeout(() => server.destroy(new Error('it does not accept connections')), connectTimeoutMs);
     let isConnected = false;
     server.once('connect', () => {

@@ -8,6 +8,7 @@ export type Direction = 'in' | 'out';
 
 export interface SpliceOptions {
   readonly client: Socket;
+  /** Of `lib/patient-socket`: what it has answered must not be lost when it stops listening. */
   readonly server: Socket;
   /** false: what the client sends next may be limited, so it must not pass unseen. Asked at each `review`. */
   readonly isAllowed: () => boolean;

@@ -22,9 +22,30 @@ export type NewSplice = Pick<SpliceOptions, 'client' | 'server' | 'isAllowed' | 
 export class Splices {
   readonly #options: SplicesOptions;
   readonly #splices = new Set<Splice>();
+  readonly #waiting = new Set<Socket>();
 
   constructor(options: SplicesOptions) {
     this.#options = options;
+  }
+
+  /**
+   * Holds a client while its server is asked whether it will be joined: it reads nothing, and notices when the client leaves.
+   * @returns ends the wait
+   */
+  hold(client: Socket): () => void {
+    const onReadable = (): void => {
+      if (client.readableLength === 0) client.read();
+    };
+    const onEnd = (): void => {
+      client.destroy();
+    };
+    const release = (): void => {
+      this.#waiting.delete(client);
+      client.off('readable', onReadable).off('end', onEnd).off('close', release);
+    };
+    this.#waiting.add(client);
+    client.on('readable', onReadable).once('end', onEnd).once('close', release);
+    return release;
   }
 
   /** Joins two sockets until they close. */
@@ -67,6 +88,7 @@ export class Splices {
   }
 
   closeAll(): void {
+    for (const client of this.#waiting) client.destroy();
     for (const splice of [...this.#splices]) splice.destroy();
   }
 }

@@ -16,6 +16,8 @@ export interface HealthWatchParts {
   readonly unclaimed: UnclaimedModels;
   readonly nowMs: () => number;
   readonly onReport: (report: LimiterReport) => void;
+  /** Told after each look: ids of the stores that serve. */
+  readonly onLooked?: (serving: ReadonlySet<string>) => void;
 }
 
 export class HealthWatch {
@@ -43,17 +45,20 @@ export class HealthWatch {
     this.#isLooking = true;
     const stores = this.#parts.stores();
     for (const id of this.#healths.keys()) if (!stores.has(id)) this.#healths.delete(id);
-    await Promise.all([...stores].map(([id, store]) => this.#examine(id, store)));
+    const serving = await Promise.all([...stores].map(([id, store]) => this.#examine(id, store)));
     this.#isLooking = false;
     this.#tell();
+    this.#parts.onLooked?.(new Set(serving.flat()));
   }
 
-  async #examine(id: string, store: Store): Promise<void> {
+  /** @returns its id when it serves. */
+  async #examine(id: string, store: Store): Promise<readonly string[]> {
     const examination = await store.examine?.();
-    if (examination === undefined) return;
+    if (examination === undefined) return [];
     const health = this.#healths.get(id) ?? new StoreHealth(id);
     this.#healths.set(id, health);
     health.note(examination);
+    return examination.reachable ? [id] : [];
   }
 
   #tell(): void {

@@ -139,6 +139,11 @@ function isSomebody(rules: RuntimeIdentity, identity: Identity): boolean {
   return rules.user === undefined && rules.application === undefined && Object.keys(identity.attributes).length > 0;
 }
 
+/** Whether the peer is a proxy that the owner named: what it says of the original request is believed. */
+export function isTrustedProxy({ identity }: Pick<RuntimeObject, 'identity'>, request: CallerRequest): boolean {
+  return identity !== undefined && (identity.trustedHops > 0 || isTrustedPeer(identity, request));
+}
+
 function isTrustedPeer(rules: RuntimeIdentity, request: CallerRequest): boolean {
   const peer = parseAddress(request.peerAddress);
   return peer !== undefined && rules.trustedPeers.has(peer);

@@ -1,13 +1,15 @@
 // Limiter, proxy: one request and its answer while they last. In: node's message pair; out: replies of the limiter, in the
 // shape that the caller's client understands.
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { ErrorName } from '../../lib/errors.ts';
+import { attempt } from '../../lib/guarded.ts';
 import { sendAnswer } from '../../lib/http-listener.ts';
-import type { LocalReply, RefusalContext, WireRequest } from '../decide/decision.ts';
+import type { LocalReply, RefusalContext, RouteMatch, WireRequest } from '../decide/decision.ts';
 import { DEFAULT_RESPONSE } from '../refusal/default-response.ts';
 import { renderError } from '../refusal/render.ts';
 import { shapeOf } from '../refusal/shape.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
+import type { CorsMirror } from './cors-mirror.ts';
 import type { JsonRpcFacts, JsonRpcId } from '../request/mcp-request.ts';
 
 /** One request on its way; what is learned of it is noted here. */
@@ -20,11 +22,16 @@ export class Exchange {
   mcpVersion: string | undefined;
   /** The object that takes the request, once it is routed. */
   object: RuntimeObject | undefined;
+  /** Where it goes, once it is routed. */
+  match: RouteMatch | undefined;
+  readonly #cors: CorsMirror | undefined;
 
-  constructor(request: IncomingMessage, response: ServerResponse, requestId: string) {
+  /** @param cors lets pages of other origins read the replies; absent: they cannot */
+  constructor(request: IncomingMessage, response: ServerResponse, requestId: string, cors?: CorsMirror) {
     this.request = request;
     this.response = response;
     this.requestId = requestId;
+    this.#cors = cors;
   }
 
   /** Notes what the body says, once it is read. */
@@ -57,9 +64,23 @@ export class Exchange {
     return this.reply({ ...reply, body, headers: { ...reply.headers, ...headers } });
   }
 
-  /** Answers, unless an answer has begun: that one is cut. Never throws. */
+  /**
+   * Answers, unless an answer has begun: that one is cut. A page of another origin is answered once it is known what the
+   * upstream grants it. Never throws.
+   */
   reply(answer: LocalReply): number {
-    sendAnswer(this.request, this.response, answer);
+    const send = (more: Readonly<Record<string, string>>): void => {
+      sendAnswer(this.request, this.response, { ...answer, headers: { ...answer.headers, ...more } });
+    };
+    const more = attempt(() => this.#cors?.headersFor(this, Object.keys(answer.headers))) ?? {};
+    if (more instanceof Promise) void more.then(send);
+    else send(more);
     return answer.status;
+  }
+
+  /** Notes the headers of the upstream's answer. @returns `own`, with what lets a page read them */
+  sawAnswer(upstream: IncomingHttpHeaders, own: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+    this.#cors?.saw(this, upstream);
+    return this.#cors?.exposing(this, own, upstream) ?? own;
   }
 }

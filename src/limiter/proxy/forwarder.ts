@@ -6,9 +6,11 @@ import type { RouteMatch } from '../decide/decision.ts';
 import type { InForce } from '../config/config-applier.ts';
 import type { Dialer } from './dialer.ts';
 import type { Exchange } from './exchange.ts';
-import { requestHeaders, responseHeaders } from './http-headers.ts';
+import { authorityOf, requestHeaders, responseHeaders, type HostRule } from './http-headers.ts';
+import { isTrustedProxy } from '../identity/identity.ts';
 import type { Incoming } from './incoming.ts';
 import { outgoingBody, releaseSent } from './outgoing-body.ts';
+import type { PageRequest } from './cors-mirror.ts';
 import type { CheckedHead } from './answer-head.ts';
 import type { RelayObserver, UpstreamEnd, UpstreamFault } from './relay.ts';
 import type { ConnectionTrouble } from './upstream-errors.ts';
@@ -45,6 +47,8 @@ export interface Forwarding {
   readonly match: RouteMatch;
   /** Of the object; what it may dial depends on it. Absent: no object claims the request. */
   readonly namespace?: string;
+  /** Flat; absent: those of the request. */
+  readonly rawHeaders?: readonly string[];
   /** Lower case: headers that the caller may not pass on. */
   readonly strip: readonly string[];
   readonly inForce: InForce;
@@ -54,6 +58,14 @@ export interface Forwarding {
   /** Told when the answer opens an MCP session. */
   readonly onSession?: (session: string) => void;
 }
+
+/** A page's request that the limiter answers, and where it would have gone. */
+export interface CorsQuestion extends Pick<Forwarding, 'match' | 'namespace' | 'inForce'> {
+  readonly page: Pick<PageRequest, 'request' | 'requestId'>;
+}
+
+/** The answer to a page waits for it. */
+const CORS_DEADLINE_MS = 1_000;
 
 /** Told how calls to an object's upstreams end. */
 export interface UpstreamObserver {
@@ -110,9 +122,11 @@ export class Forwarder {
     const { request, response, requestId } = exchange;
     const dial = this.#dialer.dial(inForce, namespace ?? '', match.target);
     const body = outgoingBody(incoming.body, request.headers, namespace !== undefined);
-    const headers = requestHeaders(request.rawHeaders, request.headers, {
+    const headers = requestHeaders(forwarding.rawHeaders ?? request.rawHeaders, request.headers, {
       peerAddress: incoming.wire.peerAddress,
       requestId,
+      host: this.#hostRule(forwarding),
+      authority: authorityOf(request.url ?? '', request.headers.host),
       strip: new Set([...strip, ...body.untrue]),
     });
     headers.push(...body.lengthHeader);
@@ -138,15 +152,57 @@ export class Forwarder {
     return this.#upstreams.relay(upstream, response, observer, dial.scope, dial.lookup);
   }
 
+  /**
+   * Asks an upstream, by a preflight, what it grants a page for a request that goes there.
+   * @returns the headers of its answer; undefined when none came in time, or the target may not be dialled; never rejects
+   */
+  async askCors({ page, match, namespace = '', inForce }: CorsQuestion): Promise<IncomingHttpHeaders | undefined> {
+    const { request, requestId } = page;
+    const isKept = this.#dialer.isOwn(match.target) && match.target.url.startsWith('http:');
+    const asked = ['Origin', request.headers.origin ?? '', 'Access-Control-Request-Method', request.method ?? 'GET'];
+    const headers = requestHeaders(
+      asked,
+      {},
+      {
+        peerAddress: request.socket.remoteAddress ?? '',
+        requestId,
+        host: isKept ? 'kept' : 'stated',
+        authority: authorityOf(request.url ?? '', request.headers.host),
+        strip: new Set(),
+      },
+    );
+    const question = {
+      url: match.target.url,
+      path: match.upstreamPath,
+      method: 'OPTIONS',
+      headers,
+      body: null,
+    };
+    try {
+      const { scope, lookup } = this.#dialer.dial(inForce, namespace, match.target);
+      return await this.#upstreams.ask(question, CORS_DEADLINE_MS, scope, lookup);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** A server behind TLS has a certificate for its own name, and is called by it. */
+  #hostRule({ exchange: { object }, incoming, match: { target } }: Forwarding): HostRule {
+    if (this.#dialer.isOwn(target) && target.url.startsWith('http:')) return 'kept';
+    return object !== undefined && isTrustedProxy(object, incoming.wire) ? 'believed' : 'stated';
+  }
+
   /** Before the first byte of the answer goes out: who reads a refusal and tries again finds the refund there. */
   #answered(
     { exchange, reservation, onSession, ownHeaders }: Forwarding,
     { status, headers }: CheckedHead,
-    { 'mcp-session-id': session }: IncomingHttpHeaders,
+    answered: IncomingHttpHeaders,
   ): string[] {
+    const { 'mcp-session-id': session } = answered;
     if (status >= 400) void reservation?.settle('nothing');
     if (typeof session === 'string' && status < 300) onSession?.(session);
-    return responseHeaders(headers, status, { ...ownHeaders, 'x-request-id': exchange.requestId });
+    const own = exchange.sawAnswer(answered, { ...ownHeaders, 'x-request-id': exchange.requestId });
+    return responseHeaders(headers, status, own);
   }
 }
 

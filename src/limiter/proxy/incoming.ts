@@ -12,7 +12,7 @@ import { asRecord, type JsonBody } from '../request/json-body.ts';
 import { jsonRpcFacts, type JsonRpcFacts } from '../request/mcp-request.ts';
 import { mediaTypeOf } from '../request/media-type.ts';
 import { isInferencePath, modelName, modelsOf } from '../request/model-request.ts';
-import { headerSource, readHeaders, unclearQuery, unclearText } from '../request/one-value.ts';
+import { headerSource, readHeaders, unclearQuery } from '../request/one-value.ts';
 import { readRequestTarget } from '../request/request-target.ts';
 
 /** A request, read. */
@@ -34,10 +34,9 @@ export interface RequestHead {
 
 const HOST = headerSource('host');
 
-/** Reads the request line and headers. @throws WeirError invalid_request for a path or a host that servers read differently */
+/** Reads the request line and headers. @throws WeirError invalid_request for a path that servers read differently */
 export function readHead(request: IncomingMessage): RequestHead {
   const { headers, unclear } = readHeaders(request.rawHeaders);
-  if (unclear.includes(HOST)) throw new WeirError('invalid_request', unclearText(HOST));
   const target = readRequestTarget(request.url ?? '/', headers['host']);
   const path = target.path === '*' ? '*' : normalisePath(target.path);
   if (path === undefined) throw new WeirError('invalid_request', 'the path holds characters that servers disagree on');
@@ -49,7 +48,7 @@ export function readHead(request: IncomingMessage): RequestHead {
     path,
     query,
     headers,
-    unclear: new Set([...unclear, ...unclearQuery(query)]),
+    unclear: new Set([...unclear, ...unclearQuery(query), ...(target.hasTwoHosts ? [HOST] : [])]),
     peerAddress: request.socket.remoteAddress ?? '',
     ...(session === undefined ? {} : { session }),
   };

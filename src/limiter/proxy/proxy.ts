@@ -2,54 +2,29 @@
 // reserve (one step) -> upstream -> settle. In: HTTP requests; out: answers of the upstream, or of the limiter.
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Target } from '../../contract/limiter-config.ts';
-import type { Clock } from '../../lib/clock.ts';
+import type { Socket } from 'node:net';
 import { WeirError } from '../../lib/errors.ts';
 import { requestIdOf } from '../../lib/request-id.ts';
 import type { InForce } from '../config/config-applier.ts';
-import type { Configured } from '../config/configured.ts';
-import type { Decider } from '../decide/decide.ts';
 import type { Decision, RequestFacts, RouteMatch } from '../decide/decision.ts';
 import { establishIdentity, factsOf } from '../identity/identity.ts';
-import type { LimiterMetrics } from '../metrics.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
+import { Browsers } from './browsers.ts';
+import { isPreflight } from './cors.ts';
 import { Exchange } from './exchange.ts';
-import { settledOnce, type Forwarder, type Reservable } from './forwarder.ts';
-import type { InternalErrors } from '../internal-errors.ts';
+import { settledOnce, type Reservable } from './forwarder.ts';
 import { readHead, readIncoming, type Incoming, type RequestHead } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
-import type { BodyBudget, BodyHold } from '../request/body-budget.ts';
-import type { BodyBounds } from '../request/body.ts';
+import type { BodyHold } from '../request/body-budget.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
-import { endpointOf } from '../request/endpoints.ts';
 import { headerSource, unclearText } from '../request/one-value.ts';
 import { inTime } from '../request/reading-deadline.ts';
+import type { ProxyOptions } from './proxy-options.ts';
+import type { Resolution } from '../route/route-index.ts';
 import { McpSessions } from './sessions.ts';
-
-/** What the proxy needs of its limiter. */
-export interface ProxyOptions {
-  readonly inForce: () => InForce;
-  readonly configured: Configured;
-  readonly decider: Decider;
-  readonly forwarder: Forwarder;
-  /** Must not throw. */
-  readonly metrics: LimiterMetrics;
-  readonly errors: InternalErrors;
-  readonly clock: Clock;
-  readonly mode: 'sidecar' | 'shared';
-  /** Sidecar: the server of its own pod. */
-  readonly ownTarget: Target | undefined;
-  readonly unconfiguredPolicy: 'Pass' | 'Refuse';
-  readonly bodyBounds: BodyBounds;
-  readonly bodyBudget: BodyBudget;
-  /** Called with the model of a request that no route claims, once its upstream has served it. */
-  readonly onUnclaimed: (model: string) => void;
-  /** From a request's headers to the end of its body. */
-  readonly requestTimeoutMs: number;
-  /** A number in [0, 1): chooses among weighted targets. */
-  readonly random: () => number;
-}
+import { closingResponse } from './unclaimed.ts';
+import { isTunnel, offeredProtocols } from './wire-headers.ts';
 
 /** A request that an object takes. */
 interface Routed {
@@ -70,26 +45,51 @@ const CONTENT_TYPE = headerSource('content-type');
 export class Proxy {
   readonly #options: ProxyOptions;
   readonly #sessions = new McpSessions();
+  readonly #browsers: Browsers;
   #inFlight = 0;
 
   constructor(options: ProxyOptions) {
     this.#options = options;
+    this.#browsers = new Browsers(options);
   }
 
   /** Serves one request; never rejects. */
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const exchange = new Exchange(request, response, requestIdOf(request), this.#browsers.cors);
+    this.#options.unclaimed?.started(exchange);
+    await this.#run(exchange, (hold) => this.#serve(exchange, hold));
+  }
+
+  /** true: this request asks for an upgrade that no limit is in the way of; then `upgrade` takes it. */
+  mayUpgrade(request: IncomingMessage): boolean {
+    return this.#options.unclaimed?.mayUpgrade(request) ?? false;
+  }
+
+  /** Serves a request that asks for an upgrade, on the connection that node has handed over; never rejects. */
+  async upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+    const { unclaimed } = this.#options;
+    socket.on('error', () => undefined);
+    const response = closingResponse(request, socket);
+    if (response === undefined || unclaimed === undefined) {
+      socket.destroy();
+      return;
+    }
+    const exchange = new Exchange(request, response, requestIdOf(request), this.#browsers.cors);
+    await this.#run(exchange, () => unclaimed.upgrade(exchange, socket, head));
+  }
+
+  async #run(exchange: Exchange, serve: (hold: BodyHold) => Promise<void>): Promise<void> {
     const { metrics, errors, bodyBudget } = this.#options;
     const hold = bodyBudget.open();
     this.#inFlight += 1;
     metrics.requestsInFlight(this.#inFlight);
-    response.once('close', () => {
+    exchange.response.once('close', () => {
       this.#inFlight -= 1;
       metrics.requestsInFlight(this.#inFlight);
       hold.release();
     });
-    const exchange = new Exchange(request, response, requestIdOf(request));
     try {
-      await this.#serve(exchange, hold);
+      await serve(hold);
     } catch (error) {
       if (error instanceof WeirError) this.#fail(exchange, error);
       else {
@@ -103,12 +103,19 @@ export class Proxy {
   }
 
   async #serve(exchange: Exchange, hold: BodyHold): Promise<void> {
+    const { unclaimed } = this.#options;
+    if (unclaimed?.isAll === true) {
+      await unclaimed.pass(exchange);
+      return;
+    }
     const head = readHead(exchange.request);
     exchange.wire = head.wire;
     if (asksForUpgrade(exchange.request)) {
       exchange.fail('upgrade_required', undefined, { upgrade: 'HTTP/1.1', connection: 'upgrade' });
       return;
     }
+    if (await unclaimed?.passes(exchange, head.wire)) return;
+    if (isPreflight(exchange.request) && (await this.#browsers.pass(exchange, head, hold))) return;
     const incoming = await inTime(this.#read(exchange, head, hold), this.#options.requestTimeoutMs);
     await this.#options.configured.whenDecided();
     await this.#route(exchange, incoming);
@@ -129,53 +136,43 @@ export class Proxy {
 
   async #route(exchange: Exchange, incoming: Incoming): Promise<void> {
     const inForce = this.#options.inForce();
-    const resolution = inForce.set.index.resolve(incoming.wire, this.#options.random);
-    if (resolution.kind === 'unclear') {
-      exchange.object = resolution.object;
-      // A body that cannot be read names nothing: that is what is wrong with it.
-      rejectUnreadable(incoming);
-      throw new WeirError(resolution.code, resolution.message);
-    }
+    const resolution = this.#resolve(exchange, incoming, inForce);
     if (resolution.kind === 'matched') {
       exchange.object = resolution.object;
+      exchange.match = resolution.match;
       const routed: Routed = { exchange, incoming, object: resolution.object, match: resolution.match };
       await (resolution.object.routing.kind === 'mcp' ? this.#serveMcp(routed) : this.#serveModel(routed));
       return;
     }
     if (this.#options.configured.state === 'unconfigured' && !this.#passesUnconfigured()) {
       exchange.fail('unconfigured', undefined, { 'retry-after': '1' });
-      return;
-    }
-    if (resolution.kind === 'unclaimed' && this.#options.ownTarget !== undefined) {
-      await this.#forwardUnclaimed(exchange, incoming, this.#options.ownTarget, inForce);
-      return;
-    }
+    } else if (resolution.kind === 'unclaimed' && this.#options.unclaimed !== undefined) {
+      if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
+      await this.#options.unclaimed.pass(exchange, { read: incoming.body.raw, wire: incoming.wire });
+    } else this.#notFound(exchange, resolution);
+  }
+
+  #notFound(exchange: Exchange, resolution: Resolution): void {
     this.#options.metrics.unrouted('not_found');
-    if (resolution.kind === 'notFound') exchange.object = resolution.object;
-    exchange.fail(resolution.kind === 'notFound' ? resolution.code : 'not_found');
+    const near = resolution.kind === 'notFound' ? resolution : undefined;
+    exchange.object = near?.object;
+    exchange.fail(near?.code ?? 'not_found');
+  }
+
+  /** @throws WeirError for a request that could belong to one object or another */
+  #resolve(exchange: Exchange, { wire, json }: Incoming, { set }: InForce): Exclude<Resolution, { kind: 'unclear' }> {
+    const resolution = set.index.resolve(wire, this.#options.random);
+    if (resolution.kind !== 'unclear') return resolution;
+    exchange.object = resolution.object;
+    // A body that cannot be read names nothing: that is what is wrong with it.
+    rejectUnreadable({ json });
+    throw new WeirError(resolution.code, resolution.message);
   }
 
   #passesUnconfigured(): boolean {
     const passes = this.#options.unconfiguredPolicy === 'Pass' && this.#options.ownTarget !== undefined;
     this.#options.metrics.unrouted(passes ? 'unconfigured_passed' : 'unconfigured_refused');
     return passes;
-  }
-
-  /** What no route claims goes to the sidecar's own pod uncounted, unless it hides which model it wants. */
-  async #forwardUnclaimed(exchange: Exchange, incoming: Incoming, target: Target, inForce: InForce): Promise<void> {
-    if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
-    this.#options.metrics.unrouted('forwarded');
-    const match: RouteMatch = { target, ruleName: '', upstreamPath: incoming.wire.path };
-    const forwarding = { exchange, incoming, match, strip: [], inForce, ownHeaders: {} };
-    const status = await this.#options.forwarder.forward(forwarding);
-    if (inForce.set.index.hasModels) this.#noteUnclaimed(incoming, status);
-  }
-
-  /** What the upstream refuses runs no model: a name that does not exist is nobody's limit. */
-  #noteUnclaimed({ wire: { model, method, path } }: Incoming, status: number | undefined): void {
-    if (model === undefined) return;
-    this.#options.metrics.unclaimed(endpointOf(method, path)?.endpoint.id ?? 'other');
-    if (status !== undefined && status < 400) this.#options.onUnclaimed(model);
   }
 
   async #serveModel(routed: Routed): Promise<void> {
@@ -297,7 +294,7 @@ export class Proxy {
 }
 
 /** @throws WeirError for a body that the limiter and an upstream could read differently */
-function rejectUnreadable({ json }: Incoming): void {
+function rejectUnreadable({ json }: Pick<Incoming, 'json'>): void {
   if (json.kind === 'ambiguous') throw new WeirError(json.code ?? 'invalid_request', json.problem);
 }
 
@@ -308,9 +305,9 @@ function rejectHiddenModel(incoming: Incoming): void {
   if (wire.unclear?.has(CONTENT_TYPE) === true) throw new WeirError('invalid_request', unclearText(CONTENT_TYPE));
 }
 
-/** Other protocols than HTTP/1.1 are not proxied; an offer of HTTP/2 is one that a server may pass over. */
+/** true: a protocol that is not HTTP; an offer of another HTTP is one that a server may pass over. */
 function asksForUpgrade(request: IncomingMessage): boolean {
   const { upgrade, connection } = request.headers;
   if (upgrade === undefined || !/(^|,)\s*upgrade\s*(,|$)/i.test(connection ?? '')) return false;
-  return !upgrade.split(',').every((protocol) => protocol.trim().toLowerCase() === 'h2c');
+  return !offeredProtocols(upgrade).every(isTunnel);
 }

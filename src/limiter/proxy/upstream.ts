@@ -1,6 +1,6 @@
 // Limiter, proxy: the connections to upstreams, and calls over them. In: a request with its whole body and the client's response;
 // out: how it ended.
-import type { ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { LookupFunction } from 'node:net';
 import type { Readable } from 'node:stream';
 import { Agent, type Dispatcher } from 'undici';
@@ -50,11 +50,40 @@ export class Upstreams {
     scope: string,
     lookup: LookupFunction,
   ): Promise<UpstreamEnd> {
-    const base = new URL(request.url);
-    const basePath = base.pathname === '/' ? '' : base.pathname.replace(/\/$/, '');
     const { promise, resolve } = Promise.withResolvers<UpstreamEnd>();
     const relay = new Relay(response, observer, this.#timeouts.streamIdleTimeoutMs, resolve);
-    const options: Dispatcher.DispatchOptions = {
+    try {
+      this.#agentOf(scope, lookup).dispatch(this.#optionsOf(request), relay);
+    } catch (error) {
+      relay.failed(error);
+    }
+    return promise;
+  }
+
+  /**
+   * Sends a request, and takes the headers of its answer alone.
+   * @returns undefined when none came within `deadlineMs`; never rejects
+   */
+  ask(
+    request: UpstreamRequest,
+    deadlineMs: number,
+    scope: string,
+    lookup: LookupFunction,
+  ): Promise<IncomingHttpHeaders | undefined> {
+    const { promise, resolve } = Promise.withResolvers<IncomingHttpHeaders | undefined>();
+    const question = new Question(deadlineMs, resolve);
+    try {
+      this.#agentOf(scope, lookup).dispatch(this.#optionsOf(request), question);
+    } catch {
+      question.onResponseError();
+    }
+    return promise;
+  }
+
+  #optionsOf(request: UpstreamRequest): Dispatcher.DispatchOptions {
+    const base = new URL(request.url);
+    const basePath = base.pathname === '/' ? '' : base.pathname.replace(/\/$/, '');
+    return {
       origin: base.origin,
       path: `${basePath}${request.path}`,
       method: request.method,
@@ -63,12 +92,6 @@ export class Upstreams {
       headersTimeout: this.#timeouts.headersTimeoutMs,
       bodyTimeout: 0,
     };
-    try {
-      this.#agentOf(scope, lookup).dispatch(options, relay);
-    } catch (error) {
-      relay.failed(error);
-    }
-    return promise;
   }
 
   /** Forgets the connections of scopes that `keep` does not want; calls in flight on them end undisturbed. */
@@ -100,5 +123,43 @@ export class Upstreams {
       this.#agents.set(scope, agent);
     }
     return agent;
+  }
+}
+
+/** One question: the headers of its answer count, the body is dropped, within bounds. */
+class Question implements Dispatcher.DispatchHandler {
+  readonly #answer: (headers: IncomingHttpHeaders | undefined) => void;
+  readonly #deadline: NodeJS.Timeout;
+  #controller: Dispatcher.DispatchController | undefined;
+  #bytes = 0;
+
+  constructor(deadlineMs: number, answer: (headers: IncomingHttpHeaders | undefined) => void) {
+    this.#answer = answer;
+    this.#deadline = setTimeout(() => {
+      this.#controller?.abort(new Error('no answer in time'));
+      this.onResponseError();
+    }, deadlineMs);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+  }
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (status >= 200) this.#answer(headers);
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    if (this.#bytes > MAX_ANSWER_HEAD_BYTES) controller.abort(new Error('the answer is too large'));
+  }
+
+  onResponseEnd(): void {
+    clearTimeout(this.#deadline);
+  }
+
+  onResponseError(): void {
+    clearTimeout(this.#deadline);
+    this.#answer(undefined);
   }
 }

@@ -7,6 +7,9 @@ import { mcpError, mcpRefusal } from './mcp-body.ts';
 import { allowance, clientDuration, printable, quotaOf, tightestQuota, waitOf, type Wait } from './quota.ts';
 import { quotaHeaders } from './quota-headers.ts';
 
+/** A store is noticed within a second of its return; callers who are refused meanwhile come back at this pace. */
+const OUTAGE_RETRY_SECONDS = 5;
+
 type Denied = Extract<Decision, { kind: 'denied' }>;
 type Headers = Record<string, string>;
 
@@ -20,8 +23,8 @@ export function renderRefusal(
   nowMicros: number,
 ): LocalReply {
   if (decision.kind === 'unavailable') {
-    const fault: Fault = { ...faultOf('store_unavailable'), limit: printable(decision.limit.name) };
-    return reply(fault, context, {}, mcpRefusal);
+    const wait = { 'retry-after': String(OUTAGE_RETRY_SECONDS), 'retry-after-ms': String(OUTAGE_RETRY_SECONDS * 1000) };
+    return reply(unavailableFault(decision), context, wait, mcpRefusal);
   }
   switch (decision.reason) {
     case 'exhausted':
@@ -79,6 +82,18 @@ function exhaustedFault(by: LimitOutcome, wait: Wait): Fault {
     unit: limit.measure === 'Requests' ? 'requests' : 'tokens',
     retryAfterSeconds: wait.seconds,
     isQuota: !wait.isRetryable,
+  };
+}
+
+function unavailableFault({ limit, degraded }: Extract<Decision, { kind: 'unavailable' }>): Fault {
+  const name = printable(limit.name);
+  const reason =
+    degraded === 'Closed'
+      ? `failurePolicy of limit "${name}" is Closed`
+      : `this limiter's share of limit "${name}" is used up`;
+  return {
+    ...faultOf('store_unavailable', `The rate limit store does not answer, and ${reason}. Please try again later.`),
+    limit: name,
   };
 }
 

@@ -214,6 +214,14 @@ export function endpointOf(method: string, path: string): EndpointMatch | undefi
   return { ...found, endpoint: { ...found.endpoint, need: 'none', metering: 'free' } };
 }
 
+/**
+ * true: the path names the model, and no server of the endpoint looks for one in the body. Where Azure's clients call,
+ * bodies name a model too, and some servers go by that.
+ */
+export function isNamedByPathAlone(found: EndpointMatch | undefined): boolean {
+  return found?.pathModel !== undefined && found.endpoint.dialect !== 'openai';
+}
+
 /** Whose errors the clients of a path read, whatever the method. */
 export function dialectOf(path: string): EndpointDialect | undefined {
   return matchPath(path, false)?.endpoint.dialect;

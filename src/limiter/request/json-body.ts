@@ -67,13 +67,10 @@ function memberValue({ kind, value, object }: JsonMember): unknown {
 /** What the first bytes say; undefined: it is JSON in UTF-8, if it is anything. */
 function beginning(bytes: Buffer): JsonBody | undefined {
   if (bytes.length === 0) return { kind: 'empty' };
-  const mark = BYTE_ORDER_MARKS.find((candidate) => candidate.every((byte, index) => bytes[index] === byte));
-  const text = bytes.subarray(mark?.length ?? 0);
-  const [width, low] = unitOf(text);
-  const first = firstCharacter(text, width, low);
-  if (first === 'none') return { kind: 'other' };
-  if (first === 'too far') return ambiguous(`the body begins with more than ${MAX_LEADING_BYTES} bytes of white space`);
-  if (mark === undefined && width === 1) return undefined;
+  const { start, isUtf8 } = jsonStart(bytes);
+  if (start === 'none' || start === 'blank') return { kind: 'other' };
+  if (start === 'too far') return ambiguous(`the body begins with more than ${MAX_LEADING_BYTES} bytes of white space`);
+  if (isUtf8) return undefined;
   return ambiguous('the body is JSON, but not in UTF-8 without a byte order mark');
 }
 
@@ -90,8 +87,19 @@ const BYTE_ORDER_MARKS: readonly (readonly number[])[] = [
 ];
 const WHITE_SPACE: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
 
-/** Whether the first character that is not white space opens an object or a list. */
-function firstCharacter(text: Buffer, width: number, low: number): 'json' | 'none' | 'too far' {
+/** `json`: an object or a list begins. `none`: something else does. `blank`: nothing but white space so far. */
+export type JsonStart = 'json' | 'none' | 'blank' | 'too far';
+
+/** How a body, or what has come of it, begins. `isUtf8`: if it is JSON it is in UTF-8, without a byte order mark. */
+export function jsonStart(bytes: Buffer): { readonly start: JsonStart; readonly isUtf8: boolean } {
+  const mark = BYTE_ORDER_MARKS.find((candidate) => candidate.every((byte, index) => bytes[index] === byte));
+  const text = bytes.subarray(mark?.length ?? 0);
+  const [width, low] = unitOf(text);
+  return { start: firstCharacter(text, width, low), isUtf8: mark === undefined && width === 1 };
+}
+
+/** What the first character that is not white space opens. */
+function firstCharacter(text: Buffer, width: number, low: number): JsonStart {
   for (let at = 0; at + width <= text.length; at += width) {
     if (at > MAX_LEADING_BYTES) return 'too far';
     const character = text[at + low] ?? 0;
@@ -100,7 +108,7 @@ function firstCharacter(text: Buffer, width: number, low: number): 'json' | 'non
     }
     if (!WHITE_SPACE.has(character)) return character === 0x7b || character === 0x5b ? 'json' : 'none';
   }
-  return 'none';
+  return 'blank';
 }
 
 /** Bytes per character, and which of them is the lowest: told by the NULs, as in RFC 4627, 3. */

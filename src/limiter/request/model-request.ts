@@ -1,7 +1,7 @@
 // Limiter, request stage: which model a request names. In: request line and what its body says; out: the model's name, or undefined
 // where it names none. Whether it must name one is a column of the endpoint table.
 import { plainText } from '../../lib/text.ts';
-import { endpointOf, type EndpointMatch } from './endpoints.ts';
+import { endpointOf, isNamedByPathAlone, type EndpointMatch } from './endpoints.ts';
 
 /**
  * A model's name as it was given: text with something in it, without the white space around it. Everything else names no
@@ -66,7 +66,9 @@ export function modelsOf(
   const model = isByPath ? modelName(found.pathModel) : (inBody ?? queryModel(found, query));
   return {
     ...(model === undefined ? {} : { model }),
-    ...(isByPath && inBody !== undefined && inBody !== model ? { bodyModel: inBody } : {}),
+    ...(isByPath && !isNamedByPathAlone(found) && inBody !== undefined && inBody !== model
+      ? { bodyModel: inBody }
+      : {}),
   };
 }
 

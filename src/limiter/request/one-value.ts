@@ -49,7 +49,7 @@ export function readValues(lines: readonly Line[]): HeaderValues {
     const before = texts.get(name);
     const isDoubled = before !== undefined && !LISTS.has(name);
     if (value === undefined || isDoubled) unclear.add(headerSource(name));
-    texts.set(name, joined(name, before, value?.trim() ?? ''));
+    texts.set(name, joined(name, before, plainText(value?.trim() ?? '')));
   }
   return { headers: Object.fromEntries(texts), unclear: [...unclear] };
 }
@@ -73,6 +73,7 @@ export function unclearQuery(query: URLSearchParams): readonly Source[] {
 
 /** What a message says of a source without one value. */
 export function unclearText(source: Source): string {
+  if (source === 'header host') return 'the Host header and the request target must name one host';
   return `${source} must have exactly one value, in UTF-8`;
 }
 
@@ -88,7 +89,7 @@ export function isOneName(text: string): boolean {
 
 function decoded(bytes: string): string | undefined {
   try {
-    return plainText(UTF8.decode(Buffer.from(bytes, 'latin1')));
+    return UTF8.decode(Buffer.from(bytes, 'latin1'));
   } catch {
     return undefined;
   }

@@ -1,12 +1,12 @@
 // Limiter, proxy: reads the request line. In: the request target and Host header as they came; out: the host, the path
 // (not yet in normal form) and the query.
 
-import { WeirError } from '../../lib/errors.ts';
-
 /** What a request line says. */
 export interface RequestTarget {
   /** Lower case, without port; '' when the client sent none. */
   readonly host: string;
+  /** The target and the Host header name different hosts: servers differ in which they go by. */
+  readonly hasTwoHosts: boolean;
   /** As it came; "/" for an absolute target that has none. */
   readonly path: string;
   /** With its "?", as it came; '' when there is none. */
@@ -15,33 +15,21 @@ export interface RequestTarget {
 
 const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)/i;
 
-/**
- * Reads a request target in origin, absolute or asterisk form. Fragments are dropped.
- * @throws WeirError invalid_request when the Host header is not one host, or names another host than the target does
- */
+/** Reads a request target in origin, absolute or asterisk form. Fragments are dropped. */
 export function readRequestTarget(url: string, hostHeader = ''): RequestTarget {
   const absolute = ABSOLUTE_FORM.exec(url);
   const authority = absolute?.[1];
-  checkHost(hostHeader, authority);
   const local = absolute === null ? url : url.slice(absolute[0].length);
   const [withoutFragment = ''] = local.split('#', 1);
-  return { host: hostName(authority ?? hostHeader), ...pathAndSearch(withoutFragment) };
+  const host = hostName(authority ?? hostHeader);
+  const hasTwoHosts = hostHeader !== '' && host !== hostName(hostHeader);
+  return { host, hasTwoHosts, ...pathAndSearch(withoutFragment) };
 }
 
 function pathAndSearch(local: string): Pick<RequestTarget, 'path' | 'search'> {
   const queryAt = local.indexOf('?');
   const path = queryAt < 0 ? local : local.slice(0, queryAt);
   return { path: path === '' ? '/' : path, search: queryAt < 0 ? '' : local.slice(queryAt) };
-}
-
-/** What no host name holds: a list, a path, user info. Servers differ in what they make of it. */
-const NO_HOST = /[\s,@/?#\\]/;
-
-function checkHost(header: string, authority: string | undefined): void {
-  if (NO_HOST.test(header)) throw new WeirError('invalid_request', 'the Host header must name one host');
-  if (authority !== undefined && header !== '' && hostName(authority) !== hostName(header)) {
-    throw new WeirError('invalid_request', 'the request target and the Host header name different hosts');
-  }
 }
 
 /** The host of an authority, lower case, without user info and port; IPv6 in its brackets. */

@@ -140,6 +140,11 @@ export class RouteIndex {
     return { kind: 'claimed', object, upstreamPath: below, ...modelIn(object, request) };
   }
 
+  /** false: no object takes anything at this place, whatever a request there says. */
+  mayClaim({ host, path }: Pick<RouteRequest, 'host' | 'path'>): boolean {
+    return this.#hasAny([PLACE, MCP], host, path);
+  }
+
   #withoutObject(walk: Walk, request: RouteRequest): Exclude<Resolution, { kind: 'matched' }> {
     if (walk.unclear !== undefined) return walk.unclear;
     if (walk.claimed !== undefined) return { kind: 'notFound', code: 'not_found', object: walk.claimed };
@@ -151,11 +156,18 @@ export class RouteIndex {
   /** On a sidecar every model is served by the same pod: a request that could mean a limited one does not pass uncounted. */
   #unclaimed(request: RouteRequest): Exclude<Resolution, { kind: 'matched' }> {
     const { model, bodyModel, ...rest } = request;
-    if (!this.hasModels) return { kind: 'unclaimed' };
+    if (!this.#hasAny([PLACE], request.host, request.path)) return { kind: 'unclaimed' };
     if (model === undefined) return needOf(request) === 'none' ? { kind: 'unclaimed' } : unnamed(undefined);
     const other = bodyModel === undefined ? undefined : this.#walk({ ...rest, model: bodyModel }).found;
     if (other === undefined) return { kind: 'unclaimed' };
     return unclear('the path and the body name different models: name one', other.object);
+  }
+
+  #hasAny(slots: readonly string[], host: string, path: string): boolean {
+    const prefixes = prefixCandidates(path, this.#extent.pathSegments);
+    return hostCandidates(host, this.#extent.hostLabels).some((name) =>
+      prefixes.some((prefix) => slots.some((slot) => this.#at(`${name}\n${prefix}\n${slot}`).length > 0)),
+    );
   }
 
   #walk(request: RouteRequest): Walk {

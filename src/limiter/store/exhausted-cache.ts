@@ -4,10 +4,21 @@ import { LRUCache } from 'lru-cache';
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { longestWait } from './claims.ts';
-import type { BucketState, Claim, Examination, Reservation, Settlement, Store, StoreDecision } from './store.ts';
+import type {
+  BucketRef,
+  BucketState,
+  Claim,
+  Examination,
+  Reservation,
+  Settlement,
+  Store,
+  StoreDecision,
+} from './store.ts';
 
 /** The longest that a refusal is believed, ms: a refund at another limiter is seen after this. */
 export const BELIEVE_MS = 100;
+/** Refunds that stream through here let one question about a bucket pass in this time, ms: fewer than 20 a second. */
+export const ASK_AGAIN_MS = 60;
 /** Buckets remembered. */
 const REMEMBERED = 10_000;
 
@@ -17,23 +28,38 @@ interface Seen {
   readonly amount: number;
   readonly shadow: boolean;
   readonly state: BucketState;
-  /** When the answer was heard, monotonic ms: waits are counted from here, so that they are never too short. */
+  /** Of the question, monotonic ms: no refusal outlasts the bucket's own wait, counted from here. */
+  readonly sentMs: number;
+  /** Of the answer: waits are told from here, so that they are never too short. */
   readonly heardMs: number;
-  /** From the sending of the question: no refusal outlasts the bucket's own wait. */
-  readonly untilMs: number;
+  /** Believed until then. */
+  untilMs: number;
+  /** The question whether it still refuses, while that is on its way: others with the same one wait for its answer. */
+  asking?: Promise<StoreDecision>;
+}
+
+/** What passed through here of one bucket; times are monotonic ms. */
+interface Refunds {
+  /** The place of the last one among all refunds and questions. */
+  turn: number;
+  /** When it ends, or ended, what is believed. */
+  heedAtMs: number;
+  /** Each that is heeded takes ASK_AGAIN_MS of this; the first two at once. */
+  freeAtMs: number;
 }
 
 /**
- * Answers from memory only when every bucket of a reservation was seen in a refused decision of the last 100 ms, for the
- * same amount and the same rule, and one of them refuses. A rule that changed (trap 38) or a refund that passes through
- * here ends it at once. Everything else is asked.
+ * Answers from memory only when every bucket of a reservation was seen in a refused decision of the last 100 ms, by the same rule
+ * and one of them refuses: what had 4 left refuses 5 and 7. A rule that changed (trap 38) ends it at once, and so does a refund that
+ * passes through here; a stream of refunds (every request with tokens ends in one) does so every 60 ms (trap 53). Everything else
+ * is asked; of several that ask whether a bucket still refuses, one does.
  */
 export class ExhaustedCache implements Store {
   readonly #inner: Store;
   readonly #clock: Clock;
   readonly #seen = new LRUCache<string, Seen>({ max: REMEMBERED });
-  /** When a refund last passed through: an answer to a question sent before it is not remembered. */
-  readonly #refundedMs = new LRUCache<string, number>({ max: REMEMBERED });
+  readonly #refunds = new LRUCache<string, Refunds>({ max: REMEMBERED });
+  #turn = 0;
 
   constructor(inner: Store, clock: Clock) {
     this.#inner = inner;
@@ -41,24 +67,26 @@ export class ExhaustedCache implements Store {
   }
 
   reserve(reservation: Reservation): Promise<StoreDecision> {
-    const known = this.#refusal(reservation);
-    return known === undefined ? this.#ask(reservation) : Promise.resolve(known);
+    const { claims } = reservation;
+    const first = claims[0];
+    if (first === undefined || !this.#seen.has(first.bucket.key)) return this.#ask(reservation);
+    const known = this.#refusal(claims);
+    if (known !== undefined) return Promise.resolve(known);
+    const refusing = this.#refusing(claims);
+    return refusing === undefined ? this.#ask(reservation) : this.#askOnce(reservation, refusing);
   }
 
   peek(reservation: Reservation): Promise<StoreDecision> {
     return this.#inner.peek(reservation);
   }
 
-  async settle(settlement: Settlement): Promise<boolean> {
-    const refunded = settlement.reservation.claims.filter(
-      ({ amount }, index) => (settlement.actual[index] ?? 0) < amount,
-    );
-    this.#forget(refunded);
-    try {
-      return await this.#inner.settle(settlement);
-    } finally {
-      this.#forget(refunded);
-    }
+  settle(settlement: Settlement): Promise<boolean> {
+    const { reservation, actual } = settlement;
+    // Questions that are sent after this come to the store after it.
+    reservation.claims.forEach(({ bucket, amount }, index) => {
+      if ((actual[index] ?? 0) < amount) this.#refunded(bucket.key);
+    });
+    return this.#inner.settle(settlement);
   }
 
   report(reservation: Reservation): Promise<boolean> {
@@ -79,25 +107,55 @@ export class ExhaustedCache implements Store {
   }
 
   async #ask(reservation: Reservation): Promise<StoreDecision> {
+    const turn = ++this.#turn;
     const sentMs = this.#clock.monotonicMs();
     const decision = await this.#inner.reserve(reservation);
-    if (decision.outcome === 'refused') this.#remember(reservation, decision.states, sentMs);
+    if (decision.outcome === 'refused') this.#remember(reservation, decision.states, turn, sentMs);
     return decision;
   }
 
-  #remember(reservation: Reservation, states: readonly BucketState[], sentMs: number): void {
+  /** Rejects with the one that asks: it has waited as long. */
+  async #askOnce(reservation: Reservation, refusing: Seen): Promise<StoreDecision> {
+    if (refusing.asking !== undefined) {
+      await refusing.asking;
+      return this.reserve(reservation);
+    }
+    refusing.asking = this.#ask(reservation);
+    try {
+      return await refusing.asking;
+    } finally {
+      delete refusing.asking;
+    }
+  }
+
+  #remember(reservation: Reservation, states: readonly BucketState[], turn: number, sentMs: number): void {
     const heardMs = this.#clock.monotonicMs();
     reservation.claims.forEach(({ bucket: { key, rule, shadow }, amount }, index) => {
       const state = states[index];
-      if (state === undefined || (this.#refundedMs.get(key) ?? -Infinity) >= sentMs) return;
-      const believeMs = state.over ? Math.min(BELIEVE_MS, state.waitMicros / 1000) : BELIEVE_MS;
-      this.#seen.set(key, { rule, amount, shadow, state, heardMs, untilMs: sentMs + believeMs });
+      if (state === undefined) return;
+      const refunds = state.over ? this.#refunds.get(key) : undefined;
+      // A refund after the question is not in the answer.
+      const heedAtMs = refunds !== undefined && refunds.turn > turn ? refunds.heedAtMs : Infinity;
+      const untilMs = Math.min(sentMs + BELIEVE_MS, heedAtMs);
+      this.#seen.set(key, { rule, amount, shadow, state, sentMs, heardMs, untilMs });
     });
   }
 
-  #refusal({ claims }: Reservation): StoreDecision | undefined {
-    const first = claims[0];
-    if (first === undefined || !this.#seen.has(first.bucket.key)) return undefined;
+  /** A bucket that was not over did not refuse: what it holds more now changes no refusal. */
+  #refunded(key: string): void {
+    const nowMs = this.#clock.monotonicMs();
+    const refunds = this.#refunds.get(key) ?? { turn: 0, heedAtMs: -Infinity, freeAtMs: -Infinity };
+    refunds.turn = ++this.#turn;
+    if (nowMs >= refunds.heedAtMs) {
+      refunds.heedAtMs = Math.max(nowMs, refunds.freeAtMs - ASK_AGAIN_MS);
+      refunds.freeAtMs = Math.max(refunds.freeAtMs, refunds.heedAtMs) + ASK_AGAIN_MS;
+    }
+    this.#refunds.set(key, refunds);
+    const seen = this.#seen.get(key);
+    if (seen?.state.over === true) seen.untilMs = Math.min(seen.untilMs, refunds.heedAtMs);
+  }
+
+  #refusal(claims: readonly Claim[]): StoreDecision | undefined {
     const nowMs = this.#clock.monotonicMs();
     const states: BucketState[] = [];
     for (const claim of claims) {
@@ -109,29 +167,41 @@ export class ExhaustedCache implements Store {
     return refusedBy < 0 ? undefined : { outcome: 'refused', refusedBy, states };
   }
 
-  #stateOf({ bucket: { key, rule, shadow }, amount }: Claim, nowMs: number): BucketState | undefined {
-    const seen = this.#seen.get(key);
-    if (seen === undefined || seen.amount !== amount || seen.shadow !== shadow) return undefined;
-    if (nowMs >= seen.untilMs || !isSameRule(seen.rule, rule)) {
-      this.#seen.delete(key);
-      return undefined;
+  /** A bucket that did not have this amount when it was last asked. */
+  #refusing(claims: readonly Claim[]): Seen | undefined {
+    for (const { bucket, amount } of claims) {
+      const seen = this.#seen.get(bucket.key);
+      if (seen !== undefined && seen.state.over && !bucket.shadow && tellsOf(seen, bucket, amount)) return seen;
     }
-    const passed = Math.floor((nowMs - seen.heardMs) * 1000);
-    const { state } = seen;
+    return undefined;
+  }
+
+  #stateOf({ bucket, amount }: Claim, nowMs: number): BucketState | undefined {
+    const seen = this.#seen.get(bucket.key);
+    if (seen === undefined || nowMs >= seen.untilMs || !tellsOf(seen, bucket, amount)) return undefined;
+    const { state, sentMs, heardMs } = seen;
+    const wait = state.over ? waitFor(seen, amount) : 0;
+    if (state.over && nowMs >= sentMs + wait / 1000) return undefined;
+    const passed = Math.floor((nowMs - heardMs) * 1000);
     return {
       ...state,
       resetMicros: Math.max(0, state.resetMicros - passed),
-      waitMicros: state.over ? Math.max(1, state.waitMicros - passed) : 0,
+      waitMicros: state.over ? Math.max(1, wait - passed) : 0,
     };
   }
+}
 
-  #forget(claims: readonly Claim[]): void {
-    const nowMs = this.#clock.monotonicMs();
-    for (const { bucket } of claims) {
-      this.#seen.delete(bucket.key);
-      this.#refundedMs.set(bucket.key, nowMs);
-    }
-  }
+/** Whether what was seen says if `amount` fits: it was more than what was left, or not more. */
+function tellsOf(seen: Seen, { rule, shadow }: BucketRef, amount: number): boolean {
+  const { over, remaining } = seen.state;
+  return amount > remaining === over && seen.shadow === shadow && isSameRule(seen.rule, rule);
+}
+
+/** µs until `amount` fits, from the answer for another amount on; at most 1 too many. */
+function waitFor({ rule, amount: seenAmount, state: { waitMicros } }: Seen, amount: number): number {
+  if (rule.kind === 'window') return waitMicros;
+  const more = ((amount - seenAmount) / rule.maxTokens) * rule.refillPeriodMicros;
+  return waitMicros + Math.ceil(more);
 }
 
 function isSameRule(a: BucketRule | WindowRule, b: BucketRule | WindowRule): boolean {

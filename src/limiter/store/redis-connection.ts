@@ -362,8 +362,9 @@ export class RedisConnection {
 
   #tell(state: 'open' | 'closed'): void {
     const { log, onCircuit } = this.#options;
-    const answer = this.#trouble.text;
-    if (state === 'open') log.warn('store does not answer', { endpoint: this.label, answer });
+    const { text } = this.#trouble;
+    const answer = text === '' ? {} : { answer: text };
+    if (state === 'open') log.warn('store does not answer', { endpoint: this.label, ...answer });
     else log.info('store answers again', { endpoint: this.label });
     onCircuit?.(this.label, state);
   }

@@ -214,6 +214,7 @@ export class RedisStore implements Store {
       const operations = asked.map(({ operation }) => operation);
       const deadlineAtMs = this.#options.clock.monotonicMs() + this.#options.deadlineMs;
       const reply = await this.#call(tag, operations, deadlineAtMs);
+      this.#wasReached = true;
       if (reply.broken.length > 0) this.#tellBroken(reply.broken);
       asked.forEach(({ operation, resolve }, index) => {
         const result = reply.results[index] ?? false;

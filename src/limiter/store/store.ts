@@ -92,7 +92,7 @@ export interface Store {
   report(reservation: Reservation): Promise<boolean>;
   /** Whether the server serves: by a write as decisions make it, now or a moment ago. Never rejects. */
   examine?(): Promise<Examination>;
-  /** Whether the server has taken a write since this store was made; absent: it cannot be away. */
+  /** Whether the server has taken a write, or decided, since this store was made; absent: it cannot be away. */
   wasReached?(): boolean;
   /** Returns connections; pending calls reject with StoreUnavailable. */
   close(): Promise<void>;

@@ -2,7 +2,8 @@
 import { storeLabelOf } from '../../contract/limiter-report.ts';
 import { storeWordOf } from '../../contract/store-words.ts';
 import type { DegradedReason } from '../../crd/kinds/conditions.ts';
-import { MOST_NAMED, namesOf } from '../names.ts';
+import { namesOf } from '../names.ts';
+import { bypassTexts } from './bypasses.ts';
 import { cut } from '../problems.ts';
 import type { Verdict } from './programmed.ts';
 import type { InForce, LimiterTally, LimiterTrouble } from '../types.ts';
@@ -29,7 +30,7 @@ export function degradedVerdict(
   inForce: InForce | undefined,
   tally: LimiterTally,
 ): Verdict<DegradedReason> | undefined {
-  if (inForce === undefined || tally.desired === 0) return HEALTHY;
+  if (inForce === undefined || tally.desired + tally.bypasses.length === 0) return HEALTHY;
   const present = KINDS.filter((kind) => tally.troubles.some((trouble) => trouble.kind === kind));
   const [gravest] = present;
   const unclaimed = unclaimedTexts(tally);
@@ -57,19 +58,6 @@ function textOf(kind: LimiterTrouble['kind'], inForce: InForce, { troubles, desi
   }
   const upstreams = [...new Set(those.flatMap(({ upstream }) => upstream ?? []))].sort();
   return `${who} get no connection to ${namesOf(upstreams)}: check that the server runs, listens on that port, and that its Service has ready endpoints`;
-}
-
-/** The operator knows it without any limiter's word. */
-function bypassTexts({ bypasses }: LimiterTally): string[] {
-  const texts = bypasses.slice(0, MOST_NAMED).map(({ service, port, isHeadless, target, pods }) => {
-    const redirect = 'annotate the pod template weir.dev/redirect: "true" and restart the pods';
-    return isHeadless
-      ? `callers of the headless Service ${service} dial port ${target} of ${pods} pods past the limiter: ${redirect}`
-      : `port ${port} of Service ${service} targets number ${target} of ${pods} pods past the limiter: let its targetPort be the name of that port, or ${redirect}`;
-  });
-  return bypasses.length > MOST_NAMED
-    ? [...texts, `and ${bypasses.length - MOST_NAMED} more ports of Services`]
-    : texts;
 }
 
 const MOST_MODELS = 3;

@@ -3,14 +3,15 @@ import { status } from '@grpc/grpc-js';
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { formatRejections } from '../../../src/contract/push-protocol.ts';
+import { FLEET_RESOURCE_NAME, type FleetConfig, type ObjectRef } from '../../../src/contract/limiter-config.ts';
+import { formatRejections, loadPushProtocol } from '../../../src/contract/push-protocol.ts';
 import { AckTable, type AckTableSettings } from '../../../src/controller/push/ack-table.ts';
 import {
   createStaticAuthenticator,
   type Admission,
   type Authenticator,
 } from '../../../src/controller/push/authenticator.ts';
-import { knownLimitersIn, publishFleet } from '../../../src/controller/push/fleet.ts';
+import { knownLimitersIn, publishFleet, sharedLimitersIn } from '../../../src/controller/push/fleet.ts';
 import { PushServer, type PushServerParts, type PushServerSettings } from '../../../src/controller/push/push-server.ts';
 import { SnapshotStore } from '../../../src/controller/push/snapshot-store.ts';
 import type { LimiterView } from '../../../src/controller/push/visibility.ts';
@@ -31,6 +32,7 @@ interface Rig {
 }
 
 const TOKEN = 'secret';
+const refOf = (name: string): ObjectRef => ({ kind: 'ModelRoute', namespace: 'a', name });
 const undo: (() => void | Promise<void>)[] = [];
 let certificates: PushCertificates;
 
@@ -42,19 +44,21 @@ afterEach(async () => {
 });
 
 async function start(
-  options: Partial<PushServerSettings & PushServerParts> & { table?: AckTableSettings } = {},
+  options: Partial<PushServerSettings & PushServerParts> & { table?: AckTableSettings; watched?: string[] } = {},
 ): Promise<Rig> {
-  const store = new SnapshotStore();
-  const acks = new AckTable((view) => store.namesSeenBy(view), options.table);
   const {
     authenticate = createStaticAuthenticator(TOKEN),
     isHolder = () => true,
     observer = {},
     log = silentLogger(),
+    onUnwatched = () => undefined,
+    watched = [],
     ...settings
   } = options;
+  const store = new SnapshotStore(undefined, watched);
+  const acks = new AckTable((view) => store.namesSeenBy(view), options.table);
   const server = new PushServer(
-    { store, acks, authenticate, log, isHolder, observer },
+    { store, acks, authenticate, log, isHolder, observer, onUnwatched },
     { host: '127.0.0.1', port: 0, tls: certificates.tls, ...settings },
   );
   const port = await server.listen();
@@ -141,20 +145,30 @@ describe('a stream', () => {
     expect(acks.statesOf(kept.name)).toMatchObject([{ ackedVersion: kept.version }]);
   });
 
-  test('is told how many limiters there are', async () => {
+  test('is told how many limiters there are, and how many of them are shared', async () => {
     const { store, acks, limiter } = await start();
     undo.push(publishFleet(store, acks, { egressAllow: ['10.0.0.0/8'], debounceMs: 20 }));
-    const text = (response: Awaited<ReturnType<RawLimiter['next']>>): string =>
-      response.resources[0]?.resource?.value.toString('utf8') ?? '';
     const one = limiter().subscribe({ nodeId: 'one' });
-    const first = await one.next();
-    expect(text(first)).toContain('"knownLimiters":1');
-    expect(text(first)).toContain('10.0.0.0/8');
-    one.ack(first);
+    expect(await fleetUntil(one, ({ knownLimiters }) => knownLimiters === 1)).toMatchObject({
+      egressAllow: ['10.0.0.0/8'],
+    });
     limiter().subscribe({ nodeId: 'two' });
-    expect(text(await one.next())).toContain('"knownLimiters":2');
+    expect(await fleetUntil(one, ({ knownLimiters }) => knownLimiters === 2)).toMatchObject({ sharedLimiters: 2 });
   });
 });
+
+/** Acknowledges until a Fleet is as wanted; all that were told before it are of no account. */
+async function fleetUntil(raw: RawLimiter, is: (fleet: FleetConfig) => boolean): Promise<FleetConfig> {
+  for (;;) {
+    const response = await raw.next();
+    raw.ack(response);
+    const fleets = response.resources.filter(({ name }) => name === FLEET_RESOURCE_NAME);
+    for (const resource of fleets) {
+      const fleet = JSON.parse(loadPushProtocol().decode(resource).bytes.toString()) as FleetConfig;
+      if (is(fleet)) return fleet;
+    }
+  }
+}
 
 test('the fleet is not told smaller than it was before this operator until its limiters had time to come back', async () => {
   const { store, acks, limiter } = await start();
@@ -164,15 +178,63 @@ test('the fleet is not told smaller than it was before this operator until its l
     { limiters: { desired: 3 } },
     { limiters: 'x' },
   ]);
-  undo.push(publishFleet(store, acks, { egressAllow: [], knownBefore: before, settleMs: 300, debounceMs: 10 }));
+  const shared = sharedLimitersIn(
+    [
+      { ref: refOf('a'), status: { limiters: { desired: 5 } } },
+      { ref: refOf('b'), status: { limiters: { desired: 1 } } },
+      { ref: refOf('c') },
+    ],
+    ({ name }) => (name === 'a' ? 3 : 0),
+  );
+  expect([before, shared]).toEqual([3, 2]);
+  const settings = { egressAllow: [], knownBefore: before, sharedBefore: shared, settleMs: 300, debounceMs: 10 };
+  undo.push(publishFleet(store, acks, settings));
   const raw = limiter().subscribe();
-  const text = async (): Promise<string> => {
-    const response = await raw.next();
-    raw.ack(response);
-    return response.resources[0]?.resource?.value.toString('utf8') ?? '';
-  };
-  expect(await text()).toContain('"knownLimiters":3');
-  expect(await text()).toContain('"knownLimiters":1');
+  const first = await fleetUntil(raw, () => true);
+  expect(first).toMatchObject({ knownLimiters: 3, sharedLimiters: 2 });
+  const next = await fleetUntil(raw, ({ knownLimiters }) => knownLimiters !== 3);
+  expect(next).toMatchObject({ knownLimiters: 1, sharedLimiters: 1 });
+});
+
+test('a shared limiter is let in, and the namespaces that it asks for or has configs of, and that nobody watches, are told', async () => {
+  const seen: string[] = [];
+  const view: LimiterView = { kind: 'shared', namespaces: ['a', 'b', 'c'] };
+  const { limiter } = await start({
+    watched: ['a'],
+    onUnwatched: (namespaces) => void seen.push(...namespaces),
+    authenticate: () => Promise.resolve({ admitted: true, limiterId: 'l', view }),
+  });
+  const held = { 'ModelRoute/a/r': 'v', 'ModelRoute/c/r': 'v', 'ModelRoute/d/r': 'v', 'Fleet/-/-': 'v' };
+  const first = await limiter().subscribe({}, { initial_resource_versions: held }).next();
+  expect([seen.sort(), first.removed_resources]).toEqual([['b', 'c'], expect.arrayContaining(['ModelRoute/a/r'])]);
+  expect(first.removed_resources).not.toContain('ModelRoute/c/r');
+});
+
+test('a sidecar tells nothing of namespaces that are not its own, whatever it says that it has', async () => {
+  const seen: string[] = [];
+  const { limiter } = await start({
+    watched: ['a'],
+    onUnwatched: (namespaces) => void seen.push(...namespaces),
+    authenticate: podAuthenticator(),
+  });
+  await limiter('pod-web')
+    .subscribe({}, { initial_resource_versions: { 'ModelRoute/b/r': 'v' } })
+    .next();
+  expect(seen).toEqual([]);
+});
+
+test('the log names a sidecar by its pod, not by a UID', async () => {
+  const { log, lines } = capturingLogger();
+  const { limiter } = await start({ log, authenticate: podAuthenticator() });
+  const raw = limiter('pod-web').subscribe();
+  await raw.next();
+  raw.goodbye();
+  await raw.end();
+  const told = lines.map((line) => JSON.parse(line) as { message: string; limiter: string });
+  expect(told.map((line) => [line.message, line.limiter])).toEqual([
+    ['limiter connected', 'a/web'],
+    ['limiter disconnected', 'a/web'],
+  ]);
 });
 
 describe('nobody gets in', () => {
@@ -190,6 +252,21 @@ describe('nobody gets in', () => {
     const details = await isRefused(limiter('wrong-token').subscribe(), status.UNAUTHENTICATED);
     expect(lines).toHaveLength(2);
     expect(JSON.stringify([details, lines])).not.toContain('wrong-token');
+  });
+
+  test('whose namespace is not watched: it hears why each time, the log once a minute, and others who care at once', async () => {
+    const { log, lines } = capturingLogger();
+    const seen: string[] = [];
+    const message = 'namespace x is not watched';
+    const refusal: Admission = { admitted: false, reason: 'denied', message, unwatched: ['x'] };
+    const onUnwatched = (namespaces: Iterable<string>): void => void seen.push(...namespaces);
+    const { limiter } = await start({ log, onUnwatched, authenticate: () => Promise.resolve(refusal) });
+    for (let turn = 0; turn < 3; turn++) {
+      expect(await isRefused(limiter().subscribe(), status.PERMISSION_DENIED)).toBe(message);
+    }
+    expect(seen).toEqual(['x', 'x', 'x']);
+    const warnings = lines.filter((line) => line.includes('"warn"'));
+    expect(warnings).toEqual([expect.stringContaining(message)]);
   });
 
   test('who does not say in time who it is', async () => {

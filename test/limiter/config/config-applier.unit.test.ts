@@ -80,3 +80,45 @@ describe('a change', () => {
     expect(applier.versions().has(NAME)).toBe(false);
   });
 });
+
+describe('the number of sharers', () => {
+  const NAME = 'Sharers/serving/ModelRoute.chat';
+  const sharers = (limiters: unknown, name = 'ModelRoute.chat'): VersionedConfig => ({
+    name: NAME,
+    version: String(limiters),
+    resource: { kind: 'Sharers', namespace: 'serving', name, limiters } as VersionedConfig['resource'],
+  });
+
+  test('is held beside the objects, and changes none of them', () => {
+    const applier = create();
+    applier.apply({ updates: [LOOPBACK_FLEET, ...route(1), sharers(3)], removals: [] });
+    const before = applier.inForce.set.get('ModelRoute/serving/chat');
+    expect(applier.apply({ updates: [sharers(4)], removals: [] })).toEqual([
+      { name: NAME, version: '4', accepted: true },
+    ]);
+    expect(applier.inForce.sharers.get(NAME)).toBe(4);
+    expect(applier.inForce.set.get('ModelRoute/serving/chat')).toBe(before);
+    applier.apply({ updates: [], removals: [NAME] });
+    expect(applier.inForce.sharers.get(NAME)).toBeUndefined();
+    expect([...applier.versions().keys()]).toEqual([FLEET_RESOURCE_NAME, 'ModelRoute/serving/chat']);
+  });
+
+  test.each([[-1], [1.5], ['3'], [undefined]])('%p is refused in words, and the last good one stays', (limiters) => {
+    const applier = create();
+    applier.apply({ updates: [sharers(3)], removals: [] });
+    expect(applier.apply({ updates: [sharers(limiters)], removals: [] })).toMatchObject([
+      { accepted: false, message: 'limiters must be at least 0' },
+    ]);
+    expect(applier.inForce.sharers.get(NAME)).toBe(3);
+  });
+
+  test('of another object under this name is refused, and no object hides under the name of Sharers', () => {
+    const applier = create();
+    expect(applier.apply({ updates: [sharers(3, 'ModelRoute.other')], removals: [] })).toMatchObject([
+      { accepted: false },
+    ]);
+    const [object] = route(1);
+    const outcomes = applier.apply({ updates: [{ ...object!, name: NAME }], removals: [] });
+    expect(outcomes).toMatchObject([{ accepted: false, message: expect.stringContaining('another object') }]);
+  });
+});

@@ -5,7 +5,7 @@ import type { Decider } from '../../../src/limiter/decide/decide.ts';
 import type { Decision, RequestFacts } from '../../../src/limiter/decide/decision.ts';
 import { HOUR, MINUTE, SECOND, tokens, window } from '../store/fixtures.ts';
 import { Bench, remaining, withLimits } from './decider-bench.ts';
-import { compiled, facts } from '../fixtures.ts';
+import { compiled, facts, limit, modelRouting } from '../fixtures.ts';
 
 let bench: Bench;
 
@@ -155,7 +155,7 @@ describe('peek', () => {
     for (let count = 0; count < 3; count += 1) {
       expect((await decider.decide(object, facts(), { id: 'p', mode: 'peek' })).kind).toBe('allowed');
     }
-    expect(await bench.kinds(decider, object, 2)).toEqual(['allowed', 'denied']);
+    expect(await bench.kinds(decider, object, 2)).toEqual(['allowed', 'unavailable']);
   });
 });
 
@@ -179,7 +179,7 @@ describe('an outage', () => {
   });
 
   test('Local goes on with what was left, divided by the limiters', async () => {
-    const deciders = [1, 2, 3, 4].map(() => bench.decider({ knownLimiters: () => 4 }));
+    const deciders = [1, 2, 3, 4].map(() => bench.decider({ sharersOf: () => 4 }));
     const object = withLimits({ rule: tokens(50, HOUR), failurePolicy: 'Local' });
     for (const decider of deciders) await bench.kinds(decider, object, 5);
     for (const decider of deciders) await decider.decide(object, facts(), { id: 'peek-0', mode: 'reserve', hits: 0 });
@@ -190,12 +190,26 @@ describe('an outage', () => {
     // 30 were left; floor(30 / 4) = 7 each.
     expect(admitted).toBe(28);
     const refused = await bench.ask(deciders[0] as Decider, object);
-    expect(refused).toMatchObject({
-      kind: 'denied',
-      reason: 'exhausted',
-      degraded: 'Local',
-      by: { state: { remaining: 0 } },
-    });
+    expect(refused).toMatchObject({ kind: 'unavailable', degraded: 'Local', outcomes: [{ state: { remaining: 0 } }] });
+  });
+
+  test('trap 44: what is refused in an outage is unavailable, whatever policy and kind of limit', async () => {
+    bench.store.isAway = true;
+    for (const rule of [tokens(2, HOUR), window(2, 'Day')]) {
+      for (const failurePolicy of ['Closed', 'Local'] as const) {
+        const kinds = await bench.kinds(bench.decider({ sharersOf: () => 3 }), withLimits({ rule, failurePolicy }), 5);
+        expect(new Set(kinds)).toEqual(new Set(['unavailable']));
+      }
+    }
+  });
+
+  test('Local: who has never reached the store has no share: it may stand where another has used its own', async () => {
+    const object = withLimits({ rule: tokens(50, HOUR) });
+    bench.store.isAway = true;
+    bench.store.isReached = false;
+    expect(await bench.ask(bench.decider(), object)).toMatchObject({ kind: 'unavailable', degraded: 'Local' });
+    bench.store.isReached = true;
+    expect(await bench.ask(bench.decider(), object)).toMatchObject({ kind: 'allowed', degraded: 'Local' });
   });
 
   test('a Shadow limit has no say, whatever its policy', async () => {
@@ -213,10 +227,10 @@ describe('an outage', () => {
     bench.store.isAway = true;
     const decider = bench.decider();
     const both = withLimits({ rule: tokens(5, HOUR) }, { rule: tokens(2, HOUR) });
-    expect(await bench.kinds(decider, both, 4)).toEqual(['allowed', 'allowed', 'denied', 'denied']);
+    expect(await bench.kinds(decider, both, 4)).toEqual(['allowed', 'allowed', 'unavailable', 'unavailable']);
     const refused = await bench.ask(decider, both);
     expect(remaining(refused)).toEqual([3, 0]);
-    expect(refused).toMatchObject({ by: { limit: { name: 'l1' } } });
+    expect(refused).toMatchObject({ limit: { name: 'l1' } });
   });
 
   test('afterwards the store speaks again, and knows only what it admitted', async () => {
@@ -269,6 +283,18 @@ describe('trap 15: callers who make up their keys', () => {
     expect(decider.explain(object, keyed('b'))[0]?.key).toMatch(/:overflow$/);
     bench.clock.advance(3 * MINUTE);
     expect(decider.explain(object, keyed('b'))[0]?.key).not.toMatch(/:overflow$/);
+  });
+
+  test('names of models under a route of every model are bounded, names that a route has are not', async () => {
+    const byModel = [limit({ per: [{ type: 'model', whenAbsent: 'Share' }] })];
+    const keyOfSecond = async (models: string[]): Promise<string | undefined> => {
+      const decider = bench.decider({ liveKeys: 1 });
+      const object = compiled({ routing: modelRouting({ models }), limits: byModel });
+      await bench.ask(decider, object, facts({ model: 'a' }));
+      return decider.explain(object, facts({ model: 'b' }))[0]?.key;
+    };
+    expect(await keyOfSecond(['*'])).toMatch(/:overflow$/);
+    expect(await keyOfSecond(['a', 'b'])).not.toMatch(/:overflow$/);
   });
 
   test('identities that were established are not bounded', async () => {

@@ -13,6 +13,8 @@ import { compiled, facts, limit } from '../fixtures.ts';
 export class WatchedStore implements Store {
   readonly calls: string[] = [];
   isAway = false;
+  /** false: it has never taken a write. */
+  isReached = true;
   readonly #inner: MemoryStore;
 
   constructor(clock: ManualClock) {
@@ -33,6 +35,10 @@ export class WatchedStore implements Store {
 
   report(reservation: Reservation) {
     return this.#unlessAway('report', () => this.#inner.report(reservation));
+  }
+
+  wasReached(): boolean {
+    return this.isReached;
   }
 
   close(): Promise<void> {
@@ -57,7 +63,7 @@ export class Bench {
     const calendar = new WindowCalendar();
     return new Decider({
       storeFor: () => this.store,
-      knownLimiters: () => 1,
+      sharersOf: () => 1,
       clock: this.clock,
       windowEnd: (rule, at) => calendar.find(rule, at).end,
       ...options,

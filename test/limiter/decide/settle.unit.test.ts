@@ -83,7 +83,7 @@ describe('settling', () => {
     await bench.ask(decider, object);
     expect(await decider.settle(bench.lastId, 'nothing')).toBe('settled');
     expect(await decider.settle(bench.lastId, 'nothing')).toBe('repeated');
-    expect(await bench.kinds(decider, object, 2)).toEqual(['allowed', 'denied']);
+    expect(await bench.kinds(decider, object, 2)).toEqual(['allowed', 'unavailable']);
   });
 
   test('a store that does not take it is told, not thrown', async () => {

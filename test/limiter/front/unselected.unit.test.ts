@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { makePushCertificates } from '../../contract/push-certificates.ts';
 import { until, type Running } from '../running.ts';
-import { LateSource, metric, startSidecar, tcpServer, WireClient, type WireServer } from './wire.ts';
+import { LateSource, metric, standstill, startSidecar, tcpServer, WireClient, type WireServer } from './wire.ts';
 
 const closers: (() => void | Promise<void>)[] = [];
 afterEach(async () => {
@@ -137,24 +137,16 @@ describe('with nothing in force', () => {
     const client = await WireClient.dial(running.traffic);
     const chunk = Buffer.alloc(1024 * 1024, 'x');
     let sent = 0;
-    while (client.socket.write(chunk) || client.socket.writableLength < 64 * chunk.length) sent += 1;
-    const taken = (): number => client.socket.bytesWritten - client.socket.writableLength;
-    let before = -1;
-    await until(async () => {
-      const now = taken();
-      const isStill = now === before;
-      before = now;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-      return isStill;
-    });
-    // Buffers of the kernel and of one chunk on its way, not the 64 MiB that wait at the client.
+    while (client.socket.write(chunk) || client.socket.writableLength < 40 * chunk.length) sent += 1;
+    await standstill(() => client.socket.bytesWritten - client.socket.writableLength);
+    // Buffers of the kernel and of one chunk on its way, not the 40 MiB that wait at the client.
     expect(await metric(running, 'weir_spliced_bytes_total{direction="in"}')).toBeLessThan(24 * chunk.length);
     let received = 0;
     const [socket] = server.sockets;
     socket!.on('data', ({ length }: Buffer) => (received += length));
     socket!.resume();
     client.socket.end();
-    await until(() => received === client.socket.bytesWritten && received >= sent * chunk.length);
+    await until(() => received === client.socket.bytesWritten && received >= sent * chunk.length, 60_000);
   });
 
   test('TLS that the server ends itself passes', async () => {
@@ -278,4 +270,28 @@ describe('before there is a configuration', () => {
     source.push({ updates: [], removals: [] });
     await (await WireClient.dial(refusing.traffic)).send('*1\r\n$4\r\nPING\r\n').take('PING');
   });
+});
+
+test('an early answer of a server that closes reaches a client that is still sending', async () => {
+  const running = await wireTo(
+    await tcpServer((socket) => {
+      let heard = 0;
+      socket.on('data', ({ length }: Buffer) => {
+        heard += length;
+        if (heard < 300_000) return;
+        socket.pause();
+        socket.end('HTTP/1.1 413 Payload Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfull', () => {
+          socket.destroy();
+        });
+      });
+    }),
+  );
+  for (let round = 0; round < 40; round += 1) {
+    const client = await WireClient.dial(running.traffic);
+    client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n');
+    for (let sent = 0; sent < 120; sent += 1) client.send(Buffer.alloc(64 * 1024));
+    await client.ended();
+    expect(client.text).toMatch(/full$/);
+    client.socket.destroy();
+  }
 });

@@ -1,5 +1,6 @@
 // Test part: the two ends of a wire: TCP servers of the test's own and raw clients, with a sidecar between them.
 import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import type { LimiterConfig } from '../../../src/contract/limiter-config.ts';
 import type { ApplyConfigs, ConfigChange, ConfigSource } from '../../../src/limiter/config/config-source.ts';
@@ -125,6 +126,16 @@ export class LateSource implements ConfigSource {
   close(): Promise<void> {
     return Promise.resolve();
   }
+}
+
+/** The value at which a counter stands still for a while. */
+export async function standstill(count: () => number): Promise<number> {
+  let last = -1;
+  for (let same = 0; same < 5; same = count() === last ? same + 1 : 0) {
+    last = count();
+    await delay(40);
+  }
+  return last;
 }
 
 /** The value of one series of a limiter's metrics; 0 when there is none. */

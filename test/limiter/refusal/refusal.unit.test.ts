@@ -206,7 +206,7 @@ describe('MCP', () => {
 
   test.each(['ToolResult', 'JSONRPCError', 'HTTP429'] as const)('trap 44: an outage is 503 in form %s', (form) => {
     const reply = refuse(
-      { kind: 'unavailable', limit: limit({ name: 'chat' }), outcomes: [] },
+      { kind: 'unavailable', limit: limit({ name: 'chat' }), outcomes: [], degraded: 'Closed' },
       context('mcp', { mcp: { form, code: 429 } }, { jsonRpcId: '1' }),
     );
     expect(reply.status).toBe(503);
@@ -241,15 +241,19 @@ describe('in every shape', () => {
     expect(reply.headers).not.toHaveProperty('retry-after');
   });
 
-  test.each(shapes)('trap 44: %s: an outage is 503, never 429', (shape) => {
-    const reply = refuse(
-      { kind: 'unavailable', limit: limit(), outcomes: [] },
-      context(shape, HTTP, { jsonRpcId: '1' }),
-    );
-    expect(reply.status).toBe(503);
-    expect(reply.headers).not.toHaveProperty('retry-after');
-    expect(reply.body).not.toContain('rate_limit');
-  });
+  test.each(shapes.flatMap((shape) => (['Closed', 'Local'] as const).map((degraded) => [shape, degraded] as const)))(
+    'trap 44: %s: an outage is 503, never 429, and says when to come back (%s)',
+    (shape, degraded) => {
+      const reply = refuse(
+        { kind: 'unavailable', limit: limit(), outcomes: [], degraded },
+        context(shape, HTTP, { jsonRpcId: '1' }),
+      );
+      expect(reply.status).toBe(503);
+      expect(reply.headers).toMatchObject({ 'retry-after': '5', 'retry-after-ms': '5000' });
+      expect(reply.body).not.toContain('rate_limit');
+      expect(reply.body).toContain(degraded === 'Closed' ? 'is Closed' : 'used up');
+    },
+  );
 
   test('trap 43: Retry-After and headers speak of the bucket that refused, not of a tighter-looking one', () => {
     const other = outcome({ remaining: 0, limit: 5, resetMicros: 2 * HOUR }, { name: 'other' });

@@ -108,14 +108,13 @@ describe('the host', () => {
   });
 
   test.each([
-    ['/', 'a.example, b.example'],
-    ['/', 'a.example@b.example'],
-    ['/', 'a.example b.example'],
-    ['/', 'a.example/x'],
-    ['http://a.example/', 'b.example'],
-    ['http://b.example@a.example/', 'b.example'],
-  ])('of %s with Host %s is unclear', (url, header) => {
-    expect(() => readRequestTarget(url, header)).toThrow(/Host header/);
+    ['http://a.example/', 'b.example', true],
+    ['http://b.example@a.example/', 'b.example', true],
+    ['http://a.example:1/', 'A.example.:2', false],
+    ['http://a.example/', '', false],
+    ['/', 'a.example', false],
+  ])('of %s with Host %s is two: %s', (url, header, hasTwoHosts) => {
+    expect(readRequestTarget(url, header).hasTwoHosts).toBe(hasTwoHosts);
   });
 });
 
@@ -146,6 +145,7 @@ const READERS: [string, Partial<LimiterConfig>, 'header x-t' | 'query parameter 
   ],
   ['a rule', { routing: modelRouting({ rules: [rule({ headers: [{ name: 'x-t', exact: 'a' }] })] }) }, 'header x-t'],
   ['every object', {}, 'header content-type'],
+  ['every object', {}, 'header host'],
   ['an MCP server', { routing: mcpRouting() }, 'header mcp-session-id'],
   ['an MCP server', { routing: mcpRouting() }, 'header mcp-protocol-version'],
   ['an MCP server', { routing: mcpRouting() }, 'header mcp-method'],

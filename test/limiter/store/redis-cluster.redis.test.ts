@@ -88,6 +88,39 @@ describeOnRedis('Redis Cluster', () => {
     expect(known).toEqual([[1], [1], [1]]);
   });
 
+  test('a shard that cannot be written to is an outage of its own namespaces, not of the others', async () => {
+    const circuit: string[] = [];
+    const addresses = servers.map(({ address }) => address);
+    const own = redisStore({ cluster: { addresses } }, { onCircuit: (_endpoint, state) => circuit.push(state) });
+    const namespaces = Array.from({ length: 12 }, (_, index) => `shard-${index}`);
+    const outcomeOf = (namespace: string): Promise<string> =>
+      own.reserve(take([bucket(tokens(5, HOUR), newKey(namespace)), 1])).then(
+        ({ outcome }) => outcome,
+        (error: unknown) => (error as { reason: string }).reason,
+      );
+    const outcomes = (): Promise<string[]> => Promise.all(namespaces.map(outcomeOf));
+    const SOON = { deadlineMs: 15_000, everyMs: 20 };
+    await waitFor('all', async () => (await outcomes()).every((each) => each === 'admitted') || undefined, SOON);
+    await servers[0]!.ask('CONFIG SET maxmemory 1');
+    const seen = await waitFor(
+      'its circuits',
+      async () => {
+        const now = await outcomes();
+        return now.every((each) => each === 'admitted' || each === 'circuit-open') && now.includes('circuit-open')
+          ? now
+          : undefined;
+      },
+      SOON,
+    );
+    expect(seen).toContain('admitted');
+    expect(await outcomes()).toEqual(seen);
+    expect(circuit).toEqual(['open']);
+    await servers[0]!.ask('CONFIG SET maxmemory 0');
+    await waitFor('all', async () => (await outcomes()).every((each) => each === 'admitted') || undefined, SOON);
+    expect(circuit).toEqual(['open', 'closed']);
+    await own.close();
+  });
+
   test('a node that is gone takes only its own namespaces with it', async () => {
     const refs = Array.from({ length: 12 }, (_, index) => bucket(tokens(5, HOUR), newKey(`gone-${index}`)));
     await Promise.all(refs.map((ref) => store.reserve(take([ref, 1]))));

@@ -2,12 +2,12 @@
 import { describe, expect, test } from '@jest/globals';
 import { ManualClock } from '../../../src/lib/clock.ts';
 import { CircuitBreaker } from '../../../src/limiter/store/circuit-breaker.ts';
-import { ExhaustedCache } from '../../../src/limiter/store/exhausted-cache.ts';
+import { BELIEVE_MS, ExhaustedCache } from '../../../src/limiter/store/exhausted-cache.ts';
 import { KeyBound } from '../../../src/limiter/store/key-bound.ts';
 import { MemoryStore } from '../../../src/limiter/store/memory-store.ts';
 import { SettlementQueue } from '../../../src/limiter/store/settlement-queue.ts';
 import { StoreClock } from '../../../src/limiter/store/store-clock.ts';
-import type { Reservation, Settlement, Store, StoreDecision } from '../../../src/limiter/store/store.ts';
+import type { BucketRef, Reservation, Settlement, Store, StoreDecision } from '../../../src/limiter/store/store.ts';
 import { waitFor } from '../../../tools/node-cluster/wait.ts';
 import { bucket, HOUR, MINUTE, newKey, SECOND, take, tokens, window } from './fixtures.ts';
 
@@ -104,6 +104,117 @@ describe('exhausted cache', () => {
     await cache.reserve(take([shared, 0], [shadow, 1]));
     await cache.reserve(take([shadow, 1]));
     expect(inner.asked).toBe(5);
+  });
+});
+
+describe('trap 53: refusals under a stream of refunds', () => {
+  const SPENT = 1_000;
+  const DENIED_AMOUNT = 500;
+  /** More than all refunds together. */
+  const NEVER_FITS = 1_500;
+
+  /** One key all of which is reserved, by 1000 requests that end one after the other, 1 unit less than they reserved each. */
+  async function setUp(): Promise<{
+    clock: ManualClock;
+    inner: CountingStore;
+    cache: ExhaustedCache;
+    spent: BucketRef;
+    refund: () => Promise<boolean>;
+  }> {
+    const clock = new ManualClock();
+    const inner = new CountingStore(new MemoryStore(clock));
+    const cache = new ExhaustedCache(inner, clock);
+    const spent = bucket(tokens(2 * SPENT, HOUR * 24));
+    const open: Reservation[] = [];
+    for (let each = 0; each < SPENT; each++) {
+      const reservation = take([spent, 2]);
+      await cache.reserve(reservation);
+      open.push(reservation);
+    }
+    inner.asked = 0;
+    const refund = (): Promise<boolean> => {
+      const reservation = open.pop();
+      if (reservation === undefined) throw new Error('no more reservations');
+      return cache.settle({ reservation, actual: [1] });
+    };
+    return { clock, inner, cache, spent, refund };
+  }
+
+  test.each([
+    ['one amount', () => NEVER_FITS],
+    ['amounts that differ, as those of tokens do', (call: number) => NEVER_FITS + ((call * 7) % 50)],
+  ])('a refused caller costs at most 20 questions a second: %s', async (_name, amountOf) => {
+    const { clock, inner, cache, spent, refund } = await setUp();
+    await cache.reserve(take([spent, amountOf(0)]));
+    inner.asked = 0;
+    let call = 0;
+    for (let ms = 0; ms < 1_000; ms++) {
+      const answers = [0, 1, 2].map(() => cache.reserve(take([spent, amountOf(call++)])));
+      const refunds = refund();
+      for (const answer of answers) expect((await answer).outcome).toBe('refused');
+      await refunds;
+      clock.advance(1_000);
+    }
+    expect(inner.asked).toBeLessThanOrEqual(20);
+  });
+
+  test('what streams back is believed soon: within 60 ms of the refund that makes the amount fit', async () => {
+    const { clock, cache, spent, refund } = await setUp();
+    let fitsSinceMs: number | undefined;
+    for (let ms = 0; ; ms++) {
+      await refund();
+      if ((await cache.peek(take([spent, DENIED_AMOUNT]))).outcome === 'admitted') fitsSinceMs ??= ms;
+      const { outcome } = await cache.reserve(take([spent, DENIED_AMOUNT]));
+      if (outcome === 'admitted') {
+        expect(ms - fitsSinceMs!).toBeLessThanOrEqual(60);
+        return;
+      }
+      clock.advance(1_000);
+    }
+  });
+
+  test('refunds of a bucket that is not exhausted, which all callers share, change no refusal', async () => {
+    const { clock, inner, cache } = await setUp();
+    const [own, shared] = [bucket(tokens(1, HOUR)), bucket(tokens(1_000_000, HOUR))];
+    await cache.reserve(take([own, 1], [shared, 1]));
+    inner.asked = 0;
+    for (let ms = 0; ms < 1_000; ms++) {
+      const other = take([shared, 3]);
+      await inner.reserve(other);
+      inner.asked--;
+      await cache.settle({ reservation: other, actual: [1] });
+      expect((await cache.reserve(take([own, 1], [shared, 1 + (ms % 7)]))).outcome).toBe('refused');
+      clock.advance(1_000);
+    }
+    expect(inner.asked).toBeLessThanOrEqual(20);
+  });
+
+  test('of many that ask at once whether it still refuses, one does; when it fits, all are decided by the store', async () => {
+    const { clock, inner, cache } = await setUp();
+    const one = bucket(tokens(3, HOUR));
+    const whole = take([one, 3]);
+    await cache.reserve(whole);
+    expect((await cache.reserve(take([one, 1]))).outcome).toBe('refused');
+    clock.advance(BELIEVE_MS * 1000);
+    inner.asked = 0;
+    const ask = async (): Promise<string[]> =>
+      (await Promise.all(Array.from({ length: 50 }, () => cache.reserve(take([one, 1]))))).map(
+        ({ outcome }) => outcome,
+      );
+    expect(new Set(await ask())).toEqual(new Set(['refused']));
+    expect(inner.asked).toBe(1);
+    await cache.settle({ reservation: whole, actual: [0] });
+    expect((await ask()).filter((outcome) => outcome === 'admitted')).toHaveLength(3);
+  });
+
+  test('a wait that is told for more than was refused is the wait of that amount', async () => {
+    const { cache } = await setUp();
+    const one = bucket(tokens(3600, HOUR));
+    await cache.reserve(take([one, 3600]));
+    await cache.reserve(take([one, 10]));
+    const [first, more] = [await cache.reserve(take([one, 10])), await cache.reserve(take([one, 25]))];
+    expect(more.states[0]!.waitMicros - first.states[0]!.waitMicros).toBe(15 * SECOND);
+    expect(more.states[0]!.waitMicros).toBe((await cache.peek(take([one, 25]))).states[0]!.waitMicros);
   });
 });
 

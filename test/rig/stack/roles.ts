@@ -36,7 +36,7 @@ export function upstreamRecord(port: number): ProcessRecord {
   return {
     name: 'upstream',
     program: process.execPath,
-    args: [join(projectFolder, 'test', 'upstream', 'counting-upstream.ts'), '--port', String(port)],
+    args: [join(projectFolder, 'test', 'rig', 'upstream', 'counting-upstream.ts'), '--port', String(port)],
     ready: { kind: 'http', url: `http://${loopback}:${port}/count` },
   };
 }

@@ -14,8 +14,14 @@ export interface RawUpstream {
 /** What becomes of a request: bytes to answer with, or a function that acts on the socket. */
 export type RawAnswer = string | Buffer | ((socket: Socket, head: string) => void);
 
-/** Starts the upstream on loopback. `answer` is called once for each request whose head is complete. */
-export async function startRawUpstream(answer: (head: string) => RawAnswer): Promise<RawUpstream> {
+/**
+ * Starts the upstream on loopback. `answer` is called once for each request that is complete.
+ * @param onBytes called with the first bytes of each connection; when it pauses the socket, no request completes
+ */
+export async function startRawUpstream(
+  answer: (head: string) => RawAnswer,
+  onBytes?: (socket: Socket) => void,
+): Promise<RawUpstream> {
   const sockets = new Set<Socket>();
   let [count, last] = [0, ''];
   const server = createServer((socket) => {
@@ -24,6 +30,8 @@ export async function startRawUpstream(answer: (head: string) => RawAnswer): Pro
     socket.once('close', () => sockets.delete(socket));
     let seen = '';
     socket.on('data', (chunk: Buffer) => {
+      if (seen === '') onBytes?.(socket);
+      if (socket.isPaused() || socket.destroyed) return;
       seen += chunk.toString('latin1');
       for (let end = wholeRequest(seen); end > 0; end = wholeRequest(seen)) {
         const head = seen.slice(0, seen.indexOf('\r\n\r\n'));
