@@ -1,6 +1,6 @@
 // Leaf: a TCP connection on which a failed write does not cost what the other side has already sent. In: as net.Socket; out: the
 // same, except that after a failed write everything more is dropped, and reading goes on to its own end.
-import { Socket, type NetConnectOpts, type SocketConstructorOpts } from 'node:net';
+import { Socket, type NetConnectOpts } from 'node:net';
 
 type Done = (error?: Error | null) => void;
 type Chunks = { chunk: unknown; encoding: BufferEncoding }[];

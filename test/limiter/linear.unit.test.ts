@@ -3,7 +3,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { canonicalText, normalisePath, pathBelow } from '../../src/lib/path.ts';
 import { clientAddressOf } from '../../src/limiter/identity/identity.ts';
-import { requestHeaders } from '../../src/limiter/proxy/http-headers.ts';
+import { requestHeaders, type ForwardedHeaders } from '../../src/limiter/proxy/http-headers.ts';
 import { shapeOf } from '../../src/limiter/refusal/shape.ts';
 import { codingsOf } from '../../src/limiter/request/body-decoder.ts';
 import { endpointOf } from '../../src/limiter/request/endpoints.ts';
@@ -127,9 +127,13 @@ const READERS: readonly (readonly [name: string, read: (text: string) => unknown
   ['an upload', (text) => multipartField(Buffer.from(`${PART}${text}`), FORM, 'model')],
   ['the head of a part', (text) => multipartField(Buffer.from(`--A\r\n${text}`), FORM, 'model')],
 ];
-const FORWARDED = {
-  ...{ host: 'stated', authority: 'h', peerAddress: '192.0.2.1', requestId: 'r', strip: new Set<string>() },
-} as const;
+const FORWARDED: ForwardedHeaders = {
+  host: 'stated',
+  authority: 'h',
+  peerAddress: '192.0.2.1',
+  requestId: 'r',
+  strip: new Set(),
+};
 const CALL = readJsonBody(Buffer.from('{"jsonrpc":"2.0","method":"tools/call","params":{"name":"t"}}'));
 const FORM = readMediaType('multipart/form-data; boundary=A')!;
 const PART = '--A\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n';

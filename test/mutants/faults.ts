@@ -304,14 +304,6 @@ export const FAULTS: readonly Fault[] = [
     caughtBy: 'a compressed call goes on decoded',
   },
   {
-    name: 'epilogue-overlooked',
-    file: 'src/limiter/request/multipart.ts',
-    find: "rest === '--' || rest === '--\\r\\n'",
-    replace: "rest.startsWith('--')",
-    tests: ['test/hostile/hostile.unit.test.ts'],
-    caughtBy: 'an epilogue',
-  },
-  {
     name: 'bodies-without-budget',
     file: 'src/limiter/request/body-budget.ts',
     find: 'while (!this.hasRoom(hold, bytes)) {',
