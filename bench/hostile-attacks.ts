@@ -90,7 +90,7 @@ export const ATTACKS: readonly Attack[] = [
     pieces: () => request(UPLOAD, ['Content-Type: application/x-www-form-urlencoded'], filled('', '&', '')),
   },
   { name: 'a byte a chunk', connections: 8, pieces: () => dripped(1) },
-  { name: '16 bytes a chunk', connections: 8, pieces: () => dripped(16) },
+  { name: '32 bytes a chunk', connections: 8, pieces: () => dripped(32) },
   {
     name: '40 bodies that stall at 13 of 16 MiB',
     connections: 40,

@@ -8,7 +8,7 @@ const BYTES_PER_TURN = 256 * 1024;
 /** A piece is work as well, however short. */
 const PIECE_COST_BYTES = 512;
 /** So many pieces may be as short as they like; then a body has to bring more with each of them. */
-const FREE_PIECES = 4096;
+const FREE_PIECES = 1024;
 const MIN_BYTES_PER_PIECE = 16;
 
 /** How a body came so far. */

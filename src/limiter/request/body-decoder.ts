@@ -81,6 +81,7 @@ async function decodeOne(
       decoded.append(chunk);
     }
   } catch (error) {
+    decoded.discard();
     throw error instanceof WeirError ? error : new WeirError('invalid_request', `the body is not valid ${coding}`);
   }
   return decoded.bytes();

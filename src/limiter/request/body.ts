@@ -81,8 +81,12 @@ function collect(request: IncomingMessage, { maxBytes, idleMs }: BodyBounds, hol
   };
   const stop = receive(request, idleMs, take, (error) => {
     hold.received();
-    if (error === undefined) resolve(body.bytes());
-    else reject(error);
+    if (error === undefined) {
+      resolve(body.bytes());
+      return;
+    }
+    body.discard();
+    reject(error);
   });
   hold.receive(stop);
   return promise;
