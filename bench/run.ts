@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 /** Row -> the program that measures it: takes `--seconds n` and prints one JSON value. */
 const ROWS: Readonly<Record<string, string>> = {
   apply: 'apply.ts',
+  hostile: 'hostile.ts',
   memory: 'memory.ts',
   pod: 'pod.ts',
   push: 'push.ts',

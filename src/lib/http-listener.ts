@@ -9,6 +9,7 @@ import { clientWaits } from './expect-continue.ts';
 import { Connections } from './http-connections.ts';
 import { expectsBody, faultOfHead, type AnsweredRequest, type OwnAnswer } from './http-faults.ts';
 import { linger } from './lingering-close.ts';
+import { pace } from './paced-reading.ts';
 import { requestIdOf } from './request-id.ts';
 
 /** Where a server listens; port 0 = any free port. */
@@ -253,6 +254,7 @@ function writeAnswer(request: IncomingMessage, response: ServerResponse, { statu
   });
   request.once('end', stop);
   request.once('error', stop);
+  pace(request);
   request.resume();
 }
 

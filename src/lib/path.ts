@@ -3,6 +3,12 @@
 
 const PCHAR = /[A-Za-z0-9\-._~!$&'()*+,;=:@/]/;
 const AMBIGUOUS_SEGMENT = /^\.{1,2};/;
+/** By byte: how a normal path writes it; undefined for control characters and the backslash. */
+const WRITTEN: readonly (string | undefined)[] = Array.from({ length: 256 }, (_byte, byte) => {
+  if (byte < 0x20 || byte === 0x7f || byte === 0x5c) return undefined;
+  const character = String.fromCharCode(byte);
+  return PCHAR.test(character) ? character : `%${byte.toString(16).toUpperCase()}`;
+});
 const FOLDER_ENDS = new Set(['', '.', '..']);
 
 /**
@@ -40,7 +46,7 @@ function resolveDots(segments: readonly string[]): readonly string[] {
 export function canonicalText(raw: string): string | undefined {
   if (isPlain(raw)) return raw;
   const bytes = Buffer.from(raw);
-  let text = '';
+  const parts: string[] = [];
   for (let at = 0; at < bytes.length; at += 1) {
     let byte = bytes[at] ?? 0;
     if (byte === 0x25) {
@@ -49,11 +55,11 @@ export function canonicalText(raw: string): string | undefined {
       byte = parseInt(hex, 16);
       at += 2;
     }
-    if (byte < 0x20 || byte === 0x7f || byte === 0x5c) return undefined;
-    const character = String.fromCharCode(byte);
-    text += PCHAR.test(character) ? character : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+    const written = WRITTEN[byte];
+    if (written === undefined) return undefined;
+    parts.push(written);
   }
-  return text;
+  return parts.join('');
 }
 
 /** The two spellings of a path that no match may tell apart: without and with a slash at its end. */

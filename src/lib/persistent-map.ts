@@ -54,9 +54,11 @@ function replaced<T>(list: readonly (T | undefined)[], index: number, value: T):
   return copy;
 }
 
+const { imul } = Math;
+
 /** FNV-1a over UTF-16 units, split into two indices. */
 function slotOf(key: string): readonly [number, number] {
   let mixed = 0x811c9dc5;
-  for (let at = 0; at < key.length; at += 1) mixed = Math.imul(mixed ^ key.charCodeAt(at), 0x01000193);
+  for (let at = 0; at < key.length; at += 1) mixed = imul(mixed ^ key.charCodeAt(at), 0x01000193);
   return [(mixed >>> 26) & (WIDTH - 1), (mixed >>> 8) & (WIDTH - 1)];
 }

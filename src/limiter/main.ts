@@ -120,8 +120,7 @@ class Limiter implements RunningLimiter {
     this.#seen = new Observation(log, parts.metrics ?? new LimiterMetrics(), this.#clock);
     this.#log = this.#seen.log;
     this.#metrics = this.#seen.metrics;
-    const ownTarget: Target | undefined =
-      settings.upstream === undefined ? undefined : { url: settings.upstream, weight: 1 };
+    const ownTarget = settings.upstream === undefined ? undefined : { url: settings.upstream, weight: 1 };
     this.#stores = new StoreRegistry({
       deadlineMs: settings.storeDeadlineMs,
       clock: this.#clock,
@@ -145,11 +144,8 @@ class Limiter implements RunningLimiter {
     this.#upstreams = new Upstreams(settings);
     this.#dialer = new Dialer(ownTarget);
     this.#health = this.#createHealthWatch();
-    this.#bodyBudget = new BodyBudget({
-      limitBytes: settings.bodyBudgetBytes,
-      nowMs: () => this.#clock.monotonicMs(),
-      observer: this.#metrics.bodyObserver(),
-    });
+    this.#bodyBudget = new BodyBudget(settings.bodyBudgetBytes, () => this.#clock.monotonicMs());
+    this.#metrics.watchBodies(this.#bodyBudget);
     this.#sidecar = settings.mode === 'sidecar' ? this.#createSidecar() : undefined;
     this.#proxy = this.#createProxy(ownTarget, parts.random ?? Math.random);
   }

@@ -9,7 +9,7 @@ import type { Handling } from './front/front-door.ts';
 import type { Direction } from './front/splice.ts';
 import type { FaultPlace } from './internal-errors.ts';
 import type { UpstreamFault } from './proxy/relay.ts';
-import type { BudgetObserver } from './request/body-budget.ts';
+import type { BodyBudget } from './request/body-budget.ts';
 import type { StoreHooks } from './store/create-store.ts';
 
 type Labels = Record<string, string>;
@@ -123,15 +123,6 @@ export class LimiterMetrics {
     'Settlements that were dropped, and keys of a wrong type or content that were found.',
     ['kind'],
   );
-  readonly #bodyBytes = this.#gauge(
-    'weir_request_body_bytes',
-    'Bytes of request bodies held now, as sent and as decoded.',
-  );
-  readonly #bodyRefusals = this.#counter(
-    'weir_request_body_over_capacity_total',
-    'Request bodies that were refused with 503, or given up while they came slowly, because --body-budget was reached.',
-    [],
-  );
   readonly #internalErrors = this.#counter('weir_internal_errors_total', 'Faults of the limiter itself.', ['place']);
   readonly #httpFaults = this.#counter(
     'weir_http_faults_total',
@@ -230,16 +221,25 @@ export class LimiterMetrics {
     };
   }
 
-  /** What the budget of request bodies tells. */
-  bodyObserver(): BudgetObserver {
-    return {
-      held: (bytes) => {
-        this.#bodyBytes.set(bytes);
+  /** Whose figures are read together with the metrics. */
+  watchBodies(budget: Pick<BodyBudget, 'heldBytes' | 'refusedBodies'>): void {
+    new Gauge({
+      name: 'weir_request_body_bytes',
+      help: 'Bytes of request bodies held now, as sent and as decoded.',
+      registers: [this.registry],
+      collect() {
+        this.set(budget.heldBytes);
       },
-      refused: () => {
-        this.#bodyRefusals.inc();
+    });
+    new Counter({
+      name: 'weir_request_body_over_capacity_total',
+      help: 'Request bodies refused with 503, or given up while they came slowly, because --body-budget was reached.',
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        this.inc(budget.refusedBodies);
       },
-    };
+    });
   }
 
   operatorConnected(isConnected: boolean): void {

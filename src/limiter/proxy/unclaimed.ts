@@ -11,6 +11,7 @@ import type { Splices } from '../front/splices.ts';
 import type { LimiterMetrics } from '../metrics.ts';
 import { endpointOf } from '../request/endpoints.ts';
 import { bodyStart } from '../request/first-body-bytes.ts';
+import { isJsonInAnotherCharset, mediaTypeOf } from '../request/media-type.ts';
 import { modelsOf } from '../request/model-request.ts';
 import { inTime } from '../request/reading-deadline.ts';
 import { headClaim, type HeadClaim } from '../route/head-claim.ts';
@@ -169,7 +170,9 @@ export class Unclaimed {
 
   #claimOf(request: IncomingMessage, wire: WireRequest): HeadClaim {
     const coding = request.headers['content-encoding'] ?? 'identity';
-    const signs = { hasBody: expectsBody(request), isCoded: coding.trim().toLowerCase() !== 'identity' };
+    const isCoded =
+      coding.trim().toLowerCase() !== 'identity' || isJsonInAnotherCharset(mediaTypeOf(request.rawHeaders));
+    const signs = { hasBody: expectsBody(request), isCoded };
     return headClaim(this.#options.inForce().set.index, wire, signs);
   }
 }

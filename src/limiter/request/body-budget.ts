@@ -2,43 +2,41 @@
 // bytes as they come; out: room for them, or a WeirError over_capacity.
 import { WeirError } from '../../lib/errors.ts';
 
-/** What a budget reports; both are called with each change. */
-export interface BudgetObserver {
-  /** Bytes held now. */
-  held(bytes: number): void;
-  /** A body was refused, or given up for the sake of others. */
-  refused(): void;
-}
-
-export interface BudgetOptions {
-  readonly limitBytes: number;
-  readonly nowMs: () => number;
-  readonly observer?: BudgetObserver;
-}
-
 /** A body up to this size may use the whole budget; larger ones leave a quarter of it to small ones. */
 export const SMALL_BODY_BYTES = 64 * 1024;
 const SHARE_OF_LARGE = 0.75;
 /** A large body that comes slower than this over a whole window gives way when room is needed. */
 const SLOW_WINDOW_MS = 2_000;
 const SLOW_WINDOW_BYTES = 128 * 1024;
+/** The most room that a body has taken ahead. */
+const MAX_AHEAD_BYTES = 64 * 1024;
 
 /** The bytes of one process. */
 export class BodyBudget {
-  readonly #options: BudgetOptions;
+  readonly #limitBytes: number;
+  readonly #nowMs: () => number;
   readonly #receiving = new Set<BodyHold>();
   #held = 0;
+  #refused = 0;
 
-  constructor(options: BudgetOptions) {
-    this.#options = options;
+  /** @param nowMs a clock that never goes back */
+  constructor(limitBytes: number, nowMs: () => number) {
+    this.#limitBytes = limitBytes;
+    this.#nowMs = nowMs;
   }
 
+  /** Room that is taken: what is held, and a little that its bodies have ahead. */
   get heldBytes(): number {
     return this.#held;
   }
 
+  /** Bodies that were refused so far, or given up for the sake of others. */
+  get refusedBodies(): number {
+    return this.#refused;
+  }
+
   get nowMs(): number {
-    return this.#options.nowMs();
+    return this.#nowMs();
   }
 
   /** A hold of nothing yet, for one request. */
@@ -48,30 +46,28 @@ export class BodyBudget {
 
   /** @throws WeirError over_capacity when there is no room and no slow body gives way */
   take(hold: BodyHold, bytes: number): void {
-    const { limitBytes, observer } = this.#options;
-    const limit = hold.bytes + bytes <= SMALL_BODY_BYTES ? limitBytes : limitBytes * SHARE_OF_LARGE;
-    while (this.#held + bytes > limit) {
+    while (!this.hasRoom(hold, bytes)) {
       const slow = this.#slowest(hold);
-      observer?.refused();
+      this.#refused += 1;
       if (slow === undefined) throw overCapacity();
       slow.giveWay(overCapacity());
     }
-    this.#change(bytes);
+    this.#held += bytes;
+  }
+
+  hasRoom(hold: BodyHold, bytes: number): boolean {
+    const isSmall = hold.bytes + bytes <= SMALL_BODY_BYTES;
+    return this.#held + bytes <= this.#limitBytes * (isSmall ? 1 : SHARE_OF_LARGE);
   }
 
   give(bytes: number): void {
-    this.#change(-bytes);
+    this.#held -= bytes;
   }
 
   /** `hold` is still being received: it may have to give way. */
   receiving(hold: BodyHold, isReceiving: boolean): void {
     if (isReceiving) this.#receiving.add(hold);
     else this.#receiving.delete(hold);
-  }
-
-  #change(bytes: number): void {
-    this.#held += bytes;
-    this.#options.observer?.held(this.#held);
   }
 
   /** The largest of the large bodies that are slow to come. */
@@ -88,7 +84,9 @@ export class BodyBudget {
 /** What one request holds of the budget. */
 export class BodyHold {
   readonly #budget: BodyBudget;
+  /** Taken of the budget, and how much of that is not used yet. */
   #bytes = 0;
+  #ahead = 0;
   #isReleased = false;
   #onGiveWay: ((error: WeirError) => void) | undefined;
   #window = { startMs: 0, bytes: 0, wasSlow: false };
@@ -97,6 +95,7 @@ export class BodyHold {
     this.#budget = budget;
   }
 
+  /** Room that it has taken. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -119,24 +118,44 @@ export class BodyHold {
     this.#budget.receiving(this, true);
   }
 
+  /** No more will come. */
   received(): void {
     this.#onGiveWay = undefined;
     this.#budget.receiving(this, false);
+    this.give(this.#ahead);
+    this.#ahead = 0;
   }
 
   /** Takes room for bytes that came or were made. @throws WeirError over_capacity; invalid_request once released */
   take(bytes: number): void {
+    if (bytes <= this.#ahead) {
+      this.#ahead -= bytes;
+      return;
+    }
     if (this.#isReleased) throw new WeirError('invalid_request', 'the connection closed before the body was complete');
-    this.#budget.take(this, bytes);
-    this.#bytes += bytes;
-    this.#noteProgress(bytes);
+    const missing = bytes - this.#ahead;
+    this.#budget.take(this, missing);
+    this.#bytes += missing;
+    this.#ahead = 0;
+    this.#takeAhead();
+    this.#noteProgress(missing + this.#ahead);
+  }
+
+  /** A body in pieces of a byte asks once for many of them. */
+  #takeAhead(): void {
+    const ahead = Math.min(this.#bytes >> 3, MAX_AHEAD_BYTES);
+    if (ahead === 0 || !this.#budget.hasRoom(this, ahead)) return;
+    this.#budget.take(this, ahead);
+    this.#bytes += ahead;
+    this.#ahead = ahead;
   }
 
   /** Gives bytes back that are not held any more. */
   give(bytes: number): void {
     if (this.#isReleased) return;
-    this.#bytes -= bytes;
-    this.#budget.give(bytes);
+    const given = Math.min(bytes, this.#bytes);
+    this.#bytes -= given;
+    this.#budget.give(given);
   }
 
   /** Gives everything back, once; the bytes must not be used any more. */

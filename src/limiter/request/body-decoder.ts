@@ -1,20 +1,25 @@
 // Limiter, request stage: Content-Encoding. In: bytes as sent and the header; out: the bytes that they stand for, bounded, off
 // the event loop, and given up as soon as they exceed the bound.
 import type { Transform } from 'node:stream';
-import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
+import { constants, createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
 import { WeirError } from '../../lib/errors.ts';
 import { GrowingBytes } from '../../lib/growing-bytes.ts';
+import { Slots } from '../../lib/slots.ts';
 import type { BodyHold } from './body-budget.ts';
 
 /** Decoders differ in what they do with bytes behind the end: here these are an error. */
 const OPTIONS = { rejectGarbageAfterEnd: true } as const;
+/** 8 MiB, which RFC 8878 asks of every decoder; a frame of a few bytes may ask for 128 MiB. */
+const ZSTD_WINDOW_LOG = 23;
 const DECODERS: ReadonlyMap<string, () => Transform> = new Map([
   ['gzip', () => createGunzip(OPTIONS)],
   ['x-gzip', () => createGunzip(OPTIONS)],
   ['deflate', () => createInflate(OPTIONS)],
   ['br', () => createBrotliDecompress(OPTIONS)],
-  ['zstd', () => createZstdDecompress(OPTIONS)],
+  ['zstd', () => createZstdDecompress({ ...OPTIONS, params: { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG } })],
 ]);
+/** A decoder of brotli takes up to 16 MiB for its window, whatever was sent: only so many work at once. */
+const decoders = new Slots(2);
 /** More layers of compression than anyone sends. */
 const MAX_CODINGS = 2;
 /** Text that repeats itself compresses 20- to 50-fold; beyond this a body is made to be large. */
@@ -48,7 +53,10 @@ export async function decode(
   const ratioBound = Math.max(RATIO_FLOOR_BYTES, MAX_RATIO * raw.length);
   let bytes = raw;
   for (const coding of codings) {
-    const decoded = await decodeOne(bytes, coding, Math.min(maxBytes, ratioBound), maxBytes, hold);
+    const encoded = bytes;
+    const decoded = await decoders.run(() =>
+      decodeOne(encoded, coding, Math.min(maxBytes, ratioBound), maxBytes, hold),
+    );
     if (bytes !== raw) hold.give(bytes.length);
     bytes = decoded;
   }
@@ -73,6 +81,7 @@ async function decodeOne(
       decoded.append(chunk);
     }
   } catch (error) {
+    decoded.discard();
     throw error instanceof WeirError ? error : new WeirError('invalid_request', `the body is not valid ${coding}`);
   }
   return decoded.bytes();

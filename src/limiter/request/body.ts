@@ -3,10 +3,13 @@
 import type { IncomingMessage } from 'node:http';
 import { WeirError } from '../../lib/errors.ts';
 import { GrowingBytes } from '../../lib/growing-bytes.ts';
+import { pace } from '../../lib/paced-reading.ts';
 import { decode, codingsOf } from './body-decoder.ts';
 import type { BodyHold } from './body-budget.ts';
 
 const NOTHING = Buffer.alloc(0);
+/** How often in an idle deadline it is looked whether anything came. */
+const LOOKS_PER_IDLE = 4;
 
 /** A request body, until it is released. */
 export class RequestBody {
@@ -78,8 +81,12 @@ function collect(request: IncomingMessage, { maxBytes, idleMs }: BodyBounds, hol
   };
   const stop = receive(request, idleMs, take, (error) => {
     hold.received();
-    if (error === undefined) resolve(body.bytes());
-    else reject(error);
+    if (error === undefined) {
+      resolve(body.bytes());
+      return;
+    }
+    body.discard();
+    reject(error);
   });
   hold.receive(stop);
   return promise;
@@ -96,16 +103,20 @@ function receive(
   onEnd: (error?: Error) => void,
 ): (error: Error) => void {
   const { socket } = request;
+  const reading = pace(request);
+  let [chunks, seenChunks, quietLooks] = [0, 0, 0];
   const finish = (error?: Error): void => {
-    clearTimeout(idle);
-    request.off('data', onData);
-    request.off('end', finish);
-    request.off('close', onLost);
+    clearInterval(idle);
+    request.off('data', onData).off('end', finish).off('close', onLost);
     socket.off('close', onLost);
     onEnd(error);
   };
   const onData = (chunk: Buffer): void => {
-    idle.refresh();
+    chunks += 1;
+    if (reading.isShredded) {
+      finish(new WeirError('invalid_request', 'the body comes in pieces of a few bytes: send larger ones'));
+      return;
+    }
     try {
       take(chunk);
     } catch (error) {
@@ -115,16 +126,17 @@ function receive(
   const onLost = (): void => {
     finish(new WeirError('invalid_request', 'the connection closed before the body was complete'));
   };
-  const idle = setTimeout(() => {
+  const idle = setInterval(() => {
+    quietLooks = chunks === seenChunks ? quietLooks + 1 : 0;
+    seenChunks = chunks;
+    if (quietLooks < LOOKS_PER_IDLE) return;
     finish(new WeirError('body_timeout', `no byte of the request body came for ${idleMs} ms`));
-  }, idleMs);
-  request.on('data', onData);
-  request.once('end', finish);
-  request.once('close', onLost);
+  }, idleMs / LOOKS_PER_IDLE);
+  // A request that was answered meanwhile hears nothing of its connection any more: its socket does.
+  request.on('data', onData).once('end', finish).once('close', onLost);
+  socket.once('close', onLost);
   // Only told to who listens; `close` follows.
   request.on('error', () => undefined);
-  // A request that was answered meanwhile hears nothing of its connection any more.
-  socket.once('close', onLost);
   return finish;
 }
 

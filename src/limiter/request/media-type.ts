@@ -84,6 +84,11 @@ export function charsetProblem(media: MediaType): string | undefined {
   return undefined;
 }
 
+/** JSON of which no byte needs to look like JSON in UTF-8; also under a Content-Type that cannot be read. */
+export function isJsonInAnotherCharset(media: MediaType): boolean {
+  return media.kind === 'invalid' || (isJsonType(media) && charsetProblem(media) !== undefined);
+}
+
 /** application/json, text/json, and everything ending in +json. */
 export function isJsonType(media: MediaType): boolean {
   return media.kind === 'valid' && /^(?:application|text)\/json$|\+json$/.test(media.value);

@@ -8,7 +8,8 @@ const SEMICOLON = 0x3b;
 const EQUALS = 0x3d;
 /** A name of at most 20 characters, each an escape of up to nine bytes, and what may stand around it. */
 const MAX_NAME_BYTES = 256;
-const SLICE_BYTES = 512 * 1024;
+/** Looked at in one turn of the event loop, should it all be names that need a closer look. */
+const SLICE_BYTES = 64 * 1024;
 const ESCAPE = /%u([0-9a-f]{4})|%([0-9a-f]{2})/gi;
 
 /** Reads the field `name` (lower case). `;` separates fields for some readers: a field between them is refused. */
@@ -54,7 +55,10 @@ class UrlForm {
 
   #end(end: number, isLoose: boolean): void {
     const nameEnd = this.#equals < 0 ? end : this.#equals;
-    if (nameEnd - this.#start <= MAX_NAME_BYTES) this.#field(nameEnd, end, this.#isLoose || isLoose);
+    const length = nameEnd - this.#start;
+    if (length >= this.#collector.name.length && length <= MAX_NAME_BYTES) {
+      this.#field(nameEnd, end, this.#isLoose || isLoose);
+    }
     this.#start = end + 1;
     this.#equals = -1;
     this.#isLoose = isLoose;

@@ -11,7 +11,7 @@ import type { RouteIndex } from './route-index.ts';
  */
 export type HeadClaim = 'nobody' | 'firstBytes' | 'body';
 
-/** What of a request's head shows its body: present, and coded (`Content-Encoding`). */
+/** What of a request's head shows its body: present, and coded (`Content-Encoding`, or JSON in another charset than UTF-8). */
 export interface BodySigns {
   readonly hasBody: boolean;
   readonly isCoded: boolean;
