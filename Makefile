@@ -9,16 +9,22 @@ ONLY ?=
 ROW ?= store
 
 .DEFAULT_GOAL := help
-.PHONY: help deps system-deps build emit demo run test test-unit test-process test-limiter test-redis test-cluster test-node e2e \
-	cluster-up cluster-down image dev-up dev-down bench mutants lint format clean
+.PHONY: help deps system-deps build emit demo run check version test test-unit test-process test-limiter test-redis test-cluster test-node e2e \
+	cluster-up cluster-down image dev-up dev-down bench bench-page mutants fuzz lint format clean
 
 help: ## Show this map
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: node_modules/.installed ## Install npm packages, the pinned Node included (needs npm)
 
+# npm's warnings are about the Node that runs npm; Weir runs on the Node that it installs.
 node_modules/.installed: package.json package-lock.json
-	npm ci --no-audit --no-fund
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@ node_modules/.runtime
+
+# What users run needs none of what only tests need.
+node_modules/.runtime: package.json package-lock.json
+	npm ci --omit=dev --no-audit --no-fund --loglevel=error
 	@touch $@
 
 system-deps: deps ## Install what tests need from outside npm: Redis (Debian), the Kubernetes programs (Go)
@@ -29,26 +35,32 @@ build: dist/.built ## Compile src/ to dist/
 dist/.built: node_modules/.installed $(SOURCES) tsconfig.json tsconfig.build.json
 	@npm run --silent build && touch $@
 
-emit: deps ## Write deploy/crds from the schemas in src/crd
-	@node src/crd/emit.ts
+emit: deps ## Write what is generated from the code: deploy/crds, docs/reference
+	@npm run --silent emit
 
-demo: build ## Weir on this machine in a minute: no cluster, no Redis (WEIR_DEMO_DIR=dir for your own manifests)
-	@node scripts/demo.ts
+demo: node_modules/.runtime ## Weir on this machine in a minute: no cluster, no Redis (WEIR_DEMO_DIR=dir for your own manifests)
+	@node src/cli/main.ts demo
 
-run: build ## The demo's servers, staying up, with curl lines to try
-	@node scripts/demo.ts --stay
+run: node_modules/.runtime ## The demo's servers, staying up, with curl lines to try
+	@node src/cli/main.ts demo --stay
+
+check: deps ## What a contributor runs: lint, types, unit and process tests; needs npm only, under two minutes
+	@scripts/check.sh
+
+version: deps ## Print the version, or set it everywhere: make version V=1.2.3
+	@node scripts/release-version.ts $(V)
 
 test: system-deps build ## Everything: lint, unit, processes, Redis, API server, end to end
 	@scripts/test.sh
 
 test-unit: deps ## Unit tests: need nothing, take seconds
-	$(JEST) --selectProjects unit $(ARGS)
+	$(JEST) $(ARGS) --selectProjects unit
 
 test-process: deps ## Tests that begin processes of their own or count what V8 runs; they need nothing else
-	$(JEST) --selectProjects process $(ARGS)
+	$(JEST) $(ARGS) --selectProjects process
 
 test-redis: deps ## Tests against real Redis servers (needs redis-server)
-	$(JEST) --selectProjects redis $(ARGS)
+	$(JEST) $(ARGS) --selectProjects redis
 
 test-cluster: deps ## Tests against a real API server (needs Go, or a cluster: tools/node-cluster/README.md)
 	$(JEST) --selectProjects cluster --runInBand $(ARGS)
@@ -81,8 +93,14 @@ dev-down: ## End exactly what dev-up started
 bench: build ## Benchmarks: ROW=store|apply|push|memory|scale SECONDS=n; JSON to bench/results
 	@node bench/run.ts --row $(ROW) $(if $(SECONDS),--seconds $(SECONDS))
 
+bench-page: deps ## Write docs/benchmarks.md from bench/published
+	@node bench/page.ts
+
 mutants: deps ## Seed faults into a copy; each must turn a named test red (ONLY=<name> runs one)
 	@node scripts/mutants.ts $(ONLY)
+
+fuzz: deps ## Try new inputs on every parser of what callers send: SECONDS=n for each (TARGET=<name> tries one)
+	@node test/fuzz/cli.ts $(if $(SECONDS),--seconds $(SECONDS)) $(if $(TARGET),--target $(TARGET))
 
 lint: deps ## ESLint, Prettier, types
 	npm run --silent lint

@@ -1,6 +1,7 @@
-// Test summary: reads the JSON reports of all stages and prints one line, "N passed, N failed, N skipped"; before it those that failed or were skipped, by name.
+// Test summary. In: the JSON reports of all stages; out: the tests that were skipped or failed, by name, how to run each failed one
+// alone, and last one line "N passed, N failed, N skipped".
 import { globSync, readFileSync } from 'node:fs';
-import { basename } from 'node:path';
+import { basename, relative } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 
 interface Report {
@@ -37,8 +38,8 @@ for (const name of skipped) console.log(`skipped: ${name}`);
 for (const { name, status, message, assertionResults } of reports.flatMap((report) => report.testResults)) {
   const failures = assertionResults.filter((one) => one.status === 'failed');
   for (const { fullName, failureMessages } of failures)
-    tellFailure(`${basename(name)}: ${fullName}`, failureMessages?.[0]);
-  if (status === 'failed' && failures.length === 0) tellFailure(basename(name), message);
+    tellFailure(`${basename(name)}: ${fullName}`, name, failureMessages?.[0]);
+  if (status === 'failed' && failures.length === 0) tellFailure(basename(name), name, message);
 }
 
 const counted = sum((report) => report.numFailedTests + report.numRuntimeErrorTestSuites);
@@ -46,9 +47,17 @@ const counted = sum((report) => report.numFailedTests + report.numRuntimeErrorTe
 const failed = Math.max(counted, Number(failedStages));
 console.log(`${sum((report) => report.numPassedTests)} passed, ${failed} failed, ${skipped.length} skipped`);
 
-function tellFailure(what: string, message = ''): void {
+function tellFailure(what: string, file: string, message = ''): void {
   const lines = stripVTControlCharacters(message)
     .split('\n')
     .filter((line) => line.trim() !== '');
-  console.log([`failed: ${what}`, ...lines.slice(0, 8).map((line) => `    ${line.trimEnd()}`)].join('\n'));
+  const told = [`failed: ${what}`, ...lines.slice(0, 8).map((line) => `    ${line.trimEnd()}`)];
+  console.log([...told, `    run it alone: ${commandFor(file)}`].join('\n'));
+}
+
+/** The file's place below the project, also of one that ran in a copy of it. */
+function commandFor(file: string): string {
+  const project = /\.(\w+)\.test\.ts$/.exec(file)?.[1] ?? 'unit';
+  const path = relative(process.cwd(), file).replace(/^.*?(?=(?:test|tools)\/)/, '');
+  return project === 'e2e' ? `make e2e ARGS=${path}` : `make test-${project} ARGS=${path}`;
 }

@@ -1,5 +1,5 @@
-// CLI: `weir cleanup`, run by the chart after `helm uninstall`. Input: flags. Output: what operators made while they ran is
-// gone, exit code 0; else exit code 1 and what is left.
+// CLI: `weir cleanup`, run by the chart after `helm uninstall`. Input: flags. Output: what operators created while they ran is gone and
+// statuses say so, exit code 0; else exit code 1 and what is left.
 import { Command, InvalidArgumentError } from 'commander';
 import { cleanUp, type CleanupSettings } from '../controller/install/cleanup.ts';
 import { connectKube } from '../controller/kube/kube.ts';
@@ -15,7 +15,9 @@ interface CleanupFlags extends Omit<CleanupSettings, 'deadlineMs' | 'namespaces'
 /** `weir cleanup`: resolves when everything is gone. */
 export function cleanupCommand(): Command {
   return new Command('cleanup')
-    .description('Remove what operators made while they ran (Lease, Secrets, CA, last good forms). The kinds stay.')
+    .description(
+      'After an uninstall: remove what operators created (Lease, Secrets, CA, last good forms), and set statuses to Unknown. The kinds stay.',
+    )
     .addOption(flag('--kubeconfig <file>', 'WEIR_KUBECONFIG', 'default: $KUBECONFIG, ~/.kube/config, then in-cluster'))
     .addOption(
       flag('--own-namespace <name>', 'WEIR_OWN_NAMESPACE', 'where the operators ran')
@@ -46,6 +48,9 @@ export function cleanupCommand(): Command {
       flag('--config-map <name>', 'WEIR_CA_CONFIG_MAP', 'the CA, in each namespace')
         .default('weir-ca')
         .argParser(parseHost),
+    )
+    .addOption(
+      flag('--redis-of-release', 'WEIR_REDIS_OF_RELEASE', 'the default Redis was uninstalled, too').default(false),
     )
     .addOption(
       flag('--deadline <seconds>', 'WEIR_DEADLINE', 'how long the operators’ pods may take to end')

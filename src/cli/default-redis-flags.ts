@@ -7,6 +7,7 @@ export interface DefaultRedisFlags {
   readonly defaultRedis?: string;
   readonly defaultRedisUsername?: string;
   readonly defaultRedisPasswordFile?: string;
+  readonly defaultRedisPasswordSecret?: string;
   readonly defaultRedisCaFile?: string;
   readonly defaultRedisServerName?: string;
   readonly defaultRedisNamespaces: readonly string[];
@@ -30,6 +31,13 @@ export function withDefaultRedisFlags(command: Command): Command {
         'WEIR_DEFAULT_REDIS_PASSWORD_FILE',
         'its password; read again when it changes',
       ),
+    )
+    .addOption(
+      flag(
+        '--default-redis-password-secret <name>',
+        'WEIR_DEFAULT_REDIS_PASSWORD_SECRET',
+        'Secret of the own namespace with its password; created with a random one when it is missing',
+      ).argParser(parseHost),
     )
     .addOption(
       flag(
@@ -79,14 +87,21 @@ function withTenantFlags(command: Command): Command {
 
 /** What is wrong with the flags together; undefined: nothing. */
 export function complaintAboutRedis(flags: DefaultRedisFlags): string | undefined {
-  const { defaultRedis, defaultRedisPasswordFile, defaultRedisAcl, defaultRedisNamespaces } = flags;
+  const { defaultRedis, defaultRedisPasswordFile: file, defaultRedisPasswordSecret: secret } = flags;
   const given = Object.entries(flags).find(([name, value]) => /^defaultRedis./.test(name) && isGiven(value));
   if (defaultRedis === undefined && given !== undefined) return `${dashed(given[0])} needs --default-redis`;
-  if (defaultRedisAcl && defaultRedisPasswordFile === undefined) {
-    return '--default-redis-acl needs --default-redis-password-file: the password of a user who may make users';
+  if (file !== undefined && secret !== undefined) {
+    return '--default-redis-password-file and --default-redis-password-secret: give one of them';
   }
-  if (defaultRedisAcl && defaultRedisNamespaces.length > 0) {
-    return '--default-redis-namespaces goes without --default-redis-acl: with it every namespace has a user of its own';
+  return flags.defaultRedisAcl ? complaintAboutUsers(flags, file ?? secret) : undefined;
+}
+
+function complaintAboutUsers({ defaultRedisNamespaces }: DefaultRedisFlags, password?: string): string | undefined {
+  if (password === undefined) {
+    return '--default-redis-acl needs --default-redis-password-file or --default-redis-password-secret: the password of a user that may create users';
+  }
+  if (defaultRedisNamespaces.length > 0) {
+    return '--default-redis-namespaces cannot be combined with --default-redis-acl, which gives every namespace a user of its own';
   }
   return undefined;
 }
@@ -98,6 +113,7 @@ export function defaultRedisOf(flags: DefaultRedisFlags): DefaultRedisSettings |
     address: flags.defaultRedis,
     username: flags.defaultRedisUsername,
     passwordFile: flags.defaultRedisPasswordFile,
+    passwordSecret: flags.defaultRedisPasswordSecret,
     caFile: flags.defaultRedisCaFile,
     serverName: flags.defaultRedisServerName,
     namespaces: flags.defaultRedisNamespaces,

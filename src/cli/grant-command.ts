@@ -21,20 +21,24 @@ interface GrantFlags {
 /** Secrets by namespace. */
 type Wanted = ReadonlyMap<string, ReadonlySet<string>>;
 
-/** Input that grants nothing, or cannot be read; the message has the fix. */
+/** Input that names no Secret, or cannot be read; the message has the fix. */
 class GrantError extends Error {}
 
 const SECRET_NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const LONGEST_NAME = 253;
 
-/** The subcommand `grant`: prints YAML; exit code 2 for input that cannot be meant. */
+/** The subcommand `grant`: prints YAML; exit code 2 for invalid input. */
 export function grantCommand(print: (text: string) => void = (text) => process.stdout.write(text)): Command {
   const command = new Command('grant')
     .description(
-      'Print the Roles and RoleBindings with which a namespace lets the operator read the Secrets that it names.',
+      'Print the Roles and RoleBindings that let the operator read Secrets of a namespace. Needs no rights itself: kubectl applies them with yours.',
     )
     .addOption(
-      flag('-n, --namespace <name>', 'WEIR_GRANT_NAMESPACE', 'namespace of the Secrets, and of manifests without one') //
+      flag(
+        '-n, --namespace <name>',
+        'WEIR_GRANT_NAMESPACE',
+        'namespace of the Secrets, and of manifests that name none',
+      ) //
         .argParser(parseNamespace),
     )
     .addOption(
@@ -56,7 +60,14 @@ export function grantCommand(print: (text: string) => void = (text) => process.s
         .default(USUAL_ACCOUNT)
         .argParser(parseAccount),
     )
-    .addHelpText('after', '\nExample: weir grant --namespace tools --secret redis-auth | kubectl apply -f -');
+    .addHelpText(
+      'after',
+      `
+Examples:
+  weir grant --namespace tools --secret redis-auth | kubectl apply -f -
+  kubectl -n weir-system exec deploy/weir-operator -- weir grant --namespace tools --secret redis-auth | kubectl apply -f -
+  kubectl -n weir-system exec -i deploy/weir-operator -- weir grant -f - < manifest.yaml | kubectl apply -f -`,
+    );
   return command.action(async (flags: GrantFlags) => {
     try {
       print(grantsFor(await wantedBy(flags), flags.serviceAccount));

@@ -1,5 +1,5 @@
 // CLI: `weir limiter`. Input: flags, each also from the environment (WEIR_…). Output: a running limiter that drains on SIGTERM
-// and SIGINT; exit code 2 for flags that cannot be meant.
+// and SIGINT; exit code 2 for invalid flags.
 import { Command } from 'commander';
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
@@ -8,28 +8,21 @@ import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
 import { messageOf } from '../lib/thrown.ts';
 import { ConfigClient } from '../limiter/config/config-client.ts';
 import { isLoopback } from '../limiter/decision-api/decision-token.ts';
+import { processNet } from '../limiter/internal-errors.ts';
 import { runLimiter, type RunningLimiter } from '../limiter/main.ts';
 import { LimiterMetrics } from '../limiter/metrics.ts';
 import type { ListenAddress } from '../lib/http-listener.ts';
 import { LIMITER_DEFAULTS, type LimiterSettings } from '../limiter/settings.ts';
-import {
-  flag,
-  listOf,
-  LOG_LEVELS,
-  parseEgress,
-  parseHost,
-  parseHostPort,
-  parseListen,
-  parseNamespace,
-} from './flags.ts';
+import { flag, listOf, LOG_LEVELS, parseHost, parseHostPort, parseListen, parseNamespace } from './flags.ts';
 import { collectOldOften, freeStartMemory } from './start-memory.ts';
 import { ownVersion } from './version.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
-import { parseBaseUrl, parseBytes, parseCapability, parseDurationMs, parseListenOrOff } from './limiter-flags.ts';
+import { boundsOf, complaintAboutBounds, durationFlag, withBoundFlags, type BoundFlags } from './limiter-bounds.ts';
+import { parseBaseUrl, parseCapability, parseListenOrOff } from './limiter-flags.ts';
 
 const DEFAULT_OPERATORS: readonly string[] = ['127.0.0.1:18000'];
 
-export interface LimiterFlags {
+export interface LimiterFlags extends BoundFlags {
   readonly id?: string;
   readonly mode: LimiterSettings['mode'];
   readonly namespace: readonly string[];
@@ -48,10 +41,6 @@ export interface LimiterFlags {
   readonly unconfiguredPolicy: LimiterSettings['unconfiguredPolicy'];
   readonly unconfiguredWait: number;
   readonly grace: number;
-  readonly maxBody: number;
-  readonly connectTimeout: number;
-  readonly headersTimeout: number;
-  readonly egressAllow: readonly string[];
   readonly withoutCapability: readonly string[];
   readonly logLevel: LogLevel;
 }
@@ -64,6 +53,7 @@ export function limiterCommand(): Command {
   withListenFlags(command);
   withOperatorFlags(command);
   withTroubleFlags(command);
+  withBoundFlags(command);
   return command.action((flags: LimiterFlags) => run(command, flags));
 }
 
@@ -98,7 +88,13 @@ function withListenFlags(command: Command): void {
         'bearer tokens of the decision API, one per line (name:token); needed where it is not on loopback',
       ),
     )
-    .addOption(flag('--drain-token <text>', 'WEIR_DRAIN_TOKEN', 'only who sends it as x-weir-drain-token may drain'))
+    .addOption(
+      flag(
+        '--drain-token <text>',
+        'WEIR_DRAIN_TOKEN',
+        'only who sends it as x-weir-drain-token may drain (default: callers on loopback)',
+      ),
+    )
     .addOption(
       flag(
         '--upstream <url>',
@@ -163,29 +159,30 @@ function parseOperators(text: string, previous: readonly string[]): string[] {
 }
 
 function withTroubleFlags(command: Command): void {
-  const duration = (flags: string, env: string, description: string, text: string): void => {
-    command.addOption(flag(flags, env, description).default(parseDurationMs(text), text).argParser(parseDurationMs));
-  };
-  duration('--store-deadline <duration>', 'WEIR_STORE_DEADLINE', 'the longest that a decision waits for Redis', '50ms');
-  command.addOption(
-    flag('--unconfigured-policy <policy>', 'WEIR_UNCONFIGURED_POLICY', 'without any configuration after the wait')
-      .choices(['Pass', 'Refuse'])
-      .default(LIMITER_DEFAULTS.unconfiguredPolicy),
-  );
-  duration('--unconfigured-wait <duration>', 'WEIR_UNCONFIGURED_WAIT', 'how long to wait for a configuration', '10s');
-  duration('--grace <duration>', 'WEIR_GRACE', 'how long requests in flight may go on after SIGTERM', '30s');
-  duration('--connect-timeout <duration>', 'WEIR_CONNECT_TIMEOUT', 'to connect to an upstream', '5s');
-  duration('--headers-timeout <duration>', 'WEIR_HEADERS_TIMEOUT', "until an upstream's answer begins", '10m');
   command
     .addOption(
-      flag('--max-body <size>', 'WEIR_MAX_BODY', 'largest request body, as sent and as decoded')
-        .default(LIMITER_DEFAULTS.maxBodyBytes, '16Mi')
-        .argParser(parseBytes),
+      durationFlag(
+        '--store-deadline <duration>',
+        'WEIR_STORE_DEADLINE',
+        'the longest that a decision waits for Redis',
+        '50ms',
+      ),
     )
     .addOption(
-      flag('--egress-allow <targets>', 'WEIR_EGRESS_ALLOW', 'may be dialled beside what the operator allows')
-        .default([], 'none')
-        .argParser(listOf(parseEgress)),
+      flag('--unconfigured-policy <policy>', 'WEIR_UNCONFIGURED_POLICY', 'without any configuration after the wait')
+        .choices(['Pass', 'Refuse'])
+        .default(LIMITER_DEFAULTS.unconfiguredPolicy),
+    )
+    .addOption(
+      durationFlag(
+        '--unconfigured-wait <duration>',
+        'WEIR_UNCONFIGURED_WAIT',
+        'how long to wait for a configuration',
+        '10s',
+      ),
+    )
+    .addOption(
+      durationFlag('--grace <duration>', 'WEIR_GRACE', 'how long requests in flight may go on after SIGTERM', '30s'),
     )
     .addOption(flag('--log-level <level>', 'WEIR_LOG_LEVEL', 'how much to log').choices(LOG_LEVELS).default('info'));
 }
@@ -207,18 +204,21 @@ async function run(command: Command, flags: LimiterFlags): Promise<void> {
     if (isSettingError(error)) command.error(`error: ${messageOf(error)}`);
     throw error;
   }
+  const release = processNet(logger, metrics);
   await whenAborted(told);
   await limiter.close();
+  release();
 }
 
 /** What no flag can say alone. */
-export function complaintAboutLimiter({ decisionListen, decisionTokenFile, id }: LimiterFlags): string | undefined {
+export function complaintAboutLimiter(flags: LimiterFlags): string | undefined {
+  const { decisionListen, decisionTokenFile, id } = flags;
   if (decisionListen !== 'off' && !isLoopback(decisionListen.host) && decisionTokenFile === undefined) {
     const fix = 'give --decision-token-file, or listen on 127.0.0.1';
     return `--decision-listen ${textOf(decisionListen)} is not on loopback: ${fix}`;
   }
   const isId = id === undefined || /^[A-Za-z0-9][-A-Za-z0-9_.:]{0,252}$/.test(id);
-  return isId ? undefined : '--id may hold letters, digits and -_.: only';
+  return isId ? complaintAboutBounds(flags) : '--id may hold letters, digits and -_.: only';
 }
 
 function settingsOf(flags: LimiterFlags, log: Logger, metrics: LimiterMetrics): LimiterSettings {
@@ -239,10 +239,7 @@ function settingsOf(flags: LimiterFlags, log: Logger, metrics: LimiterMetrics): 
     unconfiguredPolicy: flags.unconfiguredPolicy,
     unconfiguredWaitMs: flags.unconfiguredWait,
     graceMs: flags.grace,
-    maxBodyBytes: flags.maxBody,
-    connectTimeoutMs: flags.connectTimeout,
-    headersTimeoutMs: flags.headersTimeout,
-    egressAllow: flags.egressAllow,
+    ...boundsOf(flags),
   };
 }
 

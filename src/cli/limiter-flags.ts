@@ -1,11 +1,10 @@
 // CLI: the values that only `weir limiter` takes. Input: text from the command line or the environment; output: checked values
-// with their unit; a text that cannot be meant is an InvalidArgumentError, which ends with exit code 2.
+// with their unit; an invalid text is an InvalidArgumentError, which ends with exit code 2.
 import { InvalidArgumentError } from 'commander';
 import { CAPABILITIES } from '../contract/capabilities.ts';
+import { parseByteSize } from '../lib/byte-size.ts';
 import { parseDurationMicros } from '../lib/duration.ts';
 import { parseListen } from './flags.ts';
-
-const SIZE_UNITS: Readonly<Record<string, number>> = { '': 1, Ki: 1024, Mi: 1024 ** 2, Gi: 1024 ** 3 };
 
 /** Node's timers cannot wait longer than this. */
 const MAX_TIMER_MS = 576 * 3_600_000;
@@ -21,10 +20,32 @@ export function parseDurationMs(text: string): number {
 
 /** A size such as 16Mi or 65536. @returns bytes */
 export function parseBytes(text: string): number {
-  const match = /^(\d{1,12})(Ki|Mi|Gi)?B?$/.exec(text);
-  const bytes = Number(match?.[1]) * (SIZE_UNITS[match?.[2] ?? ''] ?? 0);
-  if (match === null || bytes < 1) throw new InvalidArgumentError(`"${text}" is not a size: write 65536, 512Ki, 16Mi`);
+  const bytes = parseByteSize(text);
+  if (bytes === undefined) throw new InvalidArgumentError(`"${text}" is not a size: write 65536, 512Ki, 16Mi`);
   return bytes;
+}
+
+/** A duration as {@link parseDurationMs} reads it, or `off`. @returns whole ms; 0 for off */
+export function parseDurationMsOrOff(text: string): number {
+  return text === 'off' ? 0 : parseDurationMs(text);
+}
+
+/** Node reads the headers of a request into one buffer per connection: a limit beyond this is a mistake. */
+const HEADER_BYTES = { least: 1024, most: 1024 ** 2 } as const;
+const MOST_HEADERS = 10_000;
+
+/** The size of a request's line and headers: 1Ki to 1Mi. @returns bytes */
+export function parseHeaderBytes(text: string): number {
+  const bytes = parseBytes(text);
+  if (bytes >= HEADER_BYTES.least && bytes <= HEADER_BYTES.most) return bytes;
+  throw new InvalidArgumentError(`"${text}" is out of range: write a size from 1Ki to 1Mi, such as 32Ki`);
+}
+
+/** The number of header lines of a request: 1 to 10000. */
+export function parseHeaderCount(text: string): number {
+  const count = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (count >= 1 && count <= MOST_HEADERS) return count;
+  throw new InvalidArgumentError(`"${text}" is not a number of headers: write 1 to ${MOST_HEADERS}, such as 100`);
 }
 
 /** The id of a capability of this version. */

@@ -12,6 +12,10 @@ interface Subcommand {
 
 /** Loaded one by one: a limiter never pays for the Kubernetes client, nor the operator for the Redis client. */
 const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
+  demo: {
+    summary: 'Show Weir on this machine in a minute: no cluster, no Redis.',
+    load: async () => (await import('./demo-command.ts')).demoCommand(),
+  },
   operator: {
     summary: 'Watch ModelRoutes and MCPServers, push limiter configs, tell in their status what is in force.',
     load: async () => (await import('./operator-command.ts')).operatorCommand(),
@@ -36,8 +40,12 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
     summary: 'Install the kinds (CustomResourceDefinitions), or widen those that are there.',
     load: async () => (await import('./crds-command.ts')).crdsCommand(),
   },
+  leave: {
+    summary: 'Before an uninstall: report the objects that exist, and hand limits over to the limiters.',
+    load: async () => (await import('./leave-command.ts')).leaveCommand(),
+  },
   cleanup: {
-    summary: 'Remove what operators made while they ran.',
+    summary: 'After an uninstall: remove what operators made while they ran.',
     load: async () => (await import('./cleanup-command.ts')).cleanupCommand(),
   },
   'stand-in': {

@@ -9,7 +9,8 @@ import { DefaultRedisError } from '../controller/credentials/default-redis.ts';
 import { timingProblem } from '../controller/election/election-rules.ts';
 import { KubeconfigError } from '../controller/kube/kube.ts';
 import { ELECTION_TIMING } from '../controller/election/leader-election.ts';
-import { OperatorAborted, runOperator, type OperatorSettings } from '../controller/main.ts';
+import { OperatorAborted, runOperator } from '../controller/main.ts';
+import type { OperatorSettings } from '../controller/settings.ts';
 import type { ListenAddress } from '../lib/http-listener.ts';
 import type { LogLevel } from '../lib/log.ts';
 import { messageOf } from '../lib/thrown.ts';
@@ -42,6 +43,7 @@ interface OperatorFlags extends CertificateFlags, WebhookFlags, DefaultRedisFlag
   readonly tlsSan: readonly string[];
   readonly clusterDomain?: string;
   readonly egressAllow: readonly string[];
+  readonly weirCommand?: string;
   readonly logLevel: LogLevel;
   readonly ownNamespace?: string;
   readonly leaderElect: boolean;
@@ -160,6 +162,9 @@ function withPolicyFlags(command: Command): Command {
       )
         .default([], 'only Services of the object’s own namespace')
         .argParser(listOf(parseEgress)),
+    )
+    .addOption(
+      flag('--weir-command <command>', 'WEIR_COMMAND', 'how users run weir, for commands in statuses (default: weir)'),
     )
     .addOption(flag('--log-level <level>', 'WEIR_LOG_LEVEL', 'how much to log').choices(LOG_LEVELS).default('info'));
 }

@@ -16,7 +16,7 @@ const OLD_GROWTH_PERCENT = 20;
 
 /**
  * Each of a hundred thousand callers lives for long in a limiter and is small; the garbage between them would be half of its
- * memory. What it costs in CPU is lost in the noise (docs/benchmarks.md), because little of what a request makes grows old.
+ * memory. What it costs in CPU is lost in the noise (docs/adr/memory-of-a-process.md), because little of what a request makes grows old.
  */
 export function collectOldOften(): void {
   setFlagsFromString(`--heap-growing-percent=${OLD_GROWTH_PERCENT}`);

@@ -21,6 +21,7 @@ function rows(enforced: boolean, table: readonly (readonly [string, string, ...(
 /** Every field that needs an ability of the limiter. Fields not listed here are bookkeeping (names, amounts). */
 export const CAPABILITIES: readonly Capability[] = [
   ...rows(true, [
+    ['model.every', 'spec.modelName', '*'],
     ['store.redis', 'spec.rateLimiting.redis.address'],
     ['store.redis-auth', 'spec.rateLimiting.redis.username'],
     ['store.redis-auth', 'spec.rateLimiting.redis.passwordSecretRef'],

@@ -29,7 +29,7 @@ export interface LimiterConfig extends ObjectRef {
 
 export interface ModelRouting {
   readonly kind: 'model';
-  /** modelName and loraAdapters together; at least one. */
+  /** modelName and loraAdapters together, at least one; `['*']`: every model (capability model.every). */
   readonly models: readonly string[];
   /** Lower case; empty = every host. */
   readonly hostnames: readonly string[];
@@ -233,6 +233,8 @@ export interface ResponseConfig {
   readonly headers: readonly HeaderFamily[];
   readonly resetFormat: 'Delta' | 'Epoch';
   readonly mcp: { readonly form: 'ToolResult' | 'JSONRPCError' | 'HTTP429'; readonly code: number };
+  /** CORS headers on the limiter's own answers: what the upstream grants the origin, or none. Absent: Mirror. */
+  readonly cors?: 'Mirror' | 'Off';
 }
 
 /** What every limiter is told about the fleet it belongs to. Resource name: `Fleet/-/-`. */

@@ -11,6 +11,9 @@ export const LIMITER_REPORT_TYPE_URL = 'type.googleapis.com/weir.contract.v1.Lim
 /** What does not fit is left out: the rest says that there is trouble. */
 export const MOST_STORES = 200;
 export const MOST_UPSTREAMS = 200;
+/** Names of unclaimed models: examples, for people. */
+export const MOST_UNCLAIMED = 3;
+const LONGEST_MODEL = 64;
 const LONGEST_NAME = 700;
 const LONGEST_DETAIL = 200;
 
@@ -36,6 +39,8 @@ export interface UpstreamTrouble {
 export interface LimiterReport {
   readonly stores: readonly StoreTrouble[];
   readonly upstreams: readonly UpstreamTrouble[];
+  /** Sidecars: models that callers named and no route claims, so that they pass unlimited. Absent: none. Any text. */
+  readonly unclaimed?: readonly string[];
 }
 
 export const NO_TROUBLE: LimiterReport = { stores: [], upstreams: [] };
@@ -73,12 +78,13 @@ export function storeLabelOf({ address, sentinel, cluster, username }: RedisEndp
 }
 
 /** The request that carries a report. */
-export function toReportRequest({ stores, upstreams }: LimiterReport): DeltaDiscoveryRequest {
+export function toReportRequest({ stores, upstreams, unclaimed = [] }: LimiterReport): DeltaDiscoveryRequest {
   const report = {
     stores: stores.slice(0, MOST_STORES).map((each) => ({ ...each, detail: each.detail.slice(0, LONGEST_DETAIL) })),
     upstreams: upstreams
       .slice(0, MOST_UPSTREAMS)
       .map((each) => ({ ...each, detail: each.detail.slice(0, LONGEST_DETAIL) })),
+    ...(unclaimed.length === 0 ? {} : { unclaimed: unclaimedOf(unclaimed) }),
   };
   return { type_url: LIMITER_REPORT_TYPE_URL, error_detail: { code: 0, message: JSON.stringify(report) } };
 }
@@ -96,11 +102,18 @@ export function fromReportRequest(request: DeltaDiscoveryRequest): LimiterReport
     return undefined;
   }
   if (typeof report !== 'object' || report === null) return undefined;
-  const { stores, upstreams } = report as Partial<Record<string, unknown>>;
+  const { stores, upstreams, unclaimed } = report as Partial<Record<string, unknown>>;
+  const models = unclaimedOf(unclaimed);
   return {
     stores: listOf(stores, MOST_STORES).flatMap(storeTroubleOf),
     upstreams: listOf(upstreams, MOST_UPSTREAMS).flatMap(upstreamTroubleOf),
+    ...(models.length === 0 ? {} : { unclaimed: models }),
   };
+}
+
+function unclaimedOf(value: unknown): string[] {
+  const list: unknown[] = Array.isArray(value) ? value.slice(0, MOST_UNCLAIMED) : [];
+  return list.filter((name) => typeof name === 'string').map((name) => name.slice(0, LONGEST_MODEL));
 }
 
 function listOf(value: unknown, most: number): readonly Partial<Record<string, unknown>>[] {

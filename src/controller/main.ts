@@ -5,93 +5,33 @@
 //   push port opens        only now can a limiter be told anything, removals included
 //   ready                  with or without the lease; who holds it reads everything again before it serves limiters
 //                          and SIGTERM goes the same way back
-import type { ListenAddress } from '../lib/http-listener.ts';
 import type { Server } from 'node:http';
-import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
+import { createLogger, type Logger } from '../lib/log.ts';
 import type { ReconcileSettings } from '../reconcile/types.ts';
+import type { OperatorSettings, RunningOperator } from './settings.ts';
 import { AckTable } from './push/ack-table.ts';
 import { openAdmin } from './admin.ts';
-import { Candidacy, type CandidacySettings } from './election/candidacy.ts';
+import { Candidacy } from './election/candidacy.ts';
 import { ClusterProvider } from './provider/cluster-provider.ts';
-import type { DefaultRedisSettings } from './credentials/default-redis.ts';
 import { FileProvider } from './provider/file-provider.ts';
+import { Parting } from './install/parting.ts';
 import { knownLimitersIn, publishFleet, sharedLimitersIn } from './push/fleet.ts';
 import { publishedSidecars } from './push/sharers.ts';
 import type { Kube } from './kube/kube-api.ts';
 import { connectKube } from './kube/kube.ts';
 import { ALWAYS_LEADER, type Leadership } from './election/leadership.ts';
-import {
-  checkCertificateFolder,
-  OperatorCertificates,
-  type CertificateSettings,
-} from './certificates/operator-certificates.ts';
+import { checkCertificateFolder, OperatorCertificates } from './certificates/operator-certificates.ts';
 import { OperatorMetrics } from './operator-metrics.ts';
 import { Operator } from './loop/reconcile-loop.ts';
-import { OperatorWebhook, type WebhookSettings } from './webhook/operator-webhook.ts';
+import { OperatorWebhook } from './webhook/operator-webhook.ts';
 import { podView } from './world/pod-index.ts';
 import { PushServer } from './push/push-server.ts';
 import { SnapshotStore } from './push/snapshot-store.ts';
-import { Tenancy, type TenancySettings } from './credentials/tenancy.ts';
+import { UnwatchedStatuses } from './loop/unwatched-statuses.ts';
+import { Tenancy } from './credentials/tenancy.ts';
 
 /** It was told to stop before it was ready. */
 export class OperatorAborted extends Error {}
-
-export interface OperatorSettings extends CertificateSettings {
-  /** Where objects come from. */
-  readonly source:
-    | {
-        readonly kind: 'cluster';
-        /** undefined = $KUBECONFIG, ~/.kube/config, then the pod's service account. */
-        readonly kubeconfig?: string | undefined;
-        readonly context?: string | undefined;
-        /** Empty = all. */
-        readonly namespaces: readonly string[];
-      }
-    | {
-        readonly kind: 'files';
-        readonly folder: string;
-        /** Limiters must bring it; never empty. */
-        readonly token: string;
-        /** Where last good forms survive a restart; absent: they do not. Its folder must be there. */
-        readonly lastGoodFile?: string | undefined;
-        /** Called with a line for people whenever the status of an object changed. */
-        readonly print?: (line: string) => void;
-      };
-  readonly pushListen: ListenAddress;
-  readonly adminListen: ListenAddress;
-  /** Undefined: objects with scope Shared need their own. */
-  readonly defaultRedis?: DefaultRedisSettings | undefined;
-  /** The Secret with the key of the default Redis's users; default weir-system/weir-redis-acl. */
-  readonly redisKeySecret?: { readonly namespace: string; readonly name: string };
-  readonly redisUsers?: TenancySettings['users'];
-  /** true: without `defaultRedis`, Shared scope uses the memory of each limiter (for one limiter on a laptop). */
-  readonly defaultMemory?: boolean;
-  readonly clusterDomain?: string | undefined;
-  /** CIDRs, host names and `*.example.com` that shared limiters may dial. */
-  readonly egressAllow: readonly string[];
-  /** Sidecar injection; absent: none. Needs a cluster. */
-  readonly webhook?: WebhookSettings | undefined;
-  readonly logLevel: LogLevel;
-  /** Absent: this is the only operator. */
-  readonly election?: CandidacySettings | undefined;
-  /** Default: JSON lines on stderr. */
-  readonly log?: Logger;
-  /** After the push port opened or the lease was taken, limiters get this long to come back before a status says that they are missing; ms. */
-  readonly reconnectGraceMs?: number;
-}
-
-export interface RunningOperator {
-  readonly pushPort: number;
-  readonly adminPort: number;
-  /** undefined: no sidecars are injected. */
-  readonly webhookPort: number | undefined;
-  /** The CA certificate that limiters must trust; '' when certificates are kept in a Secret. */
-  readonly caFile: string;
-  /** Prometheus text. */
-  metrics(): Promise<string>;
-  /** Ends streams, finishes running writes, closes the ports. Can be called twice. */
-  stop(): Promise<void>;
-}
 
 /** Longer than the longest back-off of a limiter. */
 const RECONNECT_GRACE_MS = 7000;
@@ -125,11 +65,13 @@ class OperatorProcess implements RunningOperator {
   readonly #provider: ClusterProvider | FileProvider;
   readonly #tenancy: Tenancy;
   readonly #metrics = new OperatorMetrics();
-  readonly #store = new SnapshotStore();
+  readonly #store: SnapshotStore;
   readonly #acks = new AckTable((view) => this.#store.namesSeenBy(view));
+  readonly #parting: Parting;
   readonly #certificates: OperatorCertificates;
   readonly #operator: Operator;
   readonly #push: PushServer;
+  readonly #unwatched: UnwatchedStatuses | undefined;
   readonly #webhook: OperatorWebhook | undefined;
   #admin: Server | undefined;
   #endFleet: () => void = () => undefined;
@@ -142,33 +84,41 @@ class OperatorProcess implements RunningOperator {
     this.#settings = settings;
     this.#log = log;
     const { source } = settings;
+    const watched = source.kind === 'cluster' ? source.namespaces : [];
     this.#kube = source.kind === 'cluster' ? connectKube(source) : undefined;
+    this.#store = new SnapshotStore(undefined, watched);
+    const isServing = (): boolean => performance.now() > this.#quietUntilMs();
+    this.#parting = new Parting({ acks: this.#acks, pushAll: () => this.#operator.recompile(), isServing, log });
     this.#candidacy = this.#makeCandidacy();
     this.#leadership = this.#candidacy?.leadership ?? ALWAYS_LEADER;
     this.#provider = this.#makeProvider();
     const { defaultRedis, redisKeySecret: keySecret = { namespace: 'weir-system', name: 'weir-redis-acl' } } = settings;
     const { secrets } = this.#provider;
     this.#tenancy = new Tenancy(
-      { keySecret, users: settings.redisUsers, ...(defaultRedis === undefined ? {} : { defaultRedis }) },
+      { watched, keySecret, users: settings.redisUsers, ...(defaultRedis === undefined ? {} : { defaultRedis }) },
       { kube: this.#kube, secrets, leadership: this.#leadership, log },
     );
     this.#certificates = this.#makeCertificates();
-    const graceMs = settings.reconnectGraceMs ?? (this.#kube === undefined ? 0 : RECONNECT_GRACE_MS);
     const parts = { store: this.#store, acks: this.#acks, log };
+    this.#webhook = this.#makeWebhook();
     this.#operator = new Operator({
       ...parts,
+      injector: this.#webhook,
+      eventPersistsMs: settings.eventPersistsMs,
       provider: this.#provider,
       leadership: this.#leadership,
       metrics: this.#metrics,
+      parting: this.#parting,
       reconcileSettings: reconcileSettingsOf(settings, this.#tenancy.rules),
       secrets: this.#tenancy.secrets,
-      quietUntilMs: () => (this.#servingSinceMs ?? Infinity) + graceMs,
+      quietUntilMs: () => this.#quietUntilMs(),
     });
     const { authenticate } = this.#provider;
     const isHolder = (): boolean => this.#leadership.isLeader();
-    const pushParts = { ...parts, authenticate, observer: this.#metrics, isHolder };
+    this.#unwatched = this.#makeUnwatched(watched);
+    const onUnwatched = (namespaces: Iterable<string>): void => this.#unwatched?.note(namespaces);
+    const pushParts = { ...parts, authenticate, observer: this.#metrics, isHolder, onUnwatched };
     this.#push = new PushServer(pushParts, settings.pushListen);
-    this.#webhook = this.#makeWebhook();
     this.#connectParts();
   }
 
@@ -197,6 +147,7 @@ class OperatorProcess implements RunningOperator {
     await this.#operator.start();
     if (this.#isStopping()) return;
     this.#publishFleet();
+    this.#unwatched?.start();
     this.pushPort = await this.#push.listen();
     this.#isOpen = true;
     if (this.#candidacy === undefined) this.#servingSinceMs = performance.now();
@@ -228,6 +179,7 @@ class OperatorProcess implements RunningOperator {
     const webhookStopped = this.#webhook?.stop();
     await this.#operator.stop();
     await this.#push.close();
+    await this.#unwatched?.stop();
     await webhookStopped;
     await this.#tenancy.stop();
     await this.#certificates.stop();
@@ -255,11 +207,29 @@ class OperatorProcess implements RunningOperator {
     return new ClusterProvider({ kube: this.#kube, writes, namespaces, leadership: this.#leadership, log, onEvent });
   }
 
+  #makeUnwatched(watched: readonly string[]): UnwatchedStatuses | undefined {
+    const kube = this.#candidacy?.writes ?? this.#kube;
+    if (kube === undefined || watched.length === 0) return undefined;
+    return new UnwatchedStatuses({ kube, watched, leadership: this.#leadership, log: this.#log });
+  }
+
+  /** Until then limiters may not have come back yet, monotonic ms. */
+  #quietUntilMs(): number {
+    const graceMs = this.#settings.reconnectGraceMs ?? (this.#kube === undefined ? 0 : RECONNECT_GRACE_MS);
+    return (this.#servingSinceMs ?? Infinity) + graceMs;
+  }
+
   #makeCandidacy(): Candidacy | undefined {
     const { election } = this.#settings;
     if (election === undefined || this.#kube === undefined) return undefined;
     const prepare = (): Promise<void> => this.#prepareToLead();
-    return new Candidacy(election, { kube: this.#kube, log: this.#log, observer: this.#metrics, prepare });
+    return new Candidacy(election, {
+      kube: this.#kube,
+      log: this.#log,
+      observer: this.#metrics,
+      notes: this.#parting,
+      prepare,
+    });
   }
 
   /**
@@ -343,19 +313,22 @@ class OperatorProcess implements RunningOperator {
     if (this.#isStopping()) return { ready: false, reason: 'stopping' };
     const { missing } = this.#certificates;
     if (missing !== undefined) return { ready: false, reason: missing };
-    if (!this.#provider.isReady()) return { ready: false, reason: 'caches have not synced' };
+    if (!this.#provider.isReady()) {
+      return { ready: false, reason: ['caches have not synced', ...this.#provider.waitsFor()].join('; ') };
+    }
     return { ready: this.#isOpen, reason: this.#isOpen ? 'ready' : 'the push port is not open' };
   }
 }
 
 function reconcileSettingsOf(
-  { defaultMemory, clusterDomain }: OperatorSettings,
+  { defaultMemory, clusterDomain, weirCommand }: OperatorSettings,
   rules: ReconcileSettings,
 ): ReconcileSettings {
   return {
     ...(defaultMemory === true ? { defaultStore: { type: 'memory' } } : {}),
     ...rules,
     ...(clusterDomain === undefined ? {} : { clusterDomain }),
+    ...(weirCommand === undefined ? {} : { weirCommand }),
   };
 }
 

@@ -1,6 +1,7 @@
 // Controller: what the operator counts. Input: what its parts report. Output: Prometheus text. Labels are few and fixed:
-// never a name of an object.
+// names of objects are in object-metrics.ts alone, and bounded there.
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { ObjectMetrics } from './object-metrics.ts';
 import type { ElectionObserver } from './election/leader-election.ts';
 import type { AdmissionObserver } from './webhook/injection-webhook.ts';
 import type { PushObserver } from './push/push-session.ts';
@@ -43,9 +44,13 @@ export class OperatorMetrics implements PushObserver, AdmissionObserver, Electio
   readonly #leaseSeconds = this.#histogram('weir_lease_write_seconds', 'Time until the API server answered one.');
   readonly #leaderships = this.#counter('weir_leadership_changes_total', 'Times it was taken and lost here.', 'to');
 
+  /** How the objects stand; absent before `watch`. */
+  objects: ObjectMetrics | undefined;
+
   /** Registers what is read on demand; to be called once. */
   watch(gauges: Gauges): void {
     collectDefaultMetrics({ register: this.registry });
+    this.objects = new ObjectMetrics(this.registry, gauges.isLeader);
     this.#gauge('weir_queue_depth', 'Keys that wait for work.', 'queue', gauges.queueDepth);
     this.#gauge('weir_connected_limiters', 'Limiters with a stream now.', undefined, () => ({
       '': gauges.connectedLimiters(),

@@ -1,4 +1,4 @@
-// CRD: the CEL rules of a schema, evaluated offline; in: an object with defaults, out: the rules that do not hold.
+// CRD: the CEL rules of a schema, evaluated offline; in: an object as it is stored, out: the rules that do not hold.
 import { Environment } from '@marcbachmann/cel-js';
 import { isRecord } from './finding.ts';
 import type { Located, Segments } from './finding.ts';

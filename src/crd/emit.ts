@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { stringify } from 'yaml';
 import { GROUP, KINDS, VERSION } from './kinds/kinds.ts';
 import type { Kind } from './kinds/kinds.ts';
+import { defaultText, type Default, type SchemaData } from './schema.ts';
 
 /** helm reads nothing outside a chart, so the chart has its own copy. */
 const FOLDERS = ['../../deploy/crds/', '../../deploy/helm/files/crds/'].map((path) => new URL(path, import.meta.url));
@@ -62,12 +63,33 @@ function version(kind: Kind): Record<string, unknown> {
           apiVersion: text('Version of the schema of this object.'),
           kind: text('Kind of this object.'),
           metadata: { type: 'object' },
-          spec: kind.spec,
-          status: kind.status,
+          spec: structural(kind.spec),
+          status: structural(kind.status),
         },
       },
     },
   };
+}
+
+/** A schema as the API server takes it. Defaults are part of the description and nothing else. */
+function structural({ whenAbsent, ...schema }: SchemaData): SchemaData {
+  const { properties, items, additionalProperties } = schema;
+  return {
+    ...schema,
+    description: describe(schema.description, whenAbsent),
+    ...(properties === undefined ? {} : { properties: mapValues(properties, structural) }),
+    ...(items === undefined ? {} : { items: structural(items) }),
+    ...(additionalProperties === undefined ? {} : { additionalProperties: structural(additionalProperties) }),
+  };
+}
+
+/** The text of `kubectl explain`. */
+function describe(description: string, whenAbsent: Default | undefined): string {
+  return whenAbsent === undefined ? description : `${description} Default: ${defaultText(whenAbsent)}.`;
+}
+
+function mapValues<V, R>(record: Readonly<Record<string, V>>, change: (value: V) => R): Record<string, R> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]));
 }
 
 if (import.meta.main) {

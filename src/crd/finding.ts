@@ -1,6 +1,6 @@
-// CRD: what offline validation says of a manifest; in: a place in it and what is wrong there, out: one finding.
+// CRD: one finding of offline validation; in: a place in a manifest and what is wrong there, out: its path and message.
 
-/** Who would refuse: strict decoding, the structural schema, or a CEL rule. */
+/** What refuses: strict decoding, the structural schema, or a CEL rule. */
 export type Stage = 'decode' | 'schema' | 'cel';
 
 /** The types of the API server (`Required` for its FieldValueRequired), and those of decoding. */
@@ -17,14 +17,14 @@ export type FindingType =
   | 'Duplicate'
   | 'Invalid';
 
-/** One thing that is wrong with a manifest. */
+/** One error in a manifest. */
 export interface Finding {
   readonly stage: Stage;
   /** As the API server writes it: `spec.rateLimiting.limits[0].name`; empty for the document as a whole. */
   readonly path: string;
   readonly type: FindingType;
   readonly message: string;
-  /** Line in the text it was read from, from 1; absent for objects that were not read from text. */
+  /** Line in the source text, from 1; absent for objects that were not parsed from text. */
   readonly line?: number;
 }
 

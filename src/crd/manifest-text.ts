@@ -1,4 +1,5 @@
-// CRD: reads manifests from text; in: YAML or JSON, out: for each document its value, its lines and what cannot be read.
+// CRD: reads manifests from text; in: YAML or JSON, out: for each document its value, its lines and what cannot be
+// parsed.
 import { LineCounter, isCollection, isMap, isNode, isScalar, parseAllDocuments, visit } from 'yaml';
 import type { Document, Pair } from 'yaml';
 import type { Finding, Segments } from './finding.ts';
@@ -9,9 +10,9 @@ import { wordTags } from './yaml-words.ts';
 export interface TextDocument {
   /** Line on which it begins, from 1. */
   readonly line: number;
-  /** undefined when the syntax is broken. */
+  /** undefined after a syntax error. */
   readonly value: unknown;
-  /** Broken syntax and duplicate keys. */
+  /** Syntax errors and duplicate keys. */
   readonly findings: readonly Finding[];
   /** The line of a field, or of the nearest field around it that is there. */
   lineOf(at: Segments): number;
@@ -60,14 +61,14 @@ function readDocument(document: Document.Parsed, lines: LineCounter): TextDocume
     const findings = keyErrors(contents, [], lineAt);
     return { line, value: document.toJS({ maxAliasCount: 100 }) as unknown, findings, lineOf };
   } catch {
-    const message = 'nested too deeply, or aliases that multiply';
+    const message = 'nested too deeply, or too many aliases';
     return { line, value: undefined, findings: [{ stage: 'decode', path: '', type: 'Syntax', message, line }], lineOf };
   }
 }
 
 /**
- * As kubectl takes a list apart: whatever its kind is called, an element without one is of the kind that the list names. A
- * list in a list is none to it.
+ * As kubectl splits a list: an element without a kind is of the kind that the list names. kubectl does not split a list within
+ * a list.
  */
 function elementsOf(document: TextDocument): TextDocument[] {
   const { value, findings } = document;
@@ -97,14 +98,14 @@ function unresolvedAliases(document: Document.Parsed, lineAt: (offset: number) =
   visit(document, {
     Alias: (_key, alias) => {
       if (alias.resolve(document) !== undefined) return;
-      const message = `*${alias.source} refers to nothing`;
+      const message = `unknown alias *${alias.source}`;
       found.push({ stage: 'decode', path: '', type: 'Syntax', message, line: lineAt(startOf(alias) ?? 0) });
     },
   });
   return found;
 }
 
-/** Keys that are there twice, and keys that are no names. */
+/** Duplicate keys, and keys that are not strings. */
 function keyErrors(node: unknown, at: Segments, lineAt: (offset: number) => number): Finding[] {
   if (!isCollection(node)) return [];
   if (!isMap(node)) return node.items.flatMap((item, index) => keyErrors(item, [...at, index], lineAt));
@@ -113,7 +114,7 @@ function keyErrors(node: unknown, at: Segments, lineAt: (offset: number) => numb
     const line = lineAt(startOf(pair.key) ?? 0);
     const value = isScalar(pair.key) ? pair.key.value : pair.key;
     if (value === null || typeof value === 'object') {
-      return [{ stage: 'decode', path: formatPath(at), type: 'Syntax', message: 'a key must be a text', line }];
+      return [{ stage: 'decode', path: formatPath(at), type: 'Syntax', message: 'a key must be a string', line }];
     }
     const here = [...at, keyOf(pair)];
     const again = seen.has(value);

@@ -1,5 +1,5 @@
-// CRD: what a schema admits and another does not; in: two CustomResourceDefinitions as plain data, out: the places where the
-// second is narrower. A place that is gone is data lost: the API server drops unknown fields when an object is next written.
+// CRD: what one schema admits and another does not; in: two CustomResourceDefinitions as plain data, out: the places where the
+// other is narrower. A missing place is lost data: the API server drops unknown fields when an object is next written.
 
 /** The part of a CustomResourceDefinition that says what may be written. */
 export interface KindDefinition {

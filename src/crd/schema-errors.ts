@@ -1,4 +1,5 @@
-// CRD: structural validation; in: an object with defaults, out: where it breaks the schema, in the API server's terms.
+// CRD: structural validation; in: an object as it is stored, out: where it violates the schema, in the API server's
+// terms.
 import { Ajv } from 'ajv';
 import type { ErrorObject, ValidateFunction } from 'ajv';
 import { RE2JS } from 're2js';
@@ -7,12 +8,12 @@ import type { FindingType, Located, Segments } from './finding.ts';
 import type { SchemaData } from './schema.ts';
 import { memberSchema } from './structure.ts';
 
-/** From here on the API server reads a number as one with a fraction. */
+/** From here on, the API server decodes a number as a float. */
 const INT64_LIMIT = 2 ** 63;
 
 const compiled = new WeakMap<SchemaData, ValidateFunction>();
 
-/** Every breach of `schema` by `value`; empty when there is none. */
+/** Every violation of `schema` by `value`; empty when there is none. */
 export function schemaErrors(value: unknown, schema: SchemaData): Located[] {
   const validate = validatorOf(schema);
   validate(value);
@@ -20,14 +21,14 @@ export function schemaErrors(value: unknown, schema: SchemaData): Located[] {
   return [...errors.map((error) => toLocated(error, value)), ...walk(value, schema, [])];
 }
 
-/** The API server looks at the pattern of a text only when its length is right. */
+/** The API server checks the pattern of a string only when its length is valid. */
 function isFollowUp(error: ErrorObject, all: readonly ErrorObject[]): boolean {
   if (error.keyword !== 'pattern') return false;
   return all.some((other) => /^m(ax|in)Length$/.test(other.keyword) && other.instancePath === error.instancePath);
 }
 
 /**
- * RE2 in place of RegExp: linear time, and the syntax of the API server. ajv keeps one engine per `toString`.
+ * RE2 instead of RegExp: linear time, and the syntax of the API server. ajv keeps one engine per `toString`.
  */
 const re2 = Object.assign(
   (pattern: string) => {
@@ -66,7 +67,7 @@ function toLocated(error: ErrorObject, root: unknown): Located {
   };
 }
 
-/** A JSON pointer as names and indices; which of both a number is, the value tells. */
+/** A JSON pointer as names and indices; the value decides which of both a number is. */
 function segmentsOf(pointer: string, root: unknown): Segments {
   const steps = pointer.split('/').slice(1);
   let value = root;
@@ -109,12 +110,14 @@ function boundText(keyword: string, bound: number): string {
     minItems: `should have at least ${bound} items`,
     minProperties: `should have at least ${bound} entries`,
   };
-  return texts[keyword] ?? `breaks ${keyword}`;
+  return texts[keyword] ?? `violates ${keyword}`;
 }
 
 function wrongType(value: unknown, wanted: string): string {
   const hint =
-    typeof value === 'boolean' && wanted === 'string' ? ' (YAML reads yes, no, on and off so: quote them)' : '';
+    typeof value === 'boolean' && wanted === 'string'
+      ? ' (YAML reads yes, no, on and off as booleans: quote them)'
+      : '';
   return `Invalid value: ${show(value)}: must be of type ${wanted}, not ${typeName(value)}${hint}`;
 }
 
@@ -124,7 +127,7 @@ function typeName(value: unknown): string {
   return typeof value;
 }
 
-/** What JSON schema cannot say: unique keys, and integers that do not fit 64 bits. */
+/** What JSON schema cannot express: unique keys, and integers beyond 64 bits. */
 function walk(value: unknown, schema: SchemaData, at: Segments): Located[] {
   if (Array.isArray(value)) {
     const { items } = schema;
@@ -158,15 +161,15 @@ function duplicates(list: readonly unknown[], schema: SchemaData, at: Segments):
     const key = JSON.stringify(keyed ? keyOf(element, names) : element);
     const count = (times.get(key) ?? 0) + 1;
     times.set(key, count);
-    // said once for each value, where it is there the second time
+    // reported once per value, at its second occurrence
     const message = `Duplicate value: ${key}`;
     return count === 2 ? [{ stage: 'schema', at: [...at, index], type: 'Duplicate', message }] : [];
   });
 }
 
-/** The API server goes no further in a list map than to the first element that is no object. */
+/** The API server stops in a list map at the first element that is not an object. */
 function notAnEntry(element: unknown, at: Segments): Located {
-  const message = `Invalid value: ${show(element)}: must be an object, the list is a map by name`;
+  const message = `Invalid value: ${show(element)}: must be an object: the list is keyed by name`;
   return { stage: 'schema', at, type: 'Invalid', message };
 }
 

@@ -9,7 +9,10 @@ export interface Rule {
   readonly fieldPath?: string;
 }
 
-/** A structural schema as the API server takes it. */
+/** What the absence of a field means: a fixed value, or a rule in words ("the value of maxTokens"). */
+export type Default = { readonly value: unknown } | { readonly words: string };
+
+/** A structural schema as the API server takes it, and `whenAbsent`, which is for readers and is not emitted. */
 export interface SchemaData {
   readonly type: 'object' | 'array' | 'string' | 'integer' | 'boolean';
   readonly description: string;
@@ -28,35 +31,26 @@ export interface SchemaData {
   readonly maxLength?: number;
   readonly minimum?: number;
   readonly maximum?: number;
-  readonly default?: unknown;
+  readonly whenAbsent?: Default;
   readonly 'x-kubernetes-list-type'?: 'atomic' | 'set' | 'map';
   readonly 'x-kubernetes-list-map-keys'?: readonly string[];
   readonly 'x-kubernetes-validations'?: readonly Rule[];
 }
 
 declare const shape: unique symbol;
-declare const always: unique symbol;
 
 /** Schema data that knows the TypeScript type of the values it admits. */
 export interface Schema<T> extends SchemaData {
   readonly [shape]?: T;
 }
 
-/** A schema with a default: an admitted object always has the field. */
-export interface Defaulted<T> extends Schema<T> {
-  readonly default: unknown;
-  readonly [always]?: true;
-}
-
-/** The type of the values that a schema admits, defaults applied. */
+/** The type of the values that a schema admits, as they were written. */
 export type Infer<S> = S extends Schema<infer T> ? T : never;
 
 type Fields = Readonly<Record<string, SchemaData>>;
 type Flatten<T> = { [K in keyof T]: T[K] };
 type ObjectOf<R extends Fields, O extends Fields> = Flatten<
-  { readonly [K in keyof R]: Infer<R[K]> } & {
-    readonly [K in keyof O as O[K] extends { readonly default: unknown } ? K : never]: Infer<O[K]>;
-  } & { readonly [K in keyof O as O[K] extends { readonly default: unknown } ? never : K]?: Infer<O[K]> }
+  { readonly [K in keyof R]: Infer<R[K]> } & { readonly [K in keyof O]?: Infer<O[K]> }
 >;
 
 /** The largest integer of the API: exact in JavaScript also after a few additions. */
@@ -102,9 +96,20 @@ export function flag(description: string): Schema<boolean> {
   return { type: 'boolean', description };
 }
 
-/** A schema whose field the API server fills in when it is absent. */
-export function withDefault<T>(schema: Schema<T>, value: T): Defaulted<T> {
-  return { ...schema, default: value };
+/** A schema whose field means `value` when it is absent. The API server does not fill it in: the compiler reads it so. */
+export function withDefault<T>(schema: Schema<T>, value: T): Schema<T> {
+  return { ...schema, whenAbsent: { value } };
+}
+
+/** A schema whose field means something else than one fixed value when it is absent: `words` say what. */
+export function withDefaultWords<T>(schema: Schema<T>, words: string): Schema<T> {
+  return { ...schema, whenAbsent: { words } };
+}
+
+/** A default as people read it, without a full stop. */
+export function defaultText(absent: Default): string {
+  if ('words' in absent) return absent.words;
+  return Array.isArray(absent.value) ? absent.value.join(', ') : String(absent.value);
 }
 
 /** An object with fields that must be there and fields that may be. Unknown fields are refused (strict) or pruned. */

@@ -1,4 +1,4 @@
-// CRD: pruning and defaulting as the API server does them; in: a value and its schema, out: the value that is stored.
+// CRD: pruning as the API server does it; in: a value and its schema, out: the value that is stored, or its unknown fields.
 import type { Located, Segments } from './finding.ts';
 import { isRecord } from './finding.ts';
 import type { SchemaData } from './schema.ts';
@@ -22,21 +22,18 @@ export function unknownField(at: Segments): Located {
 }
 
 /**
- * A copy of `value` without unknown fields and nulls, with the defaults of `schema` filled in. Values of the wrong type
- * are kept for validation to complain about.
+ * A copy of `value` without unknown fields and nulls: what the API server stores. Values of the wrong type are kept for
+ * validation to report. No field is added: absent fields stay absent.
  */
-export function complete(value: unknown, schema: SchemaData | undefined): unknown {
-  if (Array.isArray(value)) return value.map((element: unknown) => complete(element, schema?.items));
+export function prune(value: unknown, schema: SchemaData | undefined): unknown {
+  if (Array.isArray(value)) return value.map((element: unknown) => prune(element, schema?.items));
   if (!isRecord(value)) return value;
-  const kept = Object.entries(value).flatMap(([name, member]): [string, unknown][] => {
-    const known = memberSchema(schema, name);
-    return known === undefined || member === null ? [] : [[name, complete(member, known)]];
-  });
-  const missing = Object.entries(schema?.properties ?? {}).flatMap(([name, known]): [string, unknown][] => {
-    const absent = !Object.hasOwn(value, name) || value[name] === null;
-    return absent && known.default !== undefined ? [[name, complete(structuredClone(known.default), known)]] : [];
-  });
-  return Object.fromEntries([...kept, ...missing]);
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([name, member]): [string, unknown][] => {
+      const known = memberSchema(schema, name);
+      return known === undefined || member === null ? [] : [[name, prune(member, known)]];
+    }),
+  );
 }
 
 /** The schema of a member of an object; undefined when the object may not have it. */

@@ -1,4 +1,4 @@
-// CRD: the types of the objects as the API server hands them out (defaults applied), derived from the schemas.
+// CRD: the types of the objects as they were written, derived from the schemas. What an absent field means: defaults.ts.
 import type { Status } from './kinds/conditions.ts';
 import type { MCPServerSpec } from './kinds/mcp-server.ts';
 import type { ModelRouteSpec } from './kinds/model-route.ts';

@@ -10,12 +10,12 @@ import type { TextDocument } from './manifest-text.ts';
 import { metadataErrors, metadataFields } from './kinds/metadata.ts';
 import { schemaErrors } from './schema-errors.ts';
 import type { SchemaData } from './schema.ts';
-import { complete, unknownField, unknownFields } from './structure.ts';
+import { prune, unknownField, unknownFields } from './structure.ts';
 import type { WeirObject } from './types.ts';
 
 export type { Finding, FindingType, Stage } from './finding.ts';
 
-/** What became of one document. */
+/** The verdict on one document. */
 export interface Verdict {
   /** Line on which the document begins, from 1; 1 for objects that were not read from text. */
   readonly line: number;
@@ -23,27 +23,27 @@ export interface Verdict {
   readonly kind: string;
   readonly namespace?: string;
   readonly name: string;
-  /** true: an object of another group, which Weir has no opinion of. */
+  /** true: an object of another group, which Weir does not judge. */
   readonly foreign: boolean;
   /** Everything that is wrong; empty when the API server would accept it. */
   readonly findings: readonly Finding[];
-  /** The object with defaults, without unknown fields and status, when it has no finding. `namespace` may be missing. */
+  /** The object without unknown fields, nulls and status, when it has no finding. `namespace` may be missing. */
   readonly object?: WeirObject;
-  /** The same as soon as nothing but CEL rules is broken: fit for checks that want its types. */
+  /** The same when it violates CEL rules at most: it has the types of the schema. */
   readonly shaped?: WeirObject;
-  /** Line of a path like `spec.rateLimiting.limits[0].name`, for findings that others make later. */
+  /** Line of a path like `spec.rateLimiting.limits[0].name`, for findings of later stages. */
   lineOf(path: string): number | undefined;
 }
 
-/** Every finding in a manifest: one document of YAML or JSON, or an object that was read already. */
+/** Every finding in a manifest: YAML or JSON text, or an object that was parsed already. */
 export function validateManifest(manifest: unknown): Finding[] {
   if (typeof manifest !== 'string') return [...judgeObject(manifest).findings];
   const verdicts = judgeText(manifest);
   if (verdicts.length > 0) return verdicts.flatMap(({ findings }) => findings);
-  return [{ stage: 'decode', path: '', type: 'Unreadable', message: 'there is no object in it', line: 1 }];
+  return [{ stage: 'decode', path: '', type: 'Unreadable', message: 'contains no object', line: 1 }];
 }
 
-/** The verdict on every document of a text. Empty documents are left out. */
+/** The verdict on every document of a text. Empty documents are omitted. */
 export function judgeText(text: string): Verdict[] {
   return readDocuments(text).map((document) => {
     const { kind, found, shaped } = judge(document.value, document.findings.length > 0);
@@ -53,7 +53,7 @@ export function judgeText(text: string): Verdict[] {
   });
 }
 
-/** The verdict on an object that was read already. */
+/** The verdict on an object that was parsed already. */
 export function judgeObject(value: unknown): Verdict {
   const { kind, found, shaped } = judge(value, false);
   return verdict(
@@ -76,13 +76,13 @@ function isDeeper(value: unknown, levels: number): boolean {
 interface Judgement {
   readonly kind: Kind | 'foreign' | undefined;
   readonly found: readonly Located[];
-  /** Set when nothing but CEL rules is broken. */
+  /** Set when it violates CEL rules at most. */
   readonly shaped?: WeirObject;
 }
 
 function judge(value: unknown, isBroken: boolean): Judgement {
   if (!isRecord(value)) {
-    return { kind: undefined, found: [decode([], 'Unreadable', `an object is needed, not ${show(value)}`)] };
+    return { kind: undefined, found: [decode([], 'Unreadable', `must be an object, not ${show(value)}`)] };
   }
   if (isDeeper(value, MAX_DEPTH)) {
     return { kind: undefined, found: [decode([], 'Unreadable', `is nested more than ${MAX_DEPTH} levels deep`)] };
@@ -106,7 +106,7 @@ function judge(value: unknown, isBroken: boolean): Judgement {
 }
 
 function judgeKind(value: Record<string, unknown>, kind: Kind, isBroken: boolean): Judgement {
-  const stored = complete({ spec: value['spec'] }, rootSchema(kind));
+  const stored = prune({ spec: value['spec'] }, rootSchema(kind));
   const schema = schemaErrors(stored, rootSchema(kind));
   const found = [
     ...decodeErrors(value, kind),
@@ -176,7 +176,7 @@ function verdict(
   };
 }
 
-/** The reverse of formatPath; names with a dot or bracket in them are not told apart. */
+/** The reverse of formatPath; names that contain a dot or bracket are ambiguous. */
 function parsePath(path: string): (string | number)[] {
   return [...path.matchAll(/\[(\d+)\]|([^.[\]]+)/g)].map(([, index, name]) =>
     index === undefined ? (name ?? '') : Number(index),

@@ -1,4 +1,4 @@
-// CRD: which words of YAML are not texts; in: a plain scalar, out: what the API server's YAML reader (go-yaml 2) makes of it.
+// CRD: plain scalars of YAML that are not strings; in: a scalar, out: its value for the API server's YAML reader (go-yaml 2).
 import type { ScalarTag, Tags } from 'yaml';
 
 const TRUE = /^(?:y|Y|yes|Yes|YES|true|True|TRUE|on|On|ON)$/;
@@ -12,7 +12,7 @@ const UINT64_MAX = 2n ** 64n - 1n;
 /** The largest double that still fits 64 bits with a sign. */
 const LAST_INT64_DOUBLE = 2 ** 63 - 1024;
 
-/** The number that a word is; undefined: it is a text. Integers of 64 bits stay within them, if not exact. */
+/** The number that a word stands for; undefined: it is a string. Integers keep to 64 bits, if not exactly. */
 export function numberOf(word: string): number | undefined {
   const plain = word.replaceAll('_', '');
   const integer = integerOf(plain);
@@ -47,7 +47,7 @@ const WORDS: readonly ScalarTag[] = [
     ...word('float', /^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$/, numeric),
     resolve: (text, onError) => {
       if (!text.includes('.') || FLOAT.test(text)) return numeric(text);
-      onError(`${text} is no number of JSON`);
+      onError(`${text} is not a valid JSON number`);
       return text;
     },
   },

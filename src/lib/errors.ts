@@ -40,13 +40,53 @@ export const ERRORS = {
   unsupported_encoding: {
     status: 415,
     message: 'the request body has an encoding that cannot be read',
-    fix: 'Send the body as identity, gzip, deflate or br.',
+    fix: 'Send the body as identity, gzip, deflate, br or zstd.',
   },
-  upgrade_required: { status: 426, message: 'connection upgrades are not proxied', fix: 'Use plain HTTP.' },
+  unsupported_media_type: {
+    status: 415,
+    message: 'the request body is not in UTF-8, or its Content-Type is malformed',
+    fix: 'Send JSON in UTF-8 with one Content-Type, application/json.',
+  },
+  body_timeout: {
+    status: 408,
+    message: 'the request body did not come in time',
+    fix: 'Send the body without pauses; operators: see --body-idle-timeout.',
+  },
+  over_capacity: {
+    status: 503,
+    message: 'this limiter holds as many request bodies as it has room for',
+    fix: 'Retry after Retry-After; operators: see --body-budget, or add limiters.',
+  },
+  upgrade_required: { status: 426, message: 'a limited request cannot be upgraded', fix: 'Send it as plain HTTP.' },
   invalid_request: {
     status: 400,
     message: 'the request is malformed',
     fix: 'Correct the request as the message says.',
+  },
+  request_timeout: {
+    status: 408,
+    message: 'the request did not arrive in time',
+    fix: 'Send it faster; operators: raise --request-headers-timeout or --request-timeout.',
+  },
+  expectation_failed: {
+    status: 417,
+    message: 'the Expect header asks for something that is not supported',
+    fix: 'Send Expect: 100-continue, or no Expect header.',
+  },
+  headers_too_large: {
+    status: 431,
+    message: 'the request headers are too large',
+    fix: 'Send fewer or shorter headers; operators: raise --max-header-bytes or --max-headers.',
+  },
+  method_not_supported: {
+    status: 501,
+    message: 'the method is not supported',
+    fix: 'Send the request to the server itself: no tunnels are opened here.',
+  },
+  http_version_not_supported: {
+    status: 505,
+    message: 'the HTTP version is not supported',
+    fix: 'Use HTTP/1.1.',
   },
   header_mismatch: {
     status: 400,
@@ -62,6 +102,11 @@ export const ERRORS = {
     status: 504,
     message: 'the upstream did not answer in time',
     fix: 'Check the target of the route.',
+  },
+  invalid_upstream_answer: {
+    status: 502,
+    message: 'the upstream sent an answer that is not valid HTTP',
+    fix: 'Check the server of the route: the message says what is wrong with its answer.',
   },
   egress_refused: {
     status: 502,
@@ -79,6 +124,11 @@ export const ERRORS = {
     fix: 'Settle within 10 minutes, at the limiter that decided.',
   },
   unauthorized: { status: 401, message: 'a bearer token is required here', fix: 'Send the decision API token.' },
+  internal_error: {
+    status: 500,
+    message: 'internal error',
+    fix: "Report it with the x-request-id; the limiter's log has the cause.",
+  },
   draining: { status: 503, message: 'this limiter is shutting down', fix: 'Retry: another limiter will answer.' },
 } as const satisfies Record<string, ErrorCode>;
 

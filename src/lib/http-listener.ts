@@ -1,7 +1,15 @@
-// Leaf of every HTTP server: start listening, answer in JSON, stop within a grace period.
-import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+// Leaf of every HTTP server: starts listening, answers what no handler can (faults of a request, a handler that throws), answers in
+// JSON, stops within a grace period.
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer, STATUS_CODES } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { attempt } from './guarded.ts';
+import { ERRORS, WeirError, type ErrorName } from './errors.ts';
+import { clientWaits } from './expect-continue.ts';
+import { Connections } from './http-connections.ts';
+import { expectsBody, faultOfHead, type AnsweredRequest, type OwnAnswer } from './http-faults.ts';
+import { linger } from './lingering-close.ts';
+import { requestIdOf } from './request-id.ts';
 
 /** Where a server listens; port 0 = any free port. */
 export interface ListenAddress {
@@ -20,13 +28,65 @@ export interface HttpListener {
   close(graceMs: number): Promise<boolean>;
 }
 
-/** Longer than the idle timeouts of load balancers: the limiter is never the one to close a connection being reused. */
-const KEEP_ALIVE_MS = 75_000;
+/** Serves one request. What it throws, or rejects with, is answered with 500 and goes to `onThrow`. */
+export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => unknown;
+
+/** Stands before an HTTP server: takes every connection, and gives it those that are HTTP. */
+export interface ConnectionFront {
+  accept(socket: Socket, serveHttp: (socket: Socket) => void): void;
+  /** Closes connections of its own that nobody would miss. */
+  closeIdle(): void;
+  /** Closes all connections of its own. */
+  closeAll(): void;
+}
+
+/** Serves upgrades; every other request that asks for one is served as if it did not. Neither may throw. */
+export interface UpgradeHandler {
+  accepts(request: IncomingMessage): boolean;
+  take(request: IncomingMessage, socket: Socket, head: Buffer): void;
+}
+
+/** What a server needs beside its handler. */
+export interface ListenOptions {
+  readonly front?: ConnectionFront | undefined;
+  readonly upgrades?: UpgradeHandler | undefined;
+  readonly maxHeaderBytes?: number;
+  readonly maxHeaders?: number;
+  /** From a connection, or the first byte of a request, to the end of its headers. */
+  readonly headersTimeoutMs?: number;
+  readonly keepAliveTimeoutMs?: number;
+  /** The form of the answers to faults; JSON without it, and when it throws. */
+  readonly answerTo?: (fault: WeirError, request: AnsweredRequest) => OwnAnswer;
+  /** Told of each fault that was answered, or cut. */
+  readonly onFault?: (code: ErrorName) => void;
+  /** Told what a handler threw. */
+  readonly onThrow?: (error: unknown, requestId: string) => void;
+}
+
+type Callbacks = Required<Pick<ListenOptions, 'answerTo' | 'onFault' | 'onThrow'>>;
+
+const DEFAULTS = {
+  maxHeaderBytes: 16 * 1024,
+  maxHeaders: 100,
+  headersTimeoutMs: 60_000,
+  // Longer than the idle timeouts of load balancers: the limiter is never the one to close a connection being reused.
+  keepAliveTimeoutMs: 75_000,
+  answerTo: jsonFault,
+  onFault: (): void => undefined,
+  onThrow: (): void => undefined,
+};
 const IDLE_CHECK_MS = 50;
+const SLOWEST_DEADLINE_CHECK_MS = 5_000;
 
 /** Starts a server. Rejects with the system's error (EADDRINUSE …), naming the address. */
-export async function listen(handler: RequestListener, address: ListenAddress): Promise<HttpListener> {
-  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, handler);
+export async function listen(
+  handler: HttpHandler,
+  address: ListenAddress,
+  options: ListenOptions = {},
+): Promise<HttpListener> {
+  const { front } = options;
+  const server = createHttpServer(handler, { ...DEFAULTS, ...options });
+  if (front !== undefined) putBefore(server, front);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     // Without a host: every IPv6 and IPv4 address, or those of IPv4 alone where the kernel has no IPv6.
@@ -37,19 +97,181 @@ export async function listen(handler: RequestListener, address: ListenAddress): 
     });
   });
   const { port } = server.address() as AddressInfo;
-  return { address: { host: address.host, port }, close: (graceMs) => closeServer(server, graceMs) };
+  return { address: { host: address.host, port }, close: (graceMs) => closeServer(server, front, graceMs) };
 }
 
-function closeServer(server: Server, graceMs: number): Promise<boolean> {
+type ServerSettings = Required<Omit<ListenOptions, 'front' | 'prepare' | 'upgrades'>> & Pick<ListenOptions, 'upgrades'>;
+
+function createHttpServer(handler: HttpHandler, settings: ServerSettings): Server {
+  const { maxHeaders, maxHeaderBytes, headersTimeoutMs, keepAliveTimeoutMs, upgrades } = settings;
+  const { answerTo, onFault, onThrow } = safe(settings);
+  const server = createServer({
+    maxHeaderSize: maxHeaderBytes,
+    headersTimeout: headersTimeoutMs,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    connectionsCheckingInterval: Math.min(SLOWEST_DEADLINE_CHECK_MS, Math.max(1, Math.floor(headersTimeoutMs / 4))),
+    // Bodies have deadlines of their own; a missing Host, and too many headers, are answered below.
+    requestTimeout: 0,
+    requireHostHeader: false,
+    shouldUpgradeCallback: (request) =>
+      upgrades !== undefined && faultOfHead(request, maxHeaders) === undefined && upgrades.accepts(request),
+  });
+  server.maxHeadersCount = 0;
+  const refuse = (request: IncomingMessage, response: ServerResponse, fault: WeirError): void => {
+    onFault(fault.code);
+    // Where its next request begins is not clear.
+    response.shouldKeepAlive = false;
+    sendAnswer(request, response, answerTo(fault, answeredRequest(request)));
+  };
+  const connections = new Connections({ answerTo, onFault, refuse, isAnswered: (response) => answered.has(response) });
+  const serve = (request: IncomingMessage, response: ServerResponse): void => {
+    connections.began(request, response);
+    const fault = faultOfHead(request, maxHeaders);
+    if (fault !== undefined) refuse(request, response, fault);
+    else
+      runHandler(handler, request, response, (error) => {
+        onThrow(error, requestIdOf(request));
+        sendAnswer(request, response, answerTo(new WeirError('internal_error'), answeredRequest(request)));
+      });
+  };
+  server.on('request', serve);
+  server.on('checkContinue', (request, response) => {
+    clientWaits(request, response);
+    serve(request, response);
+  });
+  server.on('checkExpectation', (request, response) => {
+    connections.began(request, response);
+    refuse(request, response, new WeirError('expectation_failed'));
+  });
+  server.on('connect', (request, socket) => {
+    connections.failed(socket as Socket, new WeirError('method_not_supported'), answeredRequest(request));
+  });
+  server.on('upgrade', (request, socket, head) => {
+    upgrades?.take(request, socket as Socket, head);
+  });
+  server.on('clientError', (error, socket) => {
+    connections.parserFailed(error, socket as Socket);
+  });
+  return server;
+}
+
+/** What a server is told to call must not take it down. */
+function safe({ answerTo, onFault, onThrow }: Callbacks): Callbacks {
+  return {
+    answerTo: (fault, request) =>
+      attempt(
+        () => answerTo(fault, request),
+        (error) => {
+          onThrow(error, request.requestId);
+        },
+      ) ?? jsonFault(fault, request),
+    onFault: (code) => {
+      attempt(() => {
+        onFault(code);
+      });
+    },
+    onThrow: (error, requestId) => {
+      attempt(() => {
+        onThrow(error, requestId);
+      });
+    },
+  };
+}
+
+/** Runs a handler; neither throws nor rejects. */
+function runHandler(
+  handler: HttpHandler,
+  request: IncomingMessage,
+  response: ServerResponse,
+  onThrow: (error: unknown) => void,
+): void {
+  try {
+    Promise.resolve(handler(request, response)).catch(onThrow);
+  } catch (error) {
+    onThrow(error);
+  }
+}
+
+/** Responses that {@link sendAnswer} wrote: some are still open while the rest of a body is read and dropped. */
+const answered = new WeakSet<ServerResponse>();
+
+/**
+ * Answers a request, once: further answers are dropped. One whose body is still on its way is answered at once: the answer
+ * is complete, `Connection: close` is on it, and what the client still sends is read and dropped within bounds before the
+ * connection closes. Never throws; an answer of somebody else that has begun, or one that cannot be written, is cut.
+ */
+export function sendAnswer(request: IncomingMessage, response: ServerResponse, answer: OwnAnswer): void {
+  if (response.destroyed || response.writableEnded || answered.has(response)) return;
+  try {
+    if (response.headersSent) response.destroy();
+    else writeAnswer(request, response, answer);
+  } catch {
+    response.destroy();
+  }
+}
+
+function writeAnswer(request: IncomingMessage, response: ServerResponse, { status, headers, body }: OwnAnswer): void {
+  answered.add(response);
+  const content = request.method === 'HEAD' || body === '' ? undefined : body;
+  const isComplete = request.complete || !expectsBody(request);
+  if (!isComplete) response.shouldKeepAlive = false;
+  const all = { ...validHeaders(headers), 'content-length': String(Buffer.byteLength(body)) };
+  response.writeHead(status, STATUS_CODES[status] ?? '', all);
+  if (isComplete) {
+    response.end(content);
+    return;
+  }
+  if (content === undefined) response.flushHeaders();
+  else response.write(content);
+  const stop = linger(request.socket, () => {
+    response.end();
+  });
+  request.once('end', stop);
+  request.once('error', stop);
+  request.resume();
+}
+
+/** A header that Node refuses to write would cost the whole answer. */
+function validHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([, value]) => /^[\t\x20-\x7e\x80-\xff]*$/.test(value)));
+}
+
+function answeredRequest(request: IncomingMessage): AnsweredRequest {
+  const { method = '', headers } = request;
+  return { method, path: pathOf(request), headers, requestId: requestIdOf(request) };
+}
+
+function jsonFault({ code, message }: WeirError, { requestId }: AnsweredRequest): OwnAnswer {
+  return {
+    status: ERRORS[code].status,
+    headers: { 'content-type': 'application/json', 'x-request-id': requestId },
+    body: `${JSON.stringify({ error: { code, message, fix: ERRORS[code].fix } })}\n`,
+  };
+}
+
+/** The server goes on to count, time and close connections: only who gets a new one first changes. */
+function putBefore(server: Server, front: ConnectionFront): void {
+  const listeners = server.listeners('connection') as ((socket: Socket) => void)[];
+  server.removeAllListeners('connection');
+  server.on('connection', (socket: Socket) => {
+    front.accept(socket, (given) => {
+      for (const listener of listeners) listener.call(server, given);
+    });
+  });
+}
+
+function closeServer(server: Server, front: ConnectionFront | undefined, graceMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     let isCut = false;
     // A connection that falls idle is not needed any more: its client would wait for nothing.
     const idle = setInterval(() => {
       server.closeIdleConnections();
+      front?.closeIdle();
     }, IDLE_CHECK_MS);
     const cut = setTimeout(() => {
       isCut = true;
       server.closeAllConnections();
+      front?.closeAll();
     }, graceMs);
     server.close(() => {
       clearTimeout(cut);
@@ -57,18 +279,20 @@ function closeServer(server: Server, graceMs: number): Promise<boolean> {
       resolve(!isCut);
     });
     server.closeIdleConnections();
+    front?.closeIdle();
   });
 }
 
-/** Answers with JSON. */
+/** Answers with JSON; as {@link sendAnswer}. */
 export function sendJson(response: ServerResponse, status: number, value: unknown): void {
   sendText(response, status, 'application/json', `${JSON.stringify(value)}\n`);
 }
 
-/** Answers with a text of the given type. */
-export function sendText(response: ServerResponse, status: number, contentType: string, text: string): void {
-  response.writeHead(status, { 'content-type': contentType, 'content-length': Buffer.byteLength(text) });
-  response.end(text);
+/** Answers with a text of the given type; as {@link sendAnswer}. */
+export function sendText(response: ServerResponse, status: number, contentType: string, body: string): void {
+  const { req: request } = response;
+  const headers = { 'content-type': contentType, 'x-request-id': requestIdOf(request) };
+  sendAnswer(request, response, { status, headers, body });
 }
 
 /** The path of a request without its query. */

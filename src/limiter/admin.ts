@@ -1,6 +1,7 @@
 // Limiter, admin listener: health, metrics and what is in force, for probes, Prometheus and people. In: HTTP; out: text
 // and JSON without secrets.
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { parseAddress } from '../lib/address.ts';
 import { parseDurationMicros } from '../lib/duration.ts';
 import { pathOf, sendJson, sendText } from '../lib/http-listener.ts';
 
@@ -9,14 +10,14 @@ export interface AdminView {
   /** ready: takes traffic; `reason` says why not, or since when. */
   readiness(): { readonly ready: boolean; readonly reason: string };
   metrics(): Promise<string>;
-  /** Everything in force, secrets left out. */
+  /** Everything in force, secrets left out. For callers on loopback: it names hosts, paths and limits. */
   configDump(): unknown;
   /**
    * Turns readiness off for good; requests are still served. Resolves after `delayMs`, and when none is in flight any more,
    * but after `maxMs` at the latest.
    */
   drain(hold: DrainHold): Promise<void>;
-  /** Who may drain must bring it in the header; absent: everybody may. */
+  /** Who may drain must bring it in the header; absent: callers on loopback may. */
   readonly drainToken?: string | undefined;
 }
 
@@ -29,13 +30,15 @@ export interface DrainHold {
 /** Most that a hook can ask for. */
 const MAX_HOLD_MS = 3_600_000;
 
+const ONLY_LOOPBACK =
+  'only callers on loopback may do this: kubectl port-forward to this port, then call it on 127.0.0.1';
 const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 const PATHS = ['GET /livez', 'GET /readyz', 'GET /metrics', 'GET /config_dump', 'GET /drain', 'POST /drain'];
 
 type Route = (response: ServerResponse, request: IncomingMessage) => void | Promise<void>;
 
-/** The request handler of the admin port. */
-export function adminHandler(view: AdminView): (request: IncomingMessage, response: ServerResponse) => void {
+/** The request handler of the admin port. What it rejects with is the listener's to answer. */
+export function adminHandler(view: AdminView): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   const routes = new Map<string, Route>([
     [
       'GET /livez',
@@ -58,20 +61,20 @@ export function adminHandler(view: AdminView): (request: IncomingMessage, respon
     ],
     [
       'GET /config_dump',
-      (response) => {
-        sendJson(response, 200, hideSecrets(view.configDump()));
+      (response, request) => {
+        if (isFromLoopback(request)) sendJson(response, 200, hideSecrets(view.configDump()));
+        else sendJson(response, 403, { error: ONLY_LOOPBACK });
       },
     ],
     // The kubelet's hooks can only GET.
     ['GET /drain', drainRoute(view)],
     ['POST /drain', drainRoute(view)],
   ]);
-  return (request, response) => {
-    request.resume();
+  return async (request, response) => {
     const path = pathOf(request);
     const method = request.method === 'HEAD' && path !== '/drain' ? 'GET' : (request.method ?? '');
     const route = routes.get(`${method} ${path}`);
-    if (route !== undefined) void Promise.resolve(route(response, request)).catch(() => response.destroy());
+    if (route !== undefined) await route(response, request);
     else if (PATHS.some((known) => known.endsWith(` ${path}`)))
       sendJson(response, 405, { error: 'method not allowed' });
     else sendJson(response, 404, { error: 'not found', paths: PATHS });
@@ -80,9 +83,9 @@ export function adminHandler(view: AdminView): (request: IncomingMessage, respon
 
 function drainRoute(view: AdminView): Route {
   return async (response, request) => {
-    const token = request.headers['x-weir-drain-token'];
-    if (view.drainToken !== undefined && token !== view.drainToken) {
-      sendJson(response, 403, { error: 'the header x-weir-drain-token is not that of this limiter' });
+    const problem = drainProblem(view, request);
+    if (problem !== undefined) {
+      sendJson(response, 403, { error: problem });
       return;
     }
     const hold = holdOf(request);
@@ -93,6 +96,18 @@ function drainRoute(view: AdminView): Route {
     await view.drain(hold);
     sendText(response, 200, 'text/plain', 'draining\n');
   };
+}
+
+/** A token keeps everybody else out, the pod's own containers too; without one only they may drain. */
+function drainProblem({ drainToken }: AdminView, request: IncomingMessage): string | undefined {
+  if (drainToken === undefined) return isFromLoopback(request) ? undefined : ONLY_LOOPBACK;
+  const isRight = request.headers['x-weir-drain-token'] === drainToken;
+  return isRight ? undefined : 'the header x-weir-drain-token is not that of this limiter';
+}
+
+/** True for callers of the same pod or host, `kubectl port-forward` and `kubectl exec` among them. */
+function isFromLoopback({ socket: { remoteAddress = '' } }: IncomingMessage): boolean {
+  return parseAddress(remoteAddress)?.range() === 'loopback';
 }
 
 /** undefined: not durations. */

@@ -1,6 +1,6 @@
 // Limiter, wiring: settings -> a running limiter. The order of a request is in proxy/proxy.ts; here is who knows whom, and
 // the order of starting and stopping.
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { systemClock, type Clock } from '../lib/clock.ts';
 import { createLogger, type Logger } from '../lib/log.ts';
@@ -14,18 +14,29 @@ import { DecisionApi } from './decision-api/decision-api.ts';
 import { isLoopback, TokenFile } from './decision-api/decision-token.ts';
 import { mayDial } from './egress/egress.ts';
 import { HealthWatch } from './health/health-watch.ts';
+import { UnclaimedModels } from './health/unclaimed-models.ts';
 import { FirstContact } from './config/first-contact.ts';
-import { listen, type HttpListener, type ListenAddress } from '../lib/http-listener.ts';
+import {
+  listen,
+  type HttpHandler,
+  type HttpListener,
+  type ListenAddress,
+  type UpgradeHandler,
+} from '../lib/http-listener.ts';
 import { LimiterMetrics } from './metrics.ts';
+import { Observation } from './observation.ts';
 import { Dialer } from './proxy/dialer.ts';
-import { Forwarder, type UpstreamObserver } from './proxy/forwarder.ts';
+import { Forwarder } from './proxy/forwarder.ts';
 import { guardedLookup } from './egress/guarded-lookup.ts';
 import { Proxy } from './proxy/proxy.ts';
 import { Upstreams } from './proxy/upstream.ts';
 import type { RuntimeObject } from './compile/runtime-object.ts';
+import { readinessOf } from './readiness.ts';
 import type { LimiterSettings } from './settings.ts';
 import { UpstreamHealth } from './health/upstream-health.ts';
+import { BodyBudget } from './request/body-budget.ts';
 import { WindowCalendar } from './store/rule/calendar-window.ts';
+import { Sidecar } from './sidecar.ts';
 import { StoreRegistry } from './store/create-store.ts';
 import type { Store } from './store/store.ts';
 
@@ -79,6 +90,7 @@ class Limiter implements RunningLimiter {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #metrics: LimiterMetrics;
+  readonly #seen: Observation;
   readonly #configured = new Configured();
   readonly #stores: StoreRegistry;
   readonly #firstContact: FirstContact;
@@ -88,8 +100,11 @@ class Limiter implements RunningLimiter {
   readonly #upstreams: Upstreams;
   readonly #dialer: Dialer;
   readonly #upstreamHealth = new UpstreamHealth();
+  readonly #unclaimed = new UnclaimedModels();
   readonly #health: HealthWatch;
+  readonly #bodyBudget: BodyBudget;
   readonly #proxy: Proxy;
+  readonly #sidecar: Sidecar | undefined;
   readonly #listeners: { traffic?: HttpListener; admin?: HttpListener; decision?: HttpListener } = {};
   #housekeeping: NodeJS.Timeout | undefined;
   #isStale = false;
@@ -100,9 +115,11 @@ class Limiter implements RunningLimiter {
   constructor(settings: LimiterSettings, parts: LimiterParts) {
     this.#settings = settings;
     this.#clock = parts.clock ?? systemClock;
-    this.#metrics = parts.metrics ?? new LimiterMetrics();
     this.#firstContact = parts.firstContact ?? new FirstContact();
-    this.#log = parts.logger ?? createLogger('limiter');
+    const log = parts.logger ?? createLogger('limiter');
+    this.#seen = new Observation(log, parts.metrics ?? new LimiterMetrics(), this.#clock);
+    this.#log = this.#seen.log;
+    this.#metrics = this.#seen.metrics;
     const ownTarget: Target | undefined =
       settings.upstream === undefined ? undefined : { url: settings.upstream, weight: 1 };
     this.#stores = new StoreRegistry({
@@ -125,23 +142,16 @@ class Limiter implements RunningLimiter {
     );
     this.#sharers = new SharerCounts(settings.mode, this.#applier.inForce);
     this.#decider = this.#createDecider();
-    this.#upstreams = new Upstreams({ connectMs: settings.connectTimeoutMs, headersMs: settings.headersTimeoutMs });
+    this.#upstreams = new Upstreams(settings);
     this.#dialer = new Dialer(ownTarget);
     this.#health = this.#createHealthWatch();
-    this.#proxy = new Proxy({
-      inForce: () => this.#applier.inForce,
-      configured: this.#configured,
-      decider: this.#decider,
-      forwarder: new Forwarder(this.#upstreams, this.#dialer, this.#upstreamObserver()),
-      metrics: this.#metrics,
-      logger: this.#log,
-      clock: this.#clock,
-      mode: settings.mode,
-      ownTarget,
-      unconfiguredPolicy: settings.unconfiguredPolicy,
-      maxBodyBytes: settings.maxBodyBytes,
-      random: parts.random ?? Math.random,
+    this.#bodyBudget = new BodyBudget({
+      limitBytes: settings.bodyBudgetBytes,
+      nowMs: () => this.#clock.monotonicMs(),
+      observer: this.#metrics.bodyObserver(),
     });
+    this.#sidecar = settings.mode === 'sidecar' ? this.#createSidecar() : undefined;
+    this.#proxy = this.#createProxy(ownTarget, parts.random ?? Math.random);
   }
 
   get addresses(): RunningLimiter['addresses'] {
@@ -156,17 +166,24 @@ class Limiter implements RunningLimiter {
 
   async start(): Promise<void> {
     const { listen: trafficAddress, adminListen, decisionListen, unconfiguredWaitMs } = this.#settings;
-    this.#listeners.admin = await listen(adminHandler(this.#adminView()), adminListen);
+    const admin = adminHandler(this.#adminView());
+    this.#listeners.admin = await listen(admin, adminListen, this.#seen.listenOptions('admin', this.#settings));
     if (decisionListen !== undefined) {
-      this.#listeners.decision = await listen(this.#decisionApi(decisionListen), decisionListen);
+      const decisions = this.#decisionApi(decisionListen);
+      const options = this.#seen.listenOptions('decision', this.#settings);
+      this.#listeners.decision = await listen(decisions, decisionListen, options);
     }
     this.#configured.startWaiting(unconfiguredWaitMs, () => {
       this.#log.warn('no configuration came in time', { policy: this.#settings.unconfiguredPolicy });
     });
     await this.#settings.source.start((change) => this.#applier.apply(change));
-    this.#listeners.traffic = await listen((request, response) => {
-      this.#take(request, response);
-    }, trafficAddress);
+    const take: HttpHandler = (request, response) => this.#take(request, response);
+    const options = {
+      ...this.#seen.listenOptions('traffic', this.#settings),
+      front: this.#sidecar?.frontDoor,
+      upgrades: this.#upgrades(),
+    };
+    this.#listeners.traffic = await listen(take, trafficAddress, options);
     this.#housekeeping = setInterval(() => {
       this.#keepHouse();
     }, HOUSEKEEPING_MS);
@@ -185,20 +202,30 @@ class Limiter implements RunningLimiter {
   }
 
   /** While it drains, no connection is kept for another request: callers go to other pods. */
-  #take(request: IncomingMessage, response: ServerResponse): void {
+  #take(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (this.#isDraining) response.shouldKeepAlive = false;
     this.#inFlight += 1;
     response.once('close', () => {
       this.#inFlight -= 1;
     });
-    this.#proxy.handle(request, response);
+    return this.#proxy.handle(request, response);
+  }
+
+  #upgrades(): UpgradeHandler {
+    return {
+      accepts: (request) => this.#proxy.mayUpgrade(request),
+      take: (request, socket, head) => {
+        void this.#proxy.upgrade(request, socket, head);
+      },
+    };
   }
 
   async #drainAndWait({ delayMs, maxMs }: DrainHold): Promise<void> {
     const startMs = this.#clock.monotonicMs();
     this.drain();
     await delay(Math.min(delayMs, maxMs));
-    while (this.#inFlight > 0 && this.#clock.monotonicMs() - startMs < maxMs) await delay(DRAIN_LOOK_MS);
+    while (this.#inFlight + (this.#sidecar?.busy ?? 0) > 0 && this.#clock.monotonicMs() - startMs < maxMs)
+      await delay(DRAIN_LOOK_MS);
   }
 
   #mayDial(address: string): boolean {
@@ -222,21 +249,43 @@ class Limiter implements RunningLimiter {
     this.#log.info('limiter stopped');
   }
 
-  #upstreamObserver(): UpstreamObserver {
-    return {
-      answered: (object, url) => {
-        this.#upstreamHealth.answered(object, url);
-      },
-      unreachable: (object, url) => {
-        this.#upstreamHealth.unreachable(object, url, this.#clock.monotonicMs());
-      },
-    };
+  #createProxy(ownTarget: Target | undefined, random: () => number): Proxy {
+    const settings = this.#settings;
+    return new Proxy({
+      inForce: () => this.#applier.inForce,
+      configured: this.#configured,
+      decider: this.#decider,
+      forwarder: new Forwarder(this.#upstreams, this.#dialer, this.#seen.upstreamObserver(this.#upstreamHealth)),
+      metrics: this.#metrics,
+      errors: this.#seen.errors,
+      clock: this.#clock,
+      ownTarget,
+      unclaimed: this.#sidecar?.unclaimed,
+      unconfiguredPolicy: settings.unconfiguredPolicy,
+      bodyBounds: { maxBytes: settings.maxBodyBytes, idleMs: settings.bodyIdleTimeoutMs },
+      bodyBudget: this.#bodyBudget,
+      requestTimeoutMs: settings.requestTimeoutMs,
+      random,
+    });
+  }
+
+  #createSidecar(): Sidecar {
+    return new Sidecar({
+      settings: this.#settings,
+      inForce: () => this.#applier.inForce,
+      configured: this.#configured,
+      metrics: this.#metrics,
+      unclaimedModels: this.#unclaimed,
+      log: this.#log,
+      clock: this.#clock,
+    });
   }
 
   #createHealthWatch(): HealthWatch {
     return new HealthWatch({
       stores: () => this.#stores.byId(),
       upstreams: this.#upstreamHealth,
+      unclaimed: this.#unclaimed,
       nowMs: () => this.#clock.monotonicMs(),
       onReport: (report) => {
         // The operator writes it into the status; a store tells its outage by a line of its own.
@@ -268,7 +317,7 @@ class Limiter implements RunningLimiter {
   }
 
   /** @throws Error when the listener is not on loopback and there is no token */
-  #decisionApi({ host }: ListenAddress): RequestListener {
+  #decisionApi({ host }: ListenAddress): HttpHandler {
     const { decisionTokenFile } = this.#settings;
     if (decisionTokenFile === undefined && !isLoopback(host)) {
       throw new Error(`the decision API on ${host} needs tokens: set decisionTokenFile, or listen on 127.0.0.1`);
@@ -278,13 +327,14 @@ class Limiter implements RunningLimiter {
       configured: this.#configured,
       decider: this.#decider,
       metrics: this.#metrics,
-      logger: this.#log,
+      errors: this.#seen.errors,
+      requestTimeoutMs: this.#settings.requestTimeoutMs,
       clock: this.#clock,
+      bodyBudget: this.#bodyBudget,
+      bodyIdleMs: this.#settings.bodyIdleTimeoutMs,
       ...(decisionTokenFile === undefined ? {} : { tokens: new TokenFile(decisionTokenFile) }),
     });
-    return (request, response) => {
-      api.handle(request, response);
-    };
+    return (request, response) => api.handle(request, response);
   }
 
   #onApplied(inForce: InForce, { compiled, removals, outcomes, isPartial }: AppliedChange): void {
@@ -301,6 +351,7 @@ class Limiter implements RunningLimiter {
       this.#decider.forget(name);
       this.#upstreamHealth.forget(name);
     }
+    this.#unclaimed.forgetClaimed((model) => inForce.set.takesModel(model));
     const rejected = outcomes.filter((outcome) => !outcome.accepted);
     this.#metrics.configUpdates(outcomes.length - rejected.length, rejected.length);
     for (const { name: resource, version, message: reason } of rejected) {
@@ -308,8 +359,9 @@ class Limiter implements RunningLimiter {
     }
     this.#upstreams.prune((scope) => this.#dialer.isCurrent(scope, inForce));
     this.#isStale = true;
+    if (!isPartial) this.#configured.markConfigured();
+    this.#sidecar?.frontDoor.review();
     if (isPartial) return;
-    this.#configured.markConfigured();
     this.#firstContact.begin(this.#stores.whenReached());
   }
 
@@ -321,7 +373,14 @@ class Limiter implements RunningLimiter {
 
   #adminView(): AdminView {
     return {
-      readiness: () => this.#readiness(),
+      readiness: () =>
+        readinessOf({
+          isDraining: this.#isDraining,
+          isListening: this.#listeners.traffic !== undefined,
+          state: this.#configured.state,
+          hasContact: this.#firstContact.isOver,
+          unconfiguredPolicy: this.#settings.unconfiguredPolicy,
+        }),
       metrics: () => this.#metrics.registry.metrics(),
       configDump: () => ({
         id: this.#settings.id,
@@ -334,19 +393,5 @@ class Limiter implements RunningLimiter {
       drain: (hold) => this.#drainAndWait(hold),
       drainToken: this.#settings.drainToken,
     };
-  }
-
-  #readiness(): { ready: boolean; reason: string } {
-    if (this.#isDraining) return { ready: false, reason: 'draining' };
-    // Configs come in before requests can: until then nobody must be sent here.
-    if (this.#listeners.traffic === undefined) return { ready: false, reason: 'not listening yet' };
-    const { state } = this.#configured;
-    if (state === 'configured') {
-      const { isOver } = this.#firstContact;
-      return { ready: isOver, reason: isOver ? 'ok' : 'waiting for the first answer of a store' };
-    }
-    if (state === 'waiting') return { ready: false, reason: 'waiting for the first configuration' };
-    const passes = this.#settings.unconfiguredPolicy === 'Pass';
-    return { ready: passes, reason: `unconfigured: ${passes ? 'passing' : 'refusing'} all requests` };
   }
 }

@@ -3,7 +3,13 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { LimiterConfig } from '../contract/limiter-config.ts';
 import { resourceName } from '../contract/limiter-config.ts';
+import type { ErrorName } from '../lib/errors.ts';
 import type { Decision } from './decide/decision.ts';
+import type { Handling } from './front/front-door.ts';
+import type { Direction } from './front/splice.ts';
+import type { FaultPlace } from './internal-errors.ts';
+import type { UpstreamFault } from './proxy/relay.ts';
+import type { BudgetObserver } from './request/body-budget.ts';
 import type { StoreHooks } from './store/create-store.ts';
 
 type Labels = Record<string, string>;
@@ -79,9 +85,25 @@ export class LimiterMetrics {
   );
   readonly #perObject = [this.#decisions, this.#shadow, this.#answers, this.#overflows];
   readonly #unrouted = this.#counter('weir_unrouted_requests_total', 'Requests that no object takes.', ['outcome']);
+  readonly #unclaimed = this.#counter(
+    'weir_unclaimed_requests_total',
+    'Requests for models that no route claims, which a sidecar let pass unlimited, by endpoint.',
+    ['endpoint'],
+  );
   readonly #configChanges = this.#counter('weir_config_updates_total', 'Configs received by outcome.', ['outcome']);
   readonly #objects = this.#gauge('weir_objects', 'Objects in force.');
   readonly #inFlight = this.#gauge('weir_requests_in_flight', 'Requests being served.');
+  readonly #connections = this.#counter(
+    'weir_connections_total',
+    'Connections of a sidecar by what became of them: spliced to the own server, served as HTTP, refused, or not accepted by it.',
+    ['handling'],
+  );
+  readonly #spliced = this.#gauge('weir_spliced_connections', 'Connections that are passed on byte for byte now.');
+  readonly #splicedBytes = this.#counter(
+    'weir_spliced_bytes_total',
+    'Bytes passed on untouched; in: from clients, out: from the own server.',
+    ['direction'],
+  );
   readonly #configured = this.#gauge('weir_configured', '1 once a snapshot was applied.');
   readonly #connected = this.#gauge('weir_operator_connected', '1 while the operator answers.');
   readonly #circuits = new Gauge({
@@ -100,6 +122,31 @@ export class LimiterMetrics {
     'weir_store_trouble_total',
     'Settlements that were dropped, and keys of a wrong type or content that were found.',
     ['kind'],
+  );
+  readonly #bodyBytes = this.#gauge(
+    'weir_request_body_bytes',
+    'Bytes of request bodies held now, as sent and as decoded.',
+  );
+  readonly #bodyRefusals = this.#counter(
+    'weir_request_body_over_capacity_total',
+    'Request bodies that were refused with 503, or given up while they came slowly, because --body-budget was reached.',
+    [],
+  );
+  readonly #internalErrors = this.#counter('weir_internal_errors_total', 'Faults of the limiter itself.', ['place']);
+  readonly #httpFaults = this.#counter(
+    'weir_http_faults_total',
+    'Requests that are not HTTP as it is served here, by listener and the code of the answer.',
+    ['listener', 'code'],
+  );
+  readonly #upstreamFaults = this.#counter(
+    'weir_upstream_faults_total',
+    'Answers of upstreams that were refused, mended or cut.',
+    ['kind'],
+  );
+  readonly #corsQuestions = this.#counter(
+    'weir_cors_questions_total',
+    'Upstreams asked, by a preflight, whether a page may read an answer of the limiter.',
+    ['outcome'],
   );
   readonly #decisionSeconds = new Histogram({
     name: 'weir_decision_seconds',
@@ -135,6 +182,31 @@ export class LimiterMetrics {
     this.#unrouted.inc({ outcome });
   }
 
+  /** Counts a request for a model that no route claims. `endpoint` is an id of the endpoint table, or `other`. */
+  unclaimed(endpoint: string): void {
+    this.#unclaimed.inc({ endpoint });
+  }
+
+  /** The limiter's own code threw. */
+  internalError(place: FaultPlace): void {
+    this.#internalErrors.inc({ place });
+  }
+
+  /** A request was answered, or cut, before any handler saw it. */
+  httpFault(listener: 'traffic' | 'decision' | 'admin', code: ErrorName): void {
+    this.#httpFaults.inc({ listener, code });
+  }
+
+  /** An upstream's answer was not valid HTTP, or paused for too long. */
+  upstreamFault(kind: UpstreamFault): void {
+    this.#upstreamFaults.inc({ kind });
+  }
+
+  /** An upstream was asked what it grants a page; `skipped`: too many questions were open. */
+  corsAsked(outcome: 'granted' | 'refused' | 'unanswered' | 'skipped'): void {
+    this.#corsQuestions.inc({ outcome });
+  }
+
   /** A caller's key was put into the overflow bucket of a limit. */
   overflowed(object: string, limit: string): void {
     if (this.#limitsInForce.get(object)?.has(limit) === true) this.#overflows.add(object, { limit });
@@ -158,16 +230,41 @@ export class LimiterMetrics {
     };
   }
 
+  /** What the budget of request bodies tells. */
+  bodyObserver(): BudgetObserver {
+    return {
+      held: (bytes) => {
+        this.#bodyBytes.set(bytes);
+      },
+      refused: () => {
+        this.#bodyRefusals.inc();
+      },
+    };
+  }
+
   operatorConnected(isConnected: boolean): void {
     this.#connected.set(isConnected ? 1 : 0);
   }
 
-  requestStarted(): void {
-    this.#inFlight.inc();
+  /** A connection of a sidecar was placed; `spliced_unconfigured`: before any configuration came. */
+  connectionHandled(handling: Handling | 'spliced_unconfigured'): void {
+    this.#connections.inc({ handling });
   }
 
-  requestEnded(): void {
-    this.#inFlight.dec();
+  spliceOpened(): void {
+    this.#spliced.inc();
+  }
+
+  spliceClosed(): void {
+    this.#spliced.dec();
+  }
+
+  spliceBytes(direction: Direction, bytes: number): void {
+    this.#splicedBytes.inc({ direction }, bytes);
+  }
+
+  requestsInFlight(count: number): void {
+    this.#inFlight.set(count);
   }
 
   configUpdates(accepted: number, rejected: number): void {

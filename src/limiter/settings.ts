@@ -14,7 +14,7 @@ export interface LimiterSettings {
   readonly decisionListen?: ListenAddress;
   /** One token per line, `name:token` or `token`; required where the decision API is not on loopback. */
   readonly decisionTokenFile?: string;
-  /** Only who brings it may drain this limiter; absent: everybody who reaches its admin port. */
+  /** Only who brings it may drain this limiter; absent: callers on loopback. */
   readonly drainToken?: string;
   /** Sidecar: the server of its own pod, `http://127.0.0.1:8000`; also the target of routes that name none. */
   readonly upstream?: string;
@@ -28,9 +28,27 @@ export interface LimiterSettings {
   /** How long requests in flight may go on after SIGTERM. */
   readonly graceMs: number;
   readonly maxBodyBytes: number;
+  /** Bound of all request bodies that are held at once, as sent and as decoded: 503 beyond it. */
+  readonly bodyBudgetBytes: number;
+  /** The longest pause in a request body that the limiter reads: 408 beyond it. */
+  readonly bodyIdleTimeoutMs: number;
+  /** Request line and headers together; more is 431. */
+  readonly maxHeaderBytes: number;
+  /** Header lines of a request; more is 431. */
+  readonly maxHeaders: number;
+  /** From the first byte of a request, or from a new connection, to the end of its headers. */
+  readonly requestHeadersTimeoutMs: number;
+  /** From a request's headers to the end of its body, where the limiter reads the body before it decides. */
+  readonly requestTimeoutMs: number;
+  /** How long a client's connection may wait for its next request. */
+  readonly keepAliveTimeoutMs: number;
   readonly connectTimeoutMs: number;
   /** From the request sent to the upstream's headers. */
   readonly headersTimeoutMs: number;
+  /** How long an answer may pause once it has begun; 0: as long as it likes. */
+  readonly streamIdleTimeoutMs: number;
+  /** How long an unused connection to an upstream is kept for the next request. */
+  readonly upstreamIdleTimeoutMs: number;
   /** What may be dialled beside what the operator's Fleet resource allows: CIDRs, host names, `*.example.com`. */
   readonly egressAllow: readonly string[];
 }
@@ -47,7 +65,18 @@ export const LIMITER_DEFAULTS = {
   unconfiguredWaitMs: 10_000,
   graceMs: 30_000,
   maxBodyBytes: 16 * 1024 * 1024,
+  bodyBudgetBytes: 128 * 1024 * 1024,
+  bodyIdleTimeoutMs: 30_000,
+  maxHeaderBytes: 16 * 1024,
+  maxHeaders: 100,
+  requestHeadersTimeoutMs: 60_000,
+  requestTimeoutMs: 300_000,
+  // Longer than the idle timeouts of load balancers: the limiter is never the one to close a connection being reused.
+  keepAliveTimeoutMs: 75_000,
   connectTimeoutMs: 5_000,
   headersTimeoutMs: 600_000,
+  streamIdleTimeoutMs: 3_600_000,
+  // Shorter than the keep-alive of common servers (uvicorn and Node: 5 s): the upstream is not the one to close first.
+  upstreamIdleTimeoutMs: 4_000,
   egressAllow: [],
 } as const satisfies Partial<LimiterSettings>;

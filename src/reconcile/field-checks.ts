@@ -1,20 +1,22 @@
-// Reconcile, validate: what schema and CEL cannot say about single values. Input: a text of the spec; output: what is wrong
+// Reconcile, validate: checks of single values that schema and CEL cannot do. Input: a text of the spec; output: what is wrong
 // with it, or nothing.
 import ipaddr from 'ipaddr.js';
 import { RE2JS } from 're2js';
 import { messageOf } from '../lib/thrown.ts';
 
-/** What is wrong with a value and how to mend it; undefined: nothing. */
+/** What is wrong with a value and how to correct it; undefined: nothing. */
 export type FieldCheck = (text: string) => string | undefined;
 
 /** Instructions of a compiled expression; the time per character of a request grows with them. */
 const MAX_PROGRAM = 4_000;
 
-/** RE2: what would not run in linear time does not compile. */
+/** RE2: an expression that would not run in linear time does not compile. */
 export const checkRegex: FieldCheck = (text) => {
   try {
     const size = RE2JS.compile(text).programSize();
-    return size <= MAX_PROGRAM ? undefined : `${quote(text)} is too large: use smaller repetitions`;
+    return size <= MAX_PROGRAM
+      ? undefined
+      : `${quote(text)} compiles to a program that is too large: use smaller repetition counts`;
   } catch (error) {
     return `${quote(text)} is not a valid regular expression (RE2): ${messageOf(error)}`;
   }
@@ -37,11 +39,11 @@ function isPrefix(text: string, bits: number): boolean {
   return /^[0-9]{1,3}$/.test(text) && Number(text) <= bits;
 }
 
-/** Zones that were found good: to find out takes longer than all else about an object. There are some hundred, in any case of letters. */
+/** Zones that are known to be valid: finding out takes longer than all other checks of an object. */
 const knownZones = new Set<string>();
 const MOST_KNOWN_ZONES = 1_000;
 
-/** A name of the IANA data base; an offset like +02:00 is none, for it knows no daylight saving. */
+/** A name of the IANA database. An offset like +02:00 is invalid, because it has no daylight saving. */
 export const checkTimeZone: FieldCheck = (text) => {
   const problem = `${quote(text)} is not a known time zone: use an IANA name like Europe/Berlin`;
   if (!/^[A-Za-z]/.test(text)) return problem;
@@ -55,41 +57,48 @@ export const checkTimeZone: FieldCheck = (text) => {
   }
 };
 
-/** An upstream that can be dialled. */
+/** A URL that can be dialled. */
 export const checkUrl: FieldCheck = (text) => {
   const url = URL.parse(text);
   if (url === null) return `${quote(text)} is not a valid URL`;
   const isPlain = url.username === '' && url.password === '' && url.search === '' && url.hash === '';
   if (isPlain && (url.protocol === 'http:' || url.protocol === 'https:')) return undefined;
-  return 'must be an http or https URL without user, password, query and fragment';
+  return 'must be an http or https URL without user, password, query or fragment';
 };
 
 /** `host:port` with a port that exists. */
 export const checkAddress: FieldCheck = (text) => {
   const port = Number(text.slice(text.lastIndexOf(':') + 1));
-  return port >= 1 && port <= 65_535 ? undefined : `${quote(text)} has no valid port: use 1 to 65535`;
+  return port >= 1 && port <= 65_535 ? undefined : `${quote(text)} has no valid port: use a number from 1 to 65535`;
 };
 
-/** A path with no escape that is malformed, and nothing that servers read differently. */
+/** A path without malformed escapes and without characters that servers read differently. */
 export const checkPath: FieldCheck = (text) => {
-  if (/%(?![0-9a-fA-F]{2})/.test(text)) return `${quote(text)} is not a path: write % as %25`;
-  if (text.endsWith('*')) return `${quote(text)}: a path has no wildcards: use prefix without the "*", or regex`;
+  if (/%(?![0-9a-fA-F]{2})/.test(text)) return `${quote(text)} is not a valid path: write % as %25`;
+  if (text.endsWith('*'))
+    return `${quote(text)}: wildcards are not supported in paths: use prefix without the "*", or regex`;
   const isPlain = !/[\p{Cc}\\]|%(?:[01][0-9a-f]|7f|5c)/iu.test(text);
-  return isPlain ? undefined : `${quote(text)} can never match: control characters and backslashes are not served`;
+  return isPlain
+    ? undefined
+    : `${quote(text)} can never match: requests with control characters or backslashes in the path are refused`;
 };
+
+/** The model of a route: a name that requests can say, or the star that stands for every model. */
+export const checkModelName: FieldCheck = (text) => (text === '*' ? undefined : checkAdapterName(text));
 
 /** A name that requests can say: one with a star was meant for many, and would be in force for none. */
-export const checkModelName: FieldCheck = (text) =>
-  text.includes('*')
-    ? `${quote(text)}: a model name has no wildcards: write each model in a route of its own`
-    : undefined;
+export const checkAdapterName: FieldCheck = (text) => {
+  if (text.trim() === '') return `${quote(text)} is blank: a request without a name names no model`;
+  if (!text.includes('*')) return undefined;
+  return `${quote(text)}: a model name has no wildcards: name each model, or set modelName to "*" alone for every model`;
+};
 
-/** A prefix that a normalised path can begin with, in the one spelling that it has: two objects are compared by it. */
+/** A prefix that a normalised path can begin with, in its one spelling: objects are compared by it. */
 export const checkPathPrefix: FieldCheck = (text) => {
   const problem = checkPath(text);
   if (problem !== undefined) return problem;
   const isNormal = !text.includes('//') && text.split('/').every((segment) => !/^\.{1,2}(;|$)/.test(segment));
-  if (!isNormal) return `${quote(text)} can never match: write it without "//", "." and ".."`;
+  if (!isNormal) return `${quote(text)} can never match: write it without "//", "." and ".." segments`;
   const needless = [...text.matchAll(/%[0-9a-f]{2}/gi)].map(([escape]) => escape).find(isNeedless);
   return needless === undefined ? undefined : `${quote(text)}: write "${needless}" as ${quote(spelling(needless))}`;
 };

@@ -1,5 +1,5 @@
-// Reconcile: one form of an object (its present spec, or the last good one) -> the config it stands for, or all that is
-// wrong with it.
+// Reconcile, form: one form of an object (its present spec, or the last good one) -> its config, or everything that is wrong
+// with it.
 import { type LimiterConfig, type ObjectRef, resourceName } from '../contract/limiter-config.ts';
 import type { WorkloadSelector } from '../crd/types.ts';
 import { compile } from './compile/compile.ts';
@@ -9,16 +9,16 @@ import type { Problem } from './problems.ts';
 import type { LastGood, ObjectAsRead, ReconcileSettings } from './types.ts';
 import { validate, validateValues } from './validate.ts';
 
-/** A form that schema and CEL admit has a config, also when it must not be in force. */
+/** A form that schema and CEL admit has a config, even when it must not be in force. */
 export interface Form {
   readonly generation: number;
   /** The spec as it was read. */
   readonly spec: unknown;
-  /** Empty: nothing but a conflict can keep it from being in force. */
+  /** Empty: only a conflict can keep it from being in force. */
   readonly problems: readonly Problem[];
   readonly config?: LimiterConfig;
   readonly workloadSelector?: WorkloadSelector;
-  /** Present: in force since before, whatever the present spec is. */
+  /** Present: it was in force before, whatever the present spec is. */
   readonly isKept?: true;
 }
 
@@ -33,7 +33,7 @@ export function presentForm(object: ObjectAsRead, settings: ReconcileSettings): 
   return formOf(object, object.spec, object.metadata.generation ?? 0, settings);
 }
 
-/** The forms of an object that could be in force, the most wanted first: the present one, then the last good one. */
+/** The forms of an object that may be in force, in order of preference: the present one, then the last good one. */
 export function formsOf(object: ObjectAsRead, lastGood: LastGood | undefined, settings: ReconcileSettings): Form[] {
   const present = presentForm(object, settings);
   const isPresentGood = present.problems.length === 0 && present.generation === lastGood?.generation;
@@ -42,8 +42,8 @@ export function formsOf(object: ObjectAsRead, lastGood: LastGood | undefined, se
 }
 
 /**
- * What was good once goes on, also under an operator that has learned to refuse such a value: an upgrade takes no limit away.
- * A field that nobody enforces (NotSupported), or a store that is not there, is another matter.
+ * A form that was good stays in force under an operator that refuses such a value by now: an upgrade removes no limit. This
+ * does not hold for a field that nothing enforces (NotSupported), or for a missing store.
  */
 function asKept(form: Form): Form {
   const isOnlyInvalid = form.config !== undefined && form.problems.every(({ reason }) => reason === 'Invalid');
@@ -56,7 +56,7 @@ interface Remembered {
   readonly form: Form;
 }
 
-/** Forms already made, as long as somebody holds their spec: rivals look at one another far more often than they change. */
+/** Forms by spec, as long as the spec is referenced: rivals are compared far more often than they change. */
 const remembered = new WeakMap<ReconcileSettings, WeakMap<object, Remembered>>();
 
 function formOf(object: ObjectAsRead, spec: unknown, generation: number, settings: ReconcileSettings): Form {

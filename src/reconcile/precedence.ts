@@ -193,6 +193,6 @@ function describe(object: ObjectAsRead, winner: ObjectAsRead): Problem {
     reason: 'Conflicted',
     message:
       `conflicts with ${kind} ${namespace}/${name}, which takes the same requests and ` +
-      `${isOlder ? 'is older' : 'comes first by name'}; this object takes over when that one is gone`,
+      `${isOlder ? 'is older' : 'comes first by name'}; this object takes effect when that one is removed`,
   };
 }

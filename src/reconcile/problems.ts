@@ -1,4 +1,4 @@
-// Reconcile: what can be wrong with an object, as values: a reason for programs, a place and a fix for people.
+// Reconcile: problems of an object, as values: a reason for programs, a field and a correction for people.
 import { MAX_CONDITION_MESSAGE, type AcceptedReason } from '../crd/kinds/conditions.ts';
 
 /** A reason for which an object is not accepted. */
@@ -6,16 +6,16 @@ export interface Problem {
   readonly reason: Exclude<AcceptedReason, 'Accepted'>;
   /** `spec.rateLimiting.limits[0].bucket`; absent: the object as a whole. */
   readonly path?: string;
-  /** What is wrong and how to mend it. */
+  /** What is wrong and how to correct it. */
   readonly message: string;
 }
 
-/** Which reason an object with several carries: the first of these. */
+/** The reason of an object with several problems: the first of these. */
 const ORDER: readonly Problem['reason'][] = ['Invalid', 'NotSupported', 'RedisRequired', 'Conflicted'];
 /** Room for what follows the list of problems in a message. */
 const MAX_LIST = MAX_CONDITION_MESSAGE - 1024;
 
-/** The reason and the message of all problems together: every one is named, the gravest first. */
+/** The reason and the message of all problems together. The message names every one, the most severe first. */
 export function summarise(problems: readonly [Problem, ...Problem[]]): {
   readonly reason: Problem['reason'];
   readonly message: string;

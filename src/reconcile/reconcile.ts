@@ -1,12 +1,12 @@
 // Reconcile: the path on one screen. Input: an object as read and the world around it; output: what must be in force for it,
-// and a status that says no more than is true. Pure: equal inputs give equal outcomes, and nothing that can be read makes it
-// throw.
+// and its status. Pure: equal inputs give equal outcomes, and no input makes it throw.
 //
 //   forms (parse, validate, compile) -> precedence -> in force -> references, limiters -> verdicts -> status
+import { valuesAt } from '../contract/capabilities.ts';
 import { resourceName, type LimiterConfig } from '../contract/limiter-config.ts';
 import { storeIdOf } from '../contract/limiter-report.ts';
 import { toVersioned, type VersionedResource } from '../contract/snapshot.ts';
-import { notesOn } from './status/notes.ts';
+import { notesOn, type SpecFacts } from './status/notes.ts';
 import { degradedVerdict } from './status/degraded.ts';
 import { type Form, presentForm, refOf } from './form.ts';
 import { given } from './optional.ts';
@@ -18,7 +18,7 @@ import { changedReasons, differs, statusOf } from './status/status.ts';
 import { withSecrets } from './secrets.ts';
 import type { InForce, LastGood, ReconcileInput, ReconcileOutcome, World } from './types.ts';
 
-const SERVICES_THERE = 'every Service that is named exists and has the port';
+const SERVICES_THERE = 'every referenced Service exists and has the port';
 
 /**
  * Decides what of an object is in force. The present form is, unless something is wrong with it or an older object takes the
@@ -50,6 +50,7 @@ export function reconcile(input: ReconcileInput): ReconcileOutcome {
   return {
     ...given('inForce', inForce),
     status,
+    tally,
     statusChanged: differs(status, object.status),
     ...given('lastGood', toKeep(inForce, present, lastGood)),
     changedReasons: changedReasons(status, object.status),
@@ -91,7 +92,7 @@ function toKeep(inForce: InForce | undefined, present: Form, before: LastGood | 
 function acceptedVerdict(problems: readonly Problem[], present: Form, inForce: InForce | undefined): Verdict {
   const [first, ...rest] = problems;
   if (first === undefined) {
-    const notes = present.config === undefined ? [] : notesOn(present.config, present.workloadSelector !== undefined);
+    const notes = present.config === undefined ? [] : notesOn(present.config, factsOf(present));
     return {
       holds: true,
       reason: 'Accepted',
@@ -107,11 +108,18 @@ function acceptedVerdict(problems: readonly Problem[], present: Form, inForce: I
   return { holds: false, reason, message: `${message} (${instead})` };
 }
 
+function factsOf({ spec, workloadSelector }: Form): SpecFacts {
+  return {
+    hasPods: workloadSelector !== undefined,
+    hasFailurePolicy: valuesAt({ spec }, 'spec.rateLimiting.failurePolicy').length > 0,
+  };
+}
+
 function resolvedVerdict({ object, world }: ReconcileInput): Verdict {
   const [first, ...rest] = unresolved(object.spec, object.metadata.namespace ?? '', world);
   if (first === undefined) {
     const message =
-      secretRefsOf(object.spec).length === 0 ? SERVICES_THERE : 'every Service and Secret that is named is there';
+      secretRefsOf(object.spec).length === 0 ? SERVICES_THERE : 'every referenced Service and Secret exists';
     return { holds: true, reason: 'ResolvedRefs', message };
   }
   return { holds: false, reason: first.reason, message: [first, ...rest].map(({ message }) => message).join('; ') };

@@ -19,7 +19,7 @@ const SECRETS = ['spec.rateLimiting.redis.passwordSecretRef', 'spec.rateLimiting
 export function unresolved(
   spec: unknown,
   namespace: string,
-  world: Pick<World, 'serviceOf' | 'secretOf'>,
+  world: Pick<World, 'serviceOf' | 'secretOf' | 'settings'>,
 ): MissingReference[] {
   return [...unresolvedServices(spec, namespace, world), ...unresolvedSecrets(spec, namespace, world)];
 }
@@ -32,10 +32,15 @@ export function secretRefsOf(spec: unknown): { readonly path: string; readonly n
   });
 }
 
-function unresolvedSecrets(spec: unknown, namespace: string, world: Pick<World, 'secretOf'>): MissingReference[] {
+function unresolvedSecrets(
+  spec: unknown,
+  namespace: string,
+  world: Pick<World, 'secretOf' | 'settings'>,
+): MissingReference[] {
+  const { weirCommand = 'weir' } = world.settings;
   return secretRefsOf(spec).flatMap(({ path, name, key }) => {
     const facts = world.secretOf(namespace, name);
-    const trouble = troubleWith(facts, { namespace, name, key });
+    const trouble = troubleWith(facts, { namespace, name, key }, weirCommand);
     if (trouble === undefined) return [];
     const kept = facts.values.has(key) ? '; the value that was read last stays in use' : '';
     return { reason: trouble.reason, message: `${path}: ${trouble.message}${kept}` };
@@ -46,12 +51,13 @@ function unresolvedSecrets(spec: unknown, namespace: string, world: Pick<World, 
 function troubleWith(
   { state, keys, account }: SecretFacts,
   { namespace, name, key }: { readonly namespace: string; readonly name: string; readonly key: string },
+  weirCommand: string,
 ): MissingReference | undefined {
   const secret = `Secret ${namespace}/${name}`;
   switch (state) {
     case 'found':
       if (keys.has(key)) return undefined;
-      return { reason: 'SecretKeyMissing', message: `${secret} has no key "${key}", or nothing in it` };
+      return { reason: 'SecretKeyMissing', message: `${secret} has no key "${key}", or its value is empty` };
     case 'unlabelled': {
       const command = `kubectl label secret ${name} --namespace ${namespace} ${CREDENTIAL_LABEL}=true`;
       return {
@@ -60,7 +66,7 @@ function troubleWith(
       };
     }
     case 'forbidden': {
-      const message = `the operator may not read ${secret}: ${grantCommand(namespace, [name], account)}`;
+      const message = `the operator may not read ${secret}: ${weirCommand} ${grantArguments(namespace, name, account)}`;
       return { reason: 'SecretForbidden', message };
     }
     case 'missing':
@@ -75,11 +81,10 @@ function troubleWith(
   }
 }
 
-/** What a user types to let the operator read Secrets. */
-export function grantCommand(namespace: string, names: readonly string[], account?: string): string {
-  const secrets = names.map((name) => ` --secret ${name}`).join('');
+/** What follows `weir` in the command that lets the operator read a Secret. */
+function grantArguments(namespace: string, name: string, account?: string): string {
   const of = account === undefined ? '' : ` --service-account ${account}`;
-  return `weir grant --namespace ${namespace}${secrets}${of} | kubectl apply -f -`;
+  return `grant --namespace ${namespace} --secret ${name}${of} | kubectl apply -f -`;
 }
 
 function unresolvedServices(spec: unknown, namespace: string, world: Pick<World, 'serviceOf'>): MissingReference[] {
@@ -88,18 +93,18 @@ function unresolvedServices(spec: unknown, namespace: string, world: Pick<World,
     if (typeof name !== 'string' || typeof port !== 'number') return [];
     const service = world.serviceOf(namespace, name);
     if (service === undefined) {
-      return { reason: 'ServiceNotFound' as const, message: `${path}: there is no Service ${namespace}/${name}` };
+      return { reason: 'ServiceNotFound' as const, message: `${path}: Service ${namespace}/${name} does not exist` };
     }
     if (hasPort(service, port)) return [];
     const ports = service.ports.map((each) => each.port).join(', ');
     return {
       reason: 'PortNotFound' as const,
-      message: `${path}: Service ${namespace}/${name} has no port ${port}, only ${ports === '' ? 'none' : ports}`,
+      message: `${path}: Service ${namespace}/${name} has no port ${port}: it has ${ports === '' ? 'no ports' : ports}`,
     };
   });
 }
 
-/** An ExternalName is only another name for a host: without declared ports every port may be there. */
+/** An ExternalName is another name for a host: if it declares no ports, any port may exist. */
 function hasPort(service: ServiceFacts, port: number): boolean {
   if (service.type === 'ExternalName' && service.ports.length === 0) return true;
   return service.ports.some((each) => each.port === port);

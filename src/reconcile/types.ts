@@ -2,6 +2,7 @@
 // must be in force, and the status that tells the truth about it.
 import type { LimiterConfig, ObjectKind, ObjectRef, StoreConfig } from '../contract/limiter-config.ts';
 import type { Condition, LimitStatus, WorkloadSelector } from '../crd/types.ts';
+import type { SkipReason } from './injection/skips.ts';
 import type { VersionedResource } from '../contract/snapshot.ts';
 
 /** An object as the API server (or a file) gave it. `spec` is believed only after it was checked. */
@@ -33,6 +34,8 @@ export interface ReconcileSettings {
   readonly defaultStoreSidecars?: readonly string[];
   /** true: each namespace has a user of its own there, confined to its keys. */
   readonly defaultStoreUsers?: boolean;
+  /** How people run `weir` here, for messages with a command to paste; absent: `weir`. */
+  readonly weirCommand?: string;
   /** `cluster.local`; absent: Service names end in `.svc` and the limiter's resolver completes them. */
   readonly clusterDomain?: string;
 }
@@ -89,15 +92,30 @@ export interface LimiterTrouble {
   readonly detail: string;
 }
 
-/** A port of a Service by which calls of injected pods go past their limiters. */
+/** A selected pod that carries no limiter. */
+export interface UnlimitedPod {
+  readonly pod: string;
+  readonly isEnding: boolean;
+  /** Why, in one word. */
+  readonly reason: SkipReason;
+  /** Why, and how to mend it. */
+  readonly message: string;
+}
+
+/** A way by which calls of pods go past their limiters. */
 export interface Bypass {
-  readonly service: string;
-  /** The Service's. */
+  /** HeadlessService: its callers dial the pods themselves. EndpointSlice: one that no selector makes. HostPort: a port of the node. */
+  readonly via: 'Service' | 'HeadlessService' | 'EndpointSlice' | 'HostPort';
+  /** Of the Service, or of the slice when it is of none; '' for a HostPort. */
+  readonly name: string;
+  /** The Service's, the slice's or the node's. */
   readonly port: number;
-  /** Its callers dial the pods themselves. */
-  readonly isHeadless: boolean;
   /** The pods'. */
   readonly target: number;
+  /** The port that their limiters stand before; another than `target`: the way leads to a port without a limiter. */
+  readonly guarded: number;
+  /** By which a Service reaches the limiter. */
+  readonly portName?: string;
   /** How many of the object's. */
   readonly pods: number;
 }
@@ -112,18 +130,22 @@ export interface LimiterTally {
   readonly rejected: readonly { readonly limiter: string; readonly message: string }[];
   /** Pods that the selector matches and that are not terminating, with or without a limiter; 0 without a selector. */
   readonly matchingPods: number;
-  /** Names of the pods that the selector matches and that carry no limiter, the terminating ones too: they may still answer. */
-  readonly unlimitedPods: readonly string[];
-  /** Those of them that are terminating. */
-  readonly endingUnlimitedPods: readonly string[];
+  /** The pods that the selector matches and that carry no limiter, the terminating ones too: they may still answer. By name. */
+  readonly unlimited: readonly UnlimitedPod[];
+  /** Why what would make selected pods cannot; absent: it can, as far as is known. */
+  readonly creationFailure?: { readonly maker: string; readonly words: string };
   /** Injected pods whose limiter container does not run, and why in the kubelet's word. */
   readonly notRunning: readonly { readonly pod: string; readonly reason: string }[];
   /** The others of the desired ones that are not synced: names of pods, and of shared limiters, sorted. */
   readonly silent: readonly string[];
   /** What desired limiters have trouble with, as far as it concerns this object. */
   readonly troubles: readonly LimiterTrouble[];
-  /** Services of the namespace that lead past the limiters of the object's pods. */
+  /** Models that callers of the object's pods name and no route claims, sorted; any text. */
+  readonly unclaimed?: readonly string[];
+  /** Ways that lead past the limiters of the object's pods, the terminating ones too. */
   readonly bypasses: readonly Bypass[];
+  /** Names of the pods with a limiter that all known traffic passes by, sorted. */
+  readonly bypassedPods: readonly string[];
   /** Desired limiters that are connected. */
   readonly connected: number;
 }
@@ -184,6 +206,8 @@ export interface ReconcileOutcome {
   /** Absent: limiters must not have the object. */
   readonly inForce?: InForce;
   readonly status: ObjectStatus;
+  /** What the limiters said. */
+  readonly tally: LimiterTally;
   /** false: the status that the object carries says the same already; write nothing. */
   readonly statusChanged: boolean;
   /** What to keep for a restart: the present form when it is in force, else what was kept before. */

@@ -1,10 +1,11 @@
-// Reconcile, validate: an object that schema and CEL admitted -> everything else that is wrong with it, all at once.
+// Reconcile, validate: an object that schema and CEL admit -> everything else that is wrong with it, all at once.
 import { usesOf, valuesAt } from '../contract/capabilities.ts';
 import type { WeirObject } from '../crd/types.ts';
 import { isNameless } from './compile/compile-routing.ts';
 import { mayUseDefault } from './compile/compile-store.ts';
 import {
   type FieldCheck,
+  checkAdapterName,
   checkAddress,
   checkCidr,
   checkModelName,
@@ -16,6 +17,7 @@ import {
 } from './field-checks.ts';
 import type { Problem } from './problems.ts';
 import type { ReconcileSettings } from './types.ts';
+import { unsupportedMessage } from './unsupported.ts';
 
 const LIMITS = 'spec.rateLimiting.limits[]';
 const WHEN = `${LIMITS}.when[]`;
@@ -30,7 +32,8 @@ const FIELD_CHECKS: readonly (readonly [FieldCheck, readonly string[]])[] = [
   [checkUrl, ['spec.targets[].url', 'spec.rules[].targets[].url', 'spec.authentication.jwt.jwksUri']],
   [checkAddress, [`${REDIS}.address`, `${REDIS}.sentinel.addresses[]`, `${REDIS}.cluster.addresses[]`]],
   [checkPathPrefix, ['spec.pathPrefix']],
-  [checkModelName, ['spec.modelName', 'spec.loraAdapters[]']],
+  [checkModelName, ['spec.modelName']],
+  [checkAdapterName, ['spec.loraAdapters[]']],
   [checkPath, [`${WHEN}.path.exact`, `${WHEN}.path.prefix`, `${MATCHES}.path.exact`, `${MATCHES}.path.prefix`]],
 ];
 
@@ -42,12 +45,12 @@ function regexes(below: string, fields: readonly string[]): string[] {
 export const REDIS_REQUIRED =
   "rateLimiting with scope Shared requires Redis: set rateLimiting.redis or the operator's default";
 
-/** What can be said of a spec whatever it is: values that are no good, and fields that no limiter enforces. */
+/** What holds for a spec of any shape: invalid values, and fields that no limiter enforces. */
 export function validateValues(spec: unknown): Problem[] {
   return [...checkFields({ spec }), ...checkSupport({ spec })];
 }
 
-/** Everything that is wrong with an object that schema and CEL admit; empty: it can be in force. */
+/** Everything that is wrong with an object that schema and CEL admit; empty: it may be in force. */
 export function validate(object: WeirObject, settings: ReconcileSettings): Problem[] {
   return [
     ...validateValues(object.spec),
@@ -68,7 +71,7 @@ function checkFields(object: { readonly spec: unknown }): Problem[] {
   );
 }
 
-/** Targets that name nothing stand for the sidecar's own pod; beside others they would have no address to weigh. */
+/** A target without service and url is the sidecar's own pod; among others it has no address to distribute requests to. */
 function checkTargets(object: WeirObject): Problem[] {
   const { targets = [], ...spec } = object.spec;
   const rules = 'rules' in spec ? (spec.rules ?? []) : [];
@@ -77,7 +80,13 @@ function checkTargets(object: WeirObject): Problem[] {
     const nameless = list.filter(isNameless).length;
     if (nameless === 0 || nameless === list.length) return [];
     const path = index === 0 ? 'spec.targets' : `spec.rules[${index - 1}].targets`;
-    return [{ reason: 'Invalid' as const, path, message: 'either every target names a service or url, or none does' }];
+    return [
+      {
+        reason: 'Invalid' as const,
+        path,
+        message: 'set service or url in every target, or in none of them (none: the pod of the sidecar)',
+      },
+    ];
   });
 }
 
@@ -86,7 +95,7 @@ function checkPrices(object: WeirObject): Problem[] {
   if (object.kind !== 'ModelRoute' || rateLimiting === undefined) return [];
   const priced = new Set((rateLimiting.prices ?? []).map((price) => price.model));
   const models = [object.spec.modelName, ...(object.spec.loraAdapters ?? [])];
-  const missing = models.filter((model) => model !== undefined && !priced.has(model));
+  const missing = models.filter((model) => model !== undefined && model !== '*' && !priced.has(model));
   return (rateLimiting.limits ?? []).flatMap((limit, index) =>
     limit.measure !== 'Cost'
       ? []
@@ -98,15 +107,17 @@ function checkPrices(object: WeirObject): Problem[] {
   );
 }
 
-/** What the API accepts and no limiter of this version does: it must never look as if it were enforced. */
+/** What the API accepts and no limiter of this version enforces: it must never look as if it were enforced. */
 function checkSupport(object: { readonly spec: unknown }): Problem[] {
+  const names = new Map(valuesAt(object, `${LIMITS}.name`).map(({ path, value }) => [path, value]));
   return usesOf(object)
     .filter((use) => !use.enforced)
-    .map(({ path, value }) => ({
-      reason: 'NotSupported',
-      path,
-      message: `${typeof value === 'object' ? 'this field' : JSON.stringify(value)} is not enforced by this version: remove it`,
-    }));
+    .map((use) => {
+      const [limit] = /^spec\.rateLimiting\.limits\[\d+\]/.exec(use.path) ?? [];
+      const name = names.get(`${limit ?? ''}.name`);
+      const message = unsupportedMessage(use, typeof name === 'string' ? name : undefined);
+      return { reason: 'NotSupported', path: use.path, message };
+    });
 }
 
 function checkRedis(object: WeirObject, settings: ReconcileSettings): Problem[] {
@@ -116,7 +127,7 @@ function checkRedis(object: WeirObject, settings: ReconcileSettings): Problem[] 
   if (mayUseDefault(object, settings)) return [];
   const { namespace } = object.metadata;
   const message =
-    `the operator's default Redis has one password for all, which sidecars of namespace ${namespace} are not given: ` +
-    "set rateLimiting.redis, or have the namespace added to the operator's --default-redis-namespaces";
+    `the operator's default Redis has one password for all namespaces, and sidecars of namespace ${namespace} do not get it: ` +
+    "set rateLimiting.redis, or add the namespace to the operator's --default-redis-namespaces";
   return [{ reason: 'RedisRequired', message }];
 }

@@ -6,7 +6,7 @@ import { benchMemory } from '../../bench/memory.ts';
 import { benchPush } from '../../bench/push.ts';
 import { benchScale } from '../../bench/scale.ts';
 import { CannotStart, findPrograms } from '../rig/dev/dev-stack.ts';
-import { leaveOut } from '../leave-out.ts';
+import { leaveOut } from '../../tools/node-cluster/leave-out.ts';
 
 const missing = await findPrograms((line) => void process.stderr.write(`${line}\n`)).then(
   () => undefined,

@@ -13,6 +13,7 @@ import { isGoodbye, LIMITER_CONFIG_TYPE_URL, loadPushProtocol } from '../../src/
 const REPORT: LimiterReport = {
   stores: [{ store: 'abc', kind: 'unreachable', detail: 'ECONNREFUSED' }],
   upstreams: [{ object: 'ModelRoute/a/r', upstream: 'http://u:1', detail: 'accepts no connections' }],
+  unclaimed: ['m', '\u202eÿ "x"'],
 };
 
 test('over the wire a report is what it was, no goodbye and no answer to anything', () => {
@@ -37,6 +38,11 @@ test('it is bounded at both ends', () => {
   const read = fromReportRequest(forged)!;
   expect(read.stores).toHaveLength(MOST_STORES);
   expect(read.stores[0]!.detail.length).toBeLessThanOrEqual(200);
+  const names = Array.from({ length: 1_000 }, (_, index) => `${index}`.repeat(1_000));
+  const unclaimed = toReportRequest({ stores: [], upstreams: [], unclaimed: names });
+  expect(unclaimed.error_detail?.message?.length).toBeLessThan(1_000);
+  const odd = JSON.stringify({ unclaimed: [1, null, 'm'.repeat(1_000), 'n'] });
+  expect(fromReportRequest({ error_detail: { code: 0, message: odd } })?.unclaimed).toEqual(['m'.repeat(64)]);
 });
 
 describe.each([

@@ -3,7 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLogger } from '../../src/lib/log.ts';
-import { runOperator, type OperatorSettings, type RunningOperator } from '../../src/controller/main.ts';
+import { runOperator } from '../../src/controller/main.ts';
+import type { OperatorSettings, RunningOperator } from '../../src/controller/settings.ts';
 import { ConfigClient } from '../../src/limiter/config/config-client.ts';
 import type { ApplyConfigs, ConfigOutcome, VersionedConfig } from '../../src/limiter/config/config-source.ts';
 import { untilEstablished } from '../../tools/node-cluster/established.ts';
@@ -102,12 +103,21 @@ export class OperatorRig {
   }
 
   /** A shared limiter of all namespaces. */
-  async limiter(reject: (name: string) => string | undefined = () => undefined): Promise<TestLimiter> {
+  limiter(reject: (name: string) => string | undefined = () => undefined): Promise<TestLimiter> {
+    return this.#limiterWith(['-n', 'weir-system', 'weir-limiter'], reject);
+  }
+
+  /** The sidecar of a pod that is there; `account` is that of the pod. */
+  sidecar(namespace: string, pod: string, account = 'limiter'): Promise<TestLimiter> {
+    const bound = ['--bound-object-kind', 'Pod', '--bound-object-name', pod];
+    return this.#limiterWith(['-n', namespace, account, ...bound], () => undefined);
+  }
+
+  async #limiterWith(account: string[], reject: (name: string) => string | undefined): Promise<TestLimiter> {
     const { operator } = this;
     if (operator === undefined) throw new Error('start an operator first');
     this.#limiters += 1;
     const tokenFile = join(this.#folder, `token-${this.#limiters}`);
-    const account = ['-n', 'weir-system', 'weir-limiter'];
     const token = await this.#cluster.mustKubectl(['create', 'token', ...account, '--audience', 'weir.dev']);
     await writeFile(tokenFile, token.trim(), { mode: 0o600 });
     const client = new ConfigClient({
@@ -133,8 +143,8 @@ export class OperatorRig {
     await this.#cluster.mustKubectl(['apply', '--server-side', '-f', '-'], { input });
   }
 
-  async get(kind: string, name: string): Promise<Held> {
-    return JSON.parse(await this.#cluster.mustKubectl(['get', kind, name, '-o', 'json'])) as Held;
+  async get(kind: string, name: string, namespace = 'default'): Promise<Held> {
+    return JSON.parse(await this.#cluster.mustKubectl(['get', kind, name, '-n', namespace, '-o', 'json'])) as Held;
   }
 
   /** The status of an object as soon as it is what `is` asks for. */
@@ -143,11 +153,12 @@ export class OperatorRig {
     name: string,
     is: (status: Status, held: Held) => boolean,
     deadlineMs = 20_000,
+    namespace = 'default',
   ): Promise<Status> {
     return waitFor(
       `the status of ${name}`,
       async () => {
-        const held = await this.get(kind, name);
+        const held = await this.get(kind, name, namespace);
         const { status = {} } = held;
         if (is(status, held)) return status;
         throw new Error(JSON.stringify(status));
@@ -183,11 +194,16 @@ export async function prepareCluster(cluster: TestCluster): Promise<void> {
 }
 
 /** A ModelRoute with one bucket, whose counters are local: it needs no Redis. */
-export function route(name: string, maxTokens = 10, spec: Record<string, unknown> = {}): unknown {
+export function route(
+  name: string,
+  maxTokens = 10,
+  spec: Record<string, unknown> = {},
+  namespace = 'default',
+): unknown {
   return {
     apiVersion: 'weir.dev/v1alpha1',
     kind: 'ModelRoute',
-    metadata: { name, namespace: 'default' },
+    metadata: { name, namespace },
     spec: {
       modelName: `model-${name}`,
       targets: [{ url: 'http://127.0.0.1:9' }],

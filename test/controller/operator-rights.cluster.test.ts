@@ -2,8 +2,9 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Informer } from '../../src/controller/kube/informer.ts';
 import { connectKube } from '../../src/controller/kube/kube.ts';
+import { LAST_GOOD_LABEL } from '../../src/controller/provider/last-good.ts';
 import { ClusterProvider } from '../../src/controller/provider/cluster-provider.ts';
-import { RESOURCES, type StoredObject } from '../../src/controller/kube/kube-types.ts';
+import { RESOURCES, type ControllerRevision, type StoredObject } from '../../src/controller/kube/kube-types.ts';
 import { ALWAYS_LEADER } from '../../src/controller/election/leadership.ts';
 import { silentLogger } from '../../src/lib/log.ts';
 import type { ObjectStatus } from '../../src/reconcile/types.ts';
@@ -69,6 +70,46 @@ describeOnControlPlane('rights of the operator', {}, (cluster) => {
     const before = await leaf();
     await cluster().mustKubectl(['annotate', ...secret, 'weir.dev/rotate=leaf']);
     await waitFor('another leaf', async () => ((await leaf()) === before ? undefined : true), { deadlineMs: 10_000 });
+  });
+
+  test('to create and delete ControllerRevisions end with those that are its own', async () => {
+    const kube = connectKube({ kubeconfig });
+    const revision = (name: string, labels: Record<string, string>): ControllerRevision => ({
+      apiVersion: 'apps/v1',
+      kind: 'ControllerRevision',
+      metadata: { name, namespace: 'default', labels },
+      revision: 1,
+      data: {},
+    });
+    const own = { [LAST_GOOD_LABEL]: 'ModelRoute' };
+    const create = (one: ControllerRevision): Promise<unknown> =>
+      kube.create(RESOURCES.controllerRevisions, 'default', one);
+    const remove = (name: string): Promise<void> => kube.remove(RESOURCES.controllerRevisions, 'default', name);
+    try {
+      await cluster().mustKubectl(['create', '-f', '-'], { input: JSON.stringify(revision('of-a-stateful-set', {})) });
+      // The API server takes a new policy up within moments.
+      await waitFor(
+        'the policy',
+        async () => {
+          await expect(create(revision('foreign', { app: 'database' }))).rejects.toThrow(
+            /only ControllerRevisions with/,
+          );
+          return true;
+        },
+        { deadlineMs: 20_000 },
+      );
+      await expect(remove('of-a-stateful-set')).rejects.toThrow(
+        /only ControllerRevisions with the label weir.dev\/last/,
+      );
+      await create(revision('kept', own));
+      await remove('kept');
+      const left = await cluster().mustKubectl(['get', 'controllerrevisions', '-o', 'name']);
+      expect(left).toContain('of-a-stateful-set');
+      expect(left).not.toContain('kept');
+    } finally {
+      await cluster().kubectl(['delete', 'controllerrevision', 'of-a-stateful-set', 'foreign', '--ignore-not-found']);
+      await kube.close();
+    }
   });
 
   test('with a namespace named, objects elsewhere are nobody’s business', async () => {

@@ -235,6 +235,38 @@ describeOnControlPlane('operator', {}, (cluster) => {
     expect(ours[0]?.note).toContain('spec.rateLimiting.consistency');
   });
 
+  test('an ordinary scale-up writes no Warning; what persists becomes one', async () => {
+    await rig.start({ reconnectGraceMs: 0, eventPersistsMs: 8_000 });
+    await rig.limiter();
+    await rig.apply(route('scaled'));
+    await rig.statusOf(ROUTE, 'scaled', isReady);
+    const warnings = async (): Promise<string[]> => {
+      const list = JSON.parse(await cluster().mustKubectl(['get', 'events.events.k8s.io', '-o', 'json'])) as {
+        items: { type: string; reason: string; regarding: { name: string } }[];
+      };
+      return list.items
+        .filter(({ type, regarding }) => type === 'Warning' && regarding.name === 'scaled')
+        .map(({ reason }) => reason);
+    };
+    // One after the other, each counted before it has answered.
+    for (let count = 2; count <= 4; count++) {
+      await rig.limiter();
+      await rig.statusOf(
+        ROUTE,
+        'scaled',
+        (status) => isReady(status) && status.limiters?.summary === `${count}/${count}`,
+      );
+    }
+    expect(await warnings()).toEqual([]);
+    await rig.apply(route('scaled', 10, { workloadSelector: { matchLabels: { app: 'nobody' } } }));
+    await rig.statusOf(ROUTE, 'scaled', (status) => verdict(status) === 'False NoMatchingPods');
+    expect(await warnings()).toEqual([]);
+    await waitFor('the Warning', async () => ((await warnings()).length > 0 ? true : undefined), {
+      deadlineMs: 20_000,
+    });
+    expect(await warnings()).toEqual(['NoMatchingPods']);
+  });
+
   const isReady = (status: Status): boolean => verdict(status) === 'True Ready';
 
   const notSupported = (): unknown => ({

@@ -1,9 +1,10 @@
 // Tests the emitted CRDs: the checked-in files are those of the source, and every field keeps the bounds of the API.
 import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
+import { parse } from 'yaml';
 import { crdFiles } from '../../src/crd/emit.ts';
 import { KINDS } from '../../src/crd/kinds/kinds.ts';
-import { MAX_INTEGER } from '../../src/crd/schema.ts';
+import { MAX_INTEGER, defaultText } from '../../src/crd/schema.ts';
 import type { SchemaData } from '../../src/crd/schema.ts';
 
 const FOLDERS = ['../../deploy/crds/', '../../deploy/helm/files/crds/'].map((path) => new URL(path, import.meta.url));
@@ -15,6 +16,17 @@ function fieldsOf(schema: SchemaData, path: string): [string, SchemaData][] {
     ...(schema.additionalProperties ? [fieldsOf(schema.additionalProperties, `${path}{}`)] : []),
   ];
   return [[path, schema], ...children.flat()];
+}
+
+/** Every object in a value, but for the properties of a schema, whose names are those of fields. */
+function recordsIn(value: unknown): Record<string, unknown>[] {
+  if (typeof value !== 'object' || value === null) return [];
+  if (Array.isArray(value)) return value.flatMap((element) => recordsIn(element));
+  const own = value as Record<string, unknown>;
+  const members = Object.entries(own).flatMap(([name, member]) =>
+    name === 'properties' ? Object.values(member as object).flatMap(recordsIn) : recordsIn(member),
+  );
+  return [own, ...members];
 }
 
 const FILES = crdFiles();
@@ -38,6 +50,19 @@ describe('the CRDs', () => {
 
   test('every field has a description', () => {
     expect(pathsWhere(({ description }) => description.length < 5)).toEqual([]);
+  });
+
+  test('the API server fills in nothing: each default is told by the description alone', () => {
+    const told = FIELDS.filter(([, { whenAbsent }]) => whenAbsent !== undefined);
+    expect(told.length).toBeGreaterThan(100);
+    const emitted = [...FILES.values()].map((content) => parse(content) as unknown);
+    const nodes = emitted.flatMap((crd) => recordsIn(crd));
+    expect(nodes.filter((node) => 'default' in node || 'whenAbsent' in node)).toEqual([]);
+    const descriptions = new Set(nodes.map(({ description }) => description));
+    const missing = told.filter(([, { description, whenAbsent }]) => {
+      return !descriptions.has(`${description} Default: ${defaultText(whenAbsent!)}.`);
+    });
+    expect(missing.map(([path]) => path)).toEqual([]);
   });
 
   test('every list and map has a maximum, and every list its type', () => {

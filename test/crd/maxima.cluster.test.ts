@@ -123,6 +123,16 @@ describeOnCluster('objects at all maxima', (cluster) => {
       for (const name of names(spec)) expect(described).toMatch(new RegExp(`\\b${name}\\t`));
     }
   });
+
+  test('kubectl explain tells the defaults', async () => {
+    const explain = (field: string) => cluster().mustKubectl(['explain', `modelroutes.weir.dev.spec.${field}`]);
+    expect(await explain('targets.weight')).toMatch(/Default: 1\.\n/);
+    expect(await explain('rateLimiting.limits.measure')).toMatch(/Default: Requests\.\n/);
+    expect(await explain('rateLimiting.limits.bucket.burst')).toMatch(/Default: maxTokens\.\n/);
+    expect(await explain('authentication.apiKeys.headers')).toMatch(
+      /Default:\s+authorization,\s+x-api-key,\s+api-key\.\n/,
+    );
+  });
 });
 
 function names(schema: SchemaData): string[] {

@@ -23,7 +23,7 @@ const FULL: Status = {
   unknownTools: ['deep-reserach'],
   conditions: CONDITION_TYPES.map((type) => ({
     type,
-    status: 'False' as const,
+    status: type === 'Degraded' ? ('True' as const) : ('False' as const),
     reason: type === 'Ready' ? 'PartiallyProgrammed' : 'Pending',
     message: 'for people',
     lastTransitionTime: '2026-11-21T10:00:00Z',
@@ -64,14 +64,14 @@ describeOnCluster('the kinds as they are served', (cluster) => {
       (await cluster().mustKubectl(['get', object, '-n', namespace]))
         .trim()
         .split('\n')
-        .map((line) => line.split(/\s+/).slice(0, -1));
+        .map((line, row) => line.split(/\s+/).slice(0, row === 0 ? undefined : -1));
     expect(await columns(ROUTE, 'serving')).toEqual([
-      ['NAME', 'MODEL', 'LIMITS', 'READY', 'LIMITERS', 'REASON'],
-      ['llama', 'llama-3-70b', '5', 'False', '2/3', 'PartiallyProgrammed'],
+      ['NAME', 'MODEL', 'LIMITS', 'READY', 'LIMITERS', 'DEGRADED', 'REASON', 'AGE'],
+      ['llama', 'llama-3-70b', '5', 'False', '2/3', 'True', 'PartiallyProgrammed'],
     ]);
     expect(await columns(SERVER, 'tools')).toEqual([
-      ['NAME', 'TOOLS', 'LIMITS', 'READY', 'LIMITERS', 'REASON'],
-      ['search', '1', '5', 'False', '2/3', 'PartiallyProgrammed'],
+      ['NAME', 'TOOLS', 'LIMITS', 'READY', 'LIMITERS', 'DEGRADED', 'REASON', 'AGE'],
+      ['search', '1', '5', 'False', '2/3', 'True', 'PartiallyProgrammed'],
     ]);
   });
 

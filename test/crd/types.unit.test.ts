@@ -1,29 +1,30 @@
-// Tests the types that come out of the schemas: required and defaulted fields are there, the others may be missing.
+// Tests the types that come out of the schemas: required fields are there, all others may be absent, also those with a
+// default.
 import { describe, expect, test } from '@jest/globals';
 import type { KeyPart, Limit, MCPServer, Match, ModelRoute, Tool, Window } from '../../src/crd/types.ts';
 
 type Equal<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
 
 describe('types derived from the schemas', () => {
-  test('required, defaulted and optional fields', () => {
+  test('required and optional fields', () => {
     const name: Equal<Limit['name'], string> = true;
-    const priority: Equal<Limit['priority'], number> = true;
+    const priority: Equal<Limit['priority'], number | undefined> = true;
     const concurrency: Equal<Limit['concurrency'], number | undefined> = true;
     const period: Equal<Window['period'], 'Second' | 'Minute' | 'Hour' | 'Day' | 'Week' | 'Month' | 'Year'> = true;
-    const whenAbsent: Equal<KeyPart['whenAbsent'], 'Share' | 'Skip'> = true;
+    const whenAbsent: Equal<KeyPart['whenAbsent'], 'Share' | 'Skip' | undefined> = true;
     const not: Equal<NonNullable<Match['not']>, boolean> = true;
     const maxTokens: Equal<NonNullable<Tool['perUser']>['maxTokens'], number> = true;
-    const transport: Equal<MCPServer['spec']['transport'], 'streamable-http' | 'sse'> = true;
+    const transport: Equal<MCPServer['spec']['transport'], 'streamable-http' | 'sse' | undefined> = true;
     const all = [name, priority, concurrency, period, whenAbsent, not, maxTokens, transport];
     expect(all.every(Boolean)).toBe(true);
   });
 
-  test('a minimal object needs nothing that has no default', () => {
+  test('a minimal object needs nothing that is not required', () => {
     const route: ModelRoute = {
       apiVersion: 'weir.dev/v1alpha1',
       kind: 'ModelRoute',
       metadata: { name: 'llama', namespace: 'serving' },
-      spec: { modelName: 'llama', targets: [{ url: 'http://up', weight: 1, streamUsage: 'Auto', engine: 'Generic' }] },
+      spec: { modelName: 'llama', targets: [{ url: 'http://up' }] },
     };
     expect(route.spec.rateLimiting).toBeUndefined();
   });

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { findMembers } from '../../tools/node-cluster/members.ts';
 import { chooseCluster } from '../../tools/node-cluster/programs.ts';
-import { leaveOut } from '../leave-out.ts';
+import { leaveOut } from '../../tools/node-cluster/leave-out.ts';
 import { redisMissing } from '../rig/redis/redis-server.ts';
 import { projectFolder } from '../rig/stack/cluster-access.ts';
 import { call, chat, flood, tally } from './traffic.ts';

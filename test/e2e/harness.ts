@@ -9,7 +9,7 @@ import type { KubectlResult } from '../../tools/node-cluster/kubectl.ts';
 import type { Server } from '../../tools/node-cluster/member-server.ts';
 import { loopback } from '../../tools/node-cluster/servers.ts';
 import { waitFor } from '../../tools/node-cluster/wait.ts';
-import { leaveOut } from '../leave-out.ts';
+import { leaveOut } from '../../tools/node-cluster/leave-out.ts';
 import { redisMissing } from '../rig/redis/redis-server.ts';
 import { prepareCluster } from '../rig/stack/cluster-access.ts';
 import type { ObjectRef } from '../../src/contract/limiter-config.ts';

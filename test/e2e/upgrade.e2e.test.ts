@@ -1,7 +1,8 @@
 // Upgrade: the previous release beside this one. An old limiter serves under the new operator, a new limiter under the old
 // operator, edits reach both, and one limit is one limit over the two of them.
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { leaveOut } from '../leave-out.ts';
+import { ownCapabilities } from '../../src/contract/capabilities.ts';
+import { leaveOut } from '../../tools/node-cluster/leave-out.ts';
 import { previousRelease } from '../rig/upgrade/previous-release.ts';
 import { conditionOf, describeEndToEnd, type EndToEnd } from './harness.ts';
 import { refOf, requestLimit, type Manifest } from './manifests.ts';
@@ -13,6 +14,10 @@ if ('missing' in found) leaveOut(title, found.missing, () => undefined);
 else {
   const { program: previous, version } = found;
   const PATIENT = ['--store-deadline', '2s'];
+  /** What this release can and the previous one cannot, and a spec that asks for it. */
+  const NEWER: readonly (readonly [capability: string, spec: Manifest['spec']])[] = [
+    ['model.every', { modelName: '*' }],
+  ];
 
   describe(`${title}, ${version}`, () => {
     describeEndToEnd('the operator first', { limiters: 0, operatorProgram: () => previous }, (e2e) => {
@@ -38,16 +43,20 @@ else {
         expect(await e2e().send('roll/edited', 20)).toEqual({ 200: 8, 429: 12 });
       });
 
-      test('what they cannot do they refuse in words, and what they have stays in force', async () => {
-        const asking = e2e().route('roll/edited', {
-          limits: [requestLimit('all', 8)],
-          redis: { address: e2e().redisAddress, username: 'somebody' },
-        });
-        await e2e().apply(asking);
-        const object = await e2e().untilCondition(refOf(asking), 'Programmed', { status: 'False', reason: 'Rejected' });
-        expect(conditionOf(object, 'Programmed')?.message).toContain('store.redis-auth');
-        expect(await e2e().send('roll/edited', 4)).toEqual({ 429: 4 });
-      });
+      const newer = NEWER.filter(([id]) => ownCapabilities().has(id));
+      (newer.length === 0 ? test.skip : test)(
+        'what they cannot do they refuse in words, and what they have stays in force',
+        async () => {
+          for (const [capability, spec] of newer) {
+            const asking = e2e().route('roll/edited', { limits: [requestLimit('all', 8)] }, spec);
+            await e2e().apply(asking);
+            const refused = { status: 'False', reason: 'Rejected' } as const;
+            const object = await e2e().untilCondition(refOf(asking), 'Programmed', refused);
+            expect(conditionOf(object, 'Programmed')?.message).toContain(capability);
+            expect(await e2e().send('roll/edited', 4)).toEqual({ 429: 4 });
+          }
+        },
+      );
 
       test('then limiter by limiter: old and new share the buckets, and no call fails', async () => {
         for (const id of ['limiter1', 'limiter2']) {

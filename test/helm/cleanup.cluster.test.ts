@@ -5,7 +5,7 @@ import { cleanupCommand } from '../../src/cli/cleanup-command.ts';
 import { LAST_GOOD_LABEL } from '../../src/controller/provider/last-good.ts';
 import { describeOnControlPlane } from '../../tools/node-cluster/describe-cluster.ts';
 import { prepareCluster } from '../rig/stack/cluster-access.ts';
-import { leaveOut } from '../leave-out.ts';
+import { leaveOut } from '../../tools/node-cluster/leave-out.ts';
 import { CHART, findHelm, type Manifest, mustHelm, NO_HELM, objectsIn } from './helm.ts';
 
 const OWN = 'weir-system';
@@ -27,6 +27,7 @@ const MADE = [
   object('coordination.k8s.io/v1', 'Lease', `${OWN}/weir-operator`, PART_OF),
   object('v1', 'Secret', `${OWN}/weir-certificates`, PART_OF),
   object('v1', 'Secret', `${OWN}/weir-redis-acl`, PART_OF),
+  object('v1', 'Secret', `${OWN}/weir-redis-auth`, PART_OF),
   object('v1', 'ConfigMap', `${OWN}/weir-ca`, PART_OF),
   object('v1', 'ConfigMap', 'team/weir-ca', PART_OF),
   ...Array.from({ length: LAST_GOOD }, (_, index) => revision(`team/made-${index}`, lastGood)),
@@ -112,6 +113,7 @@ function suite(): void {
         `Lease ${OWN}/weir-operator`,
         `Secret ${OWN}/weir-certificates`,
         `Secret ${OWN}/weir-redis-acl`,
+        `Secret ${OWN}/weir-redis-auth`,
       ]);
       await cluster().mustKubectl(['delete', 'namespace', 'third', '--wait=false']);
       await cluster().mustKubectl(['delete', 'configmap/weir-ca', 'controllerrevision/made', '-n', 'third']);

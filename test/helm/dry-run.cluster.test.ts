@@ -5,7 +5,7 @@ import { globSync } from 'node:fs';
 import { basename } from 'node:path';
 import { describeOnControlPlane } from '../../tools/node-cluster/describe-cluster.ts';
 import { untilEstablished } from '../../tools/node-cluster/established.ts';
-import { leaveOut } from '../leave-out.ts';
+import { leaveOut } from '../../tools/node-cluster/leave-out.ts';
 import { FOREIGN_KINDS } from './foreign-kinds.ts';
 import { CHART, findHelm, helm, mustHelm, NO_HELM, objectsIn } from './helm.ts';
 

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { parse, stringify } from 'yaml';
 import { crdsCommand } from '../../src/cli/crds-command.ts';
 import { describeOnControlPlane } from '../../tools/node-cluster/describe-cluster.ts';
-import { leaveOut } from '../leave-out.ts';
+import { leaveOut } from '../../tools/node-cluster/leave-out.ts';
 import { CHART, findHelm, type Manifest, mustHelm, NO_HELM, objectsIn } from './helm.ts';
 
 const OWN = 'weir-system';

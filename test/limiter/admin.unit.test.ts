@@ -1,4 +1,5 @@
 // The admin listener and what it shows: readiness, metrics that neither leak nor vanish, and no secrets.
+import { networkInterfaces } from 'node:os';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { StandInModel } from '../../src/cli/stand-in-model.ts';
 import { StaticConfigSource, type ApplyConfigs } from '../../src/limiter/config/config-source.ts';
@@ -85,7 +86,7 @@ describe('readiness', () => {
     expect(await ready()).toEqual([503, 'waiting for the first configuration']);
     expect((await fetch(`${running.traffic}/health`)).status).toBe(200);
     expect(await ready()).toEqual([200, 'unconfigured: passing all requests']);
-    expect(await metrics()).toContain('weir_unrouted_requests_total{outcome="unconfigured_passed"} 1');
+    expect(await metrics()).toContain('weir_connections_total{handling="spliced_unconfigured"} 1');
     await running.close();
     running = await startLimiter([], { ...settings, unconfiguredPolicy: 'Refuse' });
     const refused = await fetch(`${running.traffic}/health`);
@@ -177,5 +178,34 @@ describe('the config dump', () => {
       a: [{ apiToken: '***', secretKey: '***' }],
       url: 'redis://***@h:1',
     });
+  });
+});
+
+/** An address of this machine that is not loopback; a machine without a network has none. */
+const outside = Object.values(networkInterfaces())
+  .flatMap((addresses) => addresses ?? [])
+  .find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
+
+(outside === undefined ? describe.skip : describe)('the network', () => {
+  const atOutside = (path: string, init: RequestInit = {}): Promise<Response> =>
+    fetch(`http://${outside}:${new URL(running!.admin).port}${path}`, init);
+
+  test('sees probes and metrics, and nothing of what is in force', async () => {
+    running = await startLimiter([], { adminListen: { host: '0.0.0.0', port: 0 } });
+    for (const path of ['/livez', '/readyz', '/metrics']) expect((await atOutside(path)).status).toBe(200);
+    const refused = await atOutside('/config_dump');
+    expect([refused.status, await refused.text()]).toEqual([403, expect.stringContaining('kubectl port-forward')]);
+    expect((await fetch(`http://127.0.0.1:${new URL(running.admin).port}/config_dump`)).status).toBe(200);
+  });
+
+  test('drains with the token, and without one not at all', async () => {
+    running = await startLimiter([], { adminListen: { host: '0.0.0.0', port: 0 } });
+    expect((await atOutside('/drain', { method: 'POST' })).status).toBe(403);
+    await running.close();
+    running = await startLimiter([], { adminListen: { host: '0.0.0.0', port: 0 }, drainToken: 'secret' });
+    const headers = { 'x-weir-drain-token': 'secret' };
+    expect((await atOutside('/drain', { headers: { 'x-weir-drain-token': 'other' } })).status).toBe(403);
+    expect((await atOutside('/drain')).status).toBe(403);
+    expect((await atOutside('/drain', { headers })).status).toBe(200);
   });
 });

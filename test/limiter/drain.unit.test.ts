@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { listen } from '../../src/lib/http-listener.ts';
-import { startLimiter, until, type Running } from './running.ts';
+import { routeTo, startLimiter, until, type Running } from './running.ts';
 
 const TOKEN = 'only-the-kubelet';
 let running: Running | undefined;
@@ -19,14 +19,15 @@ afterEach(async () => {
   upstream?.close();
 });
 
-async function start(): Promise<Running> {
+/** With an object in force that takes none of the test's requests, or without any. */
+async function start(objects = [routeTo('http://127.0.0.1:1')]): Promise<Running> {
   upstream = createServer((request, response) => {
     if (request.url === '/held') open.push(response);
     else response.end('ok');
   });
   await new Promise<void>((resolve) => upstream?.listen(0, '127.0.0.1', resolve));
   const { port } = upstream.address() as AddressInfo;
-  running = await startLimiter([], {
+  running = await startLimiter(objects, {
     mode: 'sidecar',
     upstream: `http://127.0.0.1:${port}`,
     drainToken: TOKEN,
@@ -62,6 +63,23 @@ describe('/drain', () => {
     // Whoever comes now is still served, and sent away afterwards.
     const late = await fetch(`${traffic}/late`);
     expect([late.status, await late.text(), late.headers.get('connection')]).toEqual([200, 'ok', 'close']);
+    expect(isAnswered).toBe(false);
+    open.pop()?.end('at last');
+    expect(await (await held).text()).toBe('at last');
+    expect(await hook).toBe(200);
+  });
+
+  test('waits for spliced connections with a request in flight, and for no others', async () => {
+    const { traffic } = await start([]);
+    await (await fetch(`${traffic}/before`)).text();
+    const held = fetch(`${traffic}/held`);
+    await until(() => open.length === 1);
+    let isAnswered = false;
+    const hook = drain('?max=60s').then((answer) => {
+      isAnswered = true;
+      return answer.status;
+    });
+    await until(async () => !(await isReady()));
     expect(isAnswered).toBe(false);
     open.pop()?.end('at last');
     expect(await (await held).text()).toBe('at last');

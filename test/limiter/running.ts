@@ -100,11 +100,11 @@ export function post(url: string, body: unknown, headers: Record<string, string>
   });
 }
 
-/** Waits for a condition, up to five seconds. */
-export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 5_000;
+/** Waits for a condition, up to five seconds unless more is given. */
+export async function until(holds: () => boolean | Promise<boolean>, withinMs = 5_000): Promise<void> {
+  const deadline = Date.now() + withinMs;
   while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error('the condition did not come true in 5 s');
+    if (Date.now() > deadline) throw new Error('the condition did not come true in time');
     await delay(5);
   }
 }

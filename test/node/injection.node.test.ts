@@ -2,7 +2,7 @@
 // Services, probes that cost nothing, a Job that ends, a namespace under Pod Security, and pods that get no limiter.
 import { beforeAll, expect, test } from '@jest/globals';
 import { waitFor } from '../../tools/node-cluster/wait.ts';
-import { chat, tally } from '../e2e/traffic.ts';
+import { chat, flood, tally } from '../e2e/traffic.ts';
 import { describeInstalled } from './installed.ts';
 import { namespace, sidecarRoute, workload, type KubeManifest } from './workloads.ts';
 
@@ -47,7 +47,7 @@ describeInstalled('sidecars on a node', [namespace(SPACE, OPEN), namespace(STRIC
       sidecarRoute(`${SPACE}/bypass`, [limit(1)], { modelName: 'bypass' }),
     );
     for (const name of ['named', 'numbered', 'bypass']) await weir().rolledOut(SPACE, name);
-    for (const name of ['named', 'numbered', 'bypass']) {
+    for (const name of ['named', 'numbered']) {
       await weir().untilCondition(['modelroutes', SPACE, name], 'Ready', { status: 'True', summary: '1/1' });
     }
   }, 600_000);
@@ -93,13 +93,15 @@ describeInstalled('sidecars on a node', [namespace(SPACE, OPEN), namespace(STRIC
 
   test('a Service that targets the number without a redirect goes past the limiter, and the object says so', async () => {
     expect(tally(await weir().ask(SPACE, 'bypass', 3, 'bypass'))).toEqual({ 200: 3 });
-    const expected = { status: 'True', reason: 'LimiterBypassed' } as const;
-    await weir().untilCondition(['modelroutes', SPACE, 'bypass'], 'Degraded', expected);
+    const object = ['modelroutes', SPACE, 'bypass'] as const;
+    await weir().untilCondition(object, 'Degraded', { status: 'True', reason: 'LimiterBypassed' });
+    await weir().untilCondition(object, 'Ready', { status: 'False', reason: 'LimiterBypassed', summary: '1/1' });
     const described = await weir().kubectl('describe', 'modelroutes.weir.dev', 'bypass', '-n', SPACE);
     expect(described).toContain('of Service bypass targets number 8000');
     const patch = [{ op: 'replace', path: '/spec/ports/0/targetPort', value: 'http' }];
     await weir().kubectl('patch', 'service', 'bypass', '-n', SPACE, '--type=json', '-p', JSON.stringify(patch));
-    await weir().untilCondition(['modelroutes', SPACE, 'bypass'], 'Degraded', { status: 'False', reason: 'Healthy' });
+    await weir().untilCondition(object, 'Degraded', { status: 'False', reason: 'Healthy' });
+    await weir().untilCondition(object, 'Ready', { status: 'True' });
     await waitFor(
       'the Service to lead to the limiter',
       async () => {
@@ -110,6 +112,17 @@ describeInstalled('sidecars on a node', [namespace(SPACE, OPEN), namespace(STRIC
       },
       { deadlineMs: 30_000, everyMs: 500 },
     );
+  });
+
+  test('a hostPort leads to the limiter: the limit holds for who dials the node', async () => {
+    const ports = [{ name: 'http', containerPort: 8000, hostPort: 28080 }];
+    const [deployment] = workload({ namespace: SPACE, name: 'hostport', image: image(), container: { ports } });
+    await weir().apply(deployment ?? {}, sidecarRoute(`${SPACE}/hostport`, [limit(5)]));
+    await weir().rolledOut(SPACE, 'hostport');
+    await weir().untilCondition(['modelroutes', SPACE, 'hostport'], 'Ready', { status: 'True', summary: '1/1' });
+    const node = await weir().kubectl('get', 'nodes', '-o', 'jsonpath={.items[0].status.addresses[0].address}');
+    const answers = await flood(20, 4, () => chat(`http://${node.trim()}:28080`, 'llama'));
+    expect(tally(answers)).toEqual({ 200: 5, 429: 15 });
   });
 
   test('a Job with the label ends', async () => {
@@ -137,11 +150,15 @@ describeInstalled('sidecars on a node', [namespace(SPACE, OPEN), namespace(STRIC
     };
     const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec: { hostNetwork: true, containers: [container] } };
     const { code, stderr } = await weir().tryKubectl(['apply', '-f', '-'], JSON.stringify(pod));
-    expect([code, stderr]).toEqual([0, expect.stringContaining('weir: the pod gets no limiter: it uses the network')]);
+    expect([code, stderr]).toEqual([
+      0,
+      expect.stringContaining('weir: the pod gets no limiter: the pod uses the network'),
+    ]);
     await weir().apply(sidecarRoute(`${SPACE}/host`, [limit(1)], { modelName: 'host' }));
     const expected = { status: 'False', reason: 'UnlimitedPods' } as const;
     const object = await weir().untilCondition(['modelroutes', SPACE, 'host'], 'Programmed', expected);
     expect(JSON.stringify(object.status)).toContain('"names":["host"]');
+    expect(JSON.stringify(object.status)).toContain('(host): HostNetwork: the pod uses the network of its node');
   });
 
   test('under Pod Security restricted a named port is limited, and a redirect is refused by name', async () => {

@@ -1,22 +1,20 @@
 // On a real node 1 and 5: docs/install.md, command by command as it is written there: from nothing to 3/3, exactly the limit over
 // three sidecars that share one Redis; then upgrade, rollback and uninstall under traffic, what is left of it, and a new install.
-import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { cp, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { promisify } from 'node:util';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { describeOnNode, type NodeTestCluster } from '../../tools/node-cluster/describe-node.ts';
+import { describeOnNode } from '../../tools/node-cluster/describe-node.ts';
 import { waitFor } from '../../tools/node-cluster/wait.ts';
-import { chat, tally, type Answer } from '../e2e/traffic.ts';
+import { conditionOf } from '../e2e/harness.ts';
+import { tally } from '../e2e/traffic.ts';
 import { projectFolder } from '../rig/stack/cluster-access.ts';
 import { Installed, SYSTEM } from './installed.ts';
 import { namespace, sidecarRoute, workload, WORKLOAD_PORT } from './workloads.ts';
 
 jest.setTimeout(600_000);
 
-const run = promisify(execFile);
 const PAGE = readFileSync(join(projectFolder, 'docs', 'install.md'), 'utf8');
 /** The limit of examples/chat.yaml on all callers together. */
 const LIMIT = 20;
@@ -41,7 +39,7 @@ describeOnNode('docs/install.md', {}, (cluster) => {
 
   describe.each(sections('0.', '1.', '2.', '3.', '4.'))('%s', (_title, blocks) => {
     test.each(blocks)('%s', async (block) => {
-      await shell(cluster(), block);
+      await weir().shell(block);
     });
   });
 
@@ -68,9 +66,14 @@ describeOnNode('docs/install.md', {}, (cluster) => {
       await weir().apply(
         ...workload({ namespace: OTHER, name: 'chat', image: weir().image, replicas: 2 }),
         sidecarRoute(`${OTHER}/chat`, [{ name: 'all', bucket: PLENTY_BUCKET }]),
+        sidecarRoute(`${OTHER}/few`, [{ name: 'all', bucket: { maxTokens: 9, refillPeriod: '8000h' } }], {
+          modelName: 'few',
+          workloadSelector: { matchLabels: { app: 'chat' } },
+        }),
       );
       await weir().rolledOut(OTHER, 'chat');
-      await weir().untilCondition(['modelroutes', OTHER, 'chat'], 'Ready', { status: 'True', summary: '2/2' });
+      for (const name of ['chat', 'few'])
+        await weir().untilCondition(['modelroutes', OTHER, name], 'Ready', { status: 'True', summary: '2/2' });
       beganMs = Date.now();
     });
 
@@ -80,10 +83,10 @@ describeOnNode('docs/install.md', {}, (cluster) => {
         .slice(0, 1),
     )('%s', async (block) => {
       const [upgrade, rollback] = block.split('\n');
-      await underTraffic(() => shell(cluster(), upgrade ?? ''));
+      await underTraffic(() => weir().shell(upgrade ?? ''));
       expect(await operatorArguments()).toContain('debug');
       await expectAllCharged();
-      await underTraffic(() => shell(cluster(), rollback ?? ''));
+      await underTraffic(() => weir().shell(rollback ?? ''));
       expect(await operatorArguments()).not.toContain('debug');
       await expectAllCharged();
       await weir().untilCondition(['modelroutes', OTHER, 'chat'], 'Ready', { status: 'True', summary: '2/2' });
@@ -128,8 +131,10 @@ describeOnNode('docs/install.md', {}, (cluster) => {
         .flatMap(([, blocks]) => blocks)
         .slice(1),
     )('%s', async (block) => {
-      // The trial Redis goes with the release: limiters go on by their share of what was left.
-      await underTraffic(() => shell(cluster(), block));
+      expect(tally(await weir().ask(OTHER, 'chat', 2, 'few'))).toEqual({ 200: 2 });
+      let printed = '';
+      await underTraffic(async () => (printed = await weir().shell(block)));
+      expect(printed).toContain(`2 objects (ModelRoute ${OTHER}/chat, ModelRoute ${OTHER}/few) exist while Weir is`);
       const left = await waitFor(
         'nothing of Weir but the kinds',
         async () => {
@@ -145,6 +150,19 @@ describeOnNode('docs/install.md', {}, (cluster) => {
       ]);
     });
 
+    test('afterwards limiters have their shares of the limits, and statuses say that nobody follows the objects', async () => {
+      // Of 9 for two sidecars 4 each: the trial Redis went with the release.
+      const answers = tally(await weir().ask(OTHER, 'chat', 30, 'few'));
+      expect(answers).toEqual({ 200: 8, 429: 22 });
+      expect(tally(await weir().ask(OTHER, 'chat', 10))).toEqual({ 200: 10 });
+      for (const name of ['chat', 'few']) {
+        const object = await weir().object('modelroutes', OTHER, name);
+        expect(conditionOf(object, 'Ready')).toMatchObject({ status: 'Unknown', reason: 'OperatorGone' });
+        expect(conditionOf(object, 'Programmed')?.message).toContain('each its share in its own memory');
+      }
+      await weir().kubectl('delete', 'modelroutes.weir.dev', 'few', '-n', OTHER);
+    });
+
     test('a new install takes over the objects and the limiters that went on', async () => {
       await weir().install();
       const edited = [{ name: 'all', bucket: { ...PLENTY_BUCKET, maxTokens: PLENTY - 1 } }];
@@ -156,19 +174,7 @@ describeOnNode('docs/install.md', {}, (cluster) => {
 
     /** Calls through the Service while `step` runs: every one passes. */
     async function underTraffic(step: () => Promise<unknown>): Promise<void> {
-      const url = await weir().serviceUrl(OTHER, 'chat');
-      const answers: Answer[] = [];
-      let isOver = false;
-      const caller = async (): Promise<void> => {
-        while (!isOver) answers.push(await chat(url, 'llama'));
-      };
-      const callers = [caller(), caller()];
-      try {
-        await step();
-      } finally {
-        isOver = true;
-      }
-      await Promise.all(callers);
+      const answers = await weir().callsDuring([OTHER, 'chat'], step);
       expect(tally(answers)).toEqual({ 200: answers.length });
       asked += answers.length;
     }
@@ -217,18 +223,6 @@ describeOnNode('docs/install.md', {}, (cluster) => {
     return text.trim().split('\n').filter(Boolean);
   }
 });
-
-/** Runs the commands as a person at a terminal in the root of the repository would. */
-async function shell(cluster: NodeTestCluster, text: string): Promise<void> {
-  const { kubeconfig, helmProgram, kubectlProgram } = cluster;
-  const path = [dirname(helmProgram), dirname(kubectlProgram), process.env['PATH'] ?? ''].join(':');
-  await run('bash', ['-euo', 'pipefail', '-c', text], {
-    cwd: projectFolder,
-    env: { ...process.env, PATH: path, KUBECONFIG: kubeconfig, HELM: helmProgram },
-    timeout: 590_000,
-    maxBuffer: 64 * 1024 * 1024,
-  });
-}
 
 /** The sections of the page whose headings begin so, with their blocks of commands (those marked `sh`), in their order. */
 function sections(...beginnings: readonly string[]): [title: string, blocks: string[]][] {

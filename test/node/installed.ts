@@ -2,7 +2,7 @@
 // installed with its default values, as a user has it, or skipped by name with what would enable them.
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, jest } from '@jest/globals';
 import type { KubectlResult } from '../../tools/node-cluster/kubectl.ts';
@@ -89,6 +89,37 @@ export class Installed {
   async weir(args: readonly string[]): Promise<string> {
     const env = { ...process.env, KUBECONFIG: this.cluster.kubeconfig };
     return (await run(join(projectFolder, 'bin', 'weir'), args, { env, timeout: 60_000 })).stdout;
+  }
+
+  /** Runs commands as a person at a terminal in the root of the repository would. @returns what they printed */
+  async shell(text: string): Promise<string> {
+    const { kubeconfig, helmProgram, kubectlProgram } = this.cluster;
+    const path = [dirname(helmProgram), dirname(kubectlProgram), process.env['PATH'] ?? ''].join(':');
+    const { stdout, stderr } = await run('bash', ['-euo', 'pipefail', '-c', text], {
+      cwd: projectFolder,
+      env: { ...process.env, PATH: path, KUBECONFIG: kubeconfig, HELM: helmProgram },
+      timeout: 590_000,
+      maxBuffer: 64 * 1024 * 1024,
+    });
+    return stdout + stderr;
+  }
+
+  /** Calls through a Service, two at a time, for as long as `step` runs. */
+  async callsDuring([space, service]: readonly [string, string], step: () => Promise<unknown>): Promise<Answer[]> {
+    const url = await this.serviceUrl(space, service);
+    const answers: Answer[] = [];
+    let isOver = false;
+    const caller = async (): Promise<void> => {
+      while (!isOver) answers.push(await chat(url, 'llama'));
+    };
+    const callers = [caller(), caller()];
+    try {
+      await step();
+    } finally {
+      isOver = true;
+    }
+    await Promise.all(callers);
+    return answers;
   }
 
   /** The image of operator, limiter and stand-in model, as the chart names it. */
@@ -201,7 +232,8 @@ async function loadImages(cluster: NodeTestCluster): Promise<void> {
   for (const image of [`weir:${version()}`, `weir-init:${version()}`, 'redis:7.0']) await cluster.loadImage(image);
 }
 
-function version(): string {
+/** Of this checkout, and so the tag of its images. */
+export function version(): string {
   const text = readFileSync(join(projectFolder, 'package.json'), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
 }

@@ -53,12 +53,12 @@ describe('compile', () => {
     expect(after).toEqual(before.slice(1));
   });
 
-  test('trap 29: a limit of 0 is told as what it does, enforced or in Shadow', () => {
+  test('trap 29: a limit of 0 is reported as what it does, enforced or in Shadow', () => {
     const tell = (enforcement: string) =>
       run(route({ limits: [{ name: 'shut', enforcement, window: { limit: 0, period: 'Hour' } }] })).status.limits[0]
         ?.message;
-    expect(tell('Enforce')).toBe('refuses everything: its limit is 0');
-    expect(tell('Shadow')).toBe('would refuse everything: its limit is 0');
+    expect(tell('Enforce')).toBe('refuses every request: its limit is 0');
+    expect(tell('Shadow')).toBe('would refuse every request: its limit is 0');
   });
 
   test('trap 29: 0 is compiled as 0', () => {

@@ -3,6 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import {
   checkAddress,
   checkCidr,
+  checkAdapterName,
   checkModelName,
   checkPath,
   checkPathPrefix,
@@ -74,8 +75,14 @@ const table = [
   {
     name: 'names of models',
     check: checkModelName,
-    good: ['llama-3-70b', 'meta-llama/Llama-3.1:latest', 'ä b'],
-    bad: ['*', 'gpt-*', '*-lora'],
+    good: ['llama-3-70b', 'meta-llama/Llama-3.1:latest', 'ä b', '*'],
+    bad: ['gpt-*', '*-lora', '**', '* ', ' ', '\t'],
+  },
+  {
+    name: 'names of adapters',
+    check: checkAdapterName,
+    good: ['sql', 'org/sql-lora'],
+    bad: ['*', 'sql-*', ' '],
   },
   {
     name: 'path prefixes',

@@ -50,6 +50,7 @@ const RESPONSE = {
   headers: ['IETF'],
   resetFormat: 'Epoch',
   mcp: { form: 'JSONRPCError', code: -32029 },
+  cors: 'Off',
 };
 const COMMON = {
   scope: 'Local',

@@ -1,4 +1,6 @@
 // A world for reconcile that a test writes down as data.
+import { given } from '../../src/reconcile/optional.ts';
+import { skipText } from '../../src/reconcile/injection/skips.ts';
 import type {
   LimiterTally,
   ReconcileSettings,
@@ -8,6 +10,7 @@ import type {
   World,
 } from '../../src/reconcile/types.ts';
 
+const NOT_SEEN = { reason: 'NotSeen', message: skipText({ reason: 'NotSeen' }, 'serving') } as const;
 export const NOW = '2026-06-01T12:00:00Z';
 
 /** The limiters of one object. A synced one has acknowledged whatever is in force. */
@@ -19,13 +22,16 @@ export interface Fleet {
   }[];
   readonly pods?: {
     readonly matching: number;
-    readonly unlimited?: readonly string[];
+    readonly unlimited?: readonly (string | Omit<LimiterTally['unlimited'][number], 'isEnding'>)[];
     /** Those of them that are terminating. */
     readonly ending?: readonly string[];
     readonly notRunning?: LimiterTally['notRunning'];
   };
   readonly troubles?: LimiterTally['troubles'];
+  readonly unclaimed?: readonly string[];
   readonly bypasses?: LimiterTally['bypasses'];
+  readonly bypassedPods?: LimiterTally['bypassedPods'];
+  readonly creationFailure?: LimiterTally['creationFailure'];
   /** Limiters that are connected; absent: all. */
   readonly connected?: number;
 }
@@ -72,8 +78,12 @@ export function worldOf(
   };
 }
 
+function reportedBy({ troubles = [], unclaimed = [], bypasses = [], bypassedPods = [] }: Fleet) {
+  return { troubles, unclaimed, bypasses, bypassedPods };
+}
+
 function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterTally {
-  const limiters = fleet.limiters ?? [];
+  const { limiters = [], creationFailure } = fleet;
   const { unlimited = [], ending = [], notRunning = [] } = fleet.pods ?? {};
   const inState = (state: string) => (isInForce ? limiters.filter((limiter) => limiter.state === state) : []);
   return {
@@ -81,15 +91,16 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     synced: inState('synced').length,
     rejected: inState('rejected').map(({ name, message }) => ({ limiter: name, message: message ?? '' })),
     matchingPods,
-    ...(matchingPods > 0
-      ? { unlimitedPods: unlimited, endingUnlimitedPods: ending }
-      : { unlimitedPods: [], endingUnlimitedPods: [] }),
+    unlimited: unlimited.map((each) => {
+      const pod = typeof each === 'string' ? { pod: each, ...NOT_SEEN } : each;
+      return { ...pod, isEnding: ending.includes(pod.pod) };
+    }),
     notRunning,
     silent: limiters
       .filter(({ name, state }) => state !== 'synced' && !notRunning.some(({ pod }) => pod === name))
       .map(({ name }) => name),
-    troubles: fleet.troubles ?? [],
-    bypasses: fleet.bypasses ?? [],
+    ...reportedBy(fleet),
+    ...given('creationFailure', creationFailure),
     connected: fleet.connected ?? limiters.length,
   };
 }

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, jest } from '@jest/globals';
-import { leaveOut } from '../../test/leave-out.ts';
+import { leaveOut } from './leave-out.ts';
 import { up, type ControlPlane, type ControlPlaneOptions } from './control-plane.ts';
 import { kubectl, mustKubectl, type KubectlOptions, type KubectlResult } from './kubectl.ts';
 import { chooseCluster, type ClusterChoice } from './programs.ts';

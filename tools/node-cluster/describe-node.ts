@@ -1,7 +1,7 @@
 // Stage: tests with pods. Input: a title and tests. Output: the tests run on the cluster of this run of jest, or skipped by name with what would enable them.
 import { resolve } from 'node:path';
 import { beforeAll, describe, jest } from '@jest/globals';
-import { leaveOut } from '../../test/leave-out.ts';
+import { leaveOut } from './leave-out.ts';
 import { kubectl, mustKubectl, type KubectlOptions, type KubectlResult } from './kubectl.ts';
 import { command } from './node/commands.ts';
 import { loadImage } from './node/images.ts';

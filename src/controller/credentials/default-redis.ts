@@ -15,6 +15,8 @@ export interface DefaultRedisSettings {
   readonly address: string;
   readonly username?: string | undefined;
   readonly passwordFile?: string | undefined;
+  /** Instead: a Secret of the operator's own namespace, created with a random password when it is missing. */
+  readonly passwordSecret?: string | undefined;
   readonly caFile?: string | undefined;
   readonly serverName?: string | undefined;
   /** Whose sidecars are given the one password; without a password every namespace is. */
@@ -38,13 +40,17 @@ interface Files {
 
 /** What reconcile is told of the default Redis: names of credentials, no values. */
 export function defaultRedisRules(settings: DefaultRedisSettings): ReconcileSettings {
-  const { address, username, passwordFile, namespaces, acl } = settings;
+  const { address, username, namespaces, acl } = settings;
   const redis = { address, ...tlsOf(settings) };
   if (acl) return { defaultStore: { type: 'redis', redis }, defaultStoreUsers: true };
   const user = username === undefined ? {} : { username };
-  if (passwordFile === undefined) return { defaultStore: { type: 'redis', redis: { ...redis, ...user } } };
+  if (!hasPassword(settings)) return { defaultStore: { type: 'redis', redis: { ...redis, ...user } } };
   const password = referenceTo(PASSWORD_KEY);
   return { defaultStore: { type: 'redis', redis: { ...redis, ...user, password } }, defaultStoreSidecars: namespaces };
+}
+
+function hasPassword({ passwordFile, passwordSecret }: DefaultRedisSettings): boolean {
+  return passwordFile !== undefined || passwordSecret !== undefined;
 }
 
 function tlsOf({ caFile, serverName }: DefaultRedisSettings): Pick<RedisEndpoint, 'tls'> {
@@ -64,6 +70,8 @@ export class DefaultRedis {
   /** Until the shared one is known: versions differ from those of another operator, and nobody else's password can be made. */
   #key: Buffer | undefined;
   #files: Files = {};
+  /** From the Secret. */
+  #secretPassword: string | undefined;
   #poll: NodeJS.Timeout | undefined;
   #isBroken = false;
 
@@ -90,6 +98,15 @@ export class DefaultRedis {
     this.#tell();
   }
 
+  /** The password in the Secret. */
+  setPassword(password: string): void {
+    const isFirst = this.#secretPassword === undefined;
+    this.#secretPassword = password;
+    if (isFirst) return;
+    this.#log.info('credentials of the default redis have changed');
+    this.#tell();
+  }
+
   /** For an operator that shares nothing. */
   setOwnKey(): void {
     this.setKey(randomBytes(32));
@@ -100,13 +117,14 @@ export class DefaultRedis {
   }
 
   get needsKey(): boolean {
-    return this.settings.passwordFile !== undefined;
+    return hasPassword(this.settings);
   }
 
   /** How the operator itself logs in. */
   login(): RedisLogin {
     const { username, serverName } = this.settings;
-    const { password, ca } = this.#files;
+    const { ca } = this.#files;
+    const password = this.#password;
     const name = serverName === undefined ? {} : { serverName };
     const isTls = ca !== undefined || serverName !== undefined;
     return {
@@ -123,13 +141,17 @@ export class DefaultRedis {
 
   /** What limiters of a namespace are given; `uid` is that of the namespace, for a user of its own. */
   factsOf(namespace: string, uid: string | undefined): SecretFacts {
-    const { password, ca } = this.#files;
+    const { ca } = this.#files;
     const values = new Map<string, SecretValue>();
     if (ca !== undefined) values.set(CA_KEY, { uid: 'file', resourceVersion: shortHash(ca), value: ca });
-    const own = this.settings.acl ? this.#ownUser(namespace, uid) : this.#onePassword(password);
+    const own = this.settings.acl ? this.#ownUser(namespace, uid) : this.#onePassword(this.#password);
     if (own === 'unknown') return { state: 'unknown', keys: new Set(), values: new Map() };
     if (own !== undefined) values.set(this.settings.acl ? namespace : PASSWORD_KEY, own);
     return { state: 'found', keys: new Set(values.keys()), values };
+  }
+
+  get #password(): string | undefined {
+    return this.#secretPassword ?? this.#files.password;
   }
 
   #ownUser(namespace: string, uid: string | undefined): SecretValue | 'unknown' {

@@ -13,6 +13,8 @@ export interface RedisUsersSettings {
   readonly login: () => RedisLogin;
   /** Namespace -> password of its user; undefined: not known yet. */
   readonly wanted: () => ReadonlyMap<string, string | undefined>;
+  /** false: the objects of this namespace are not known, so its user stays. Default: always true. */
+  readonly isWatched?: (namespace: string) => boolean;
   readonly leadership: Leadership;
   readonly log: Logger;
   readonly everyMs?: number;
@@ -20,6 +22,13 @@ export interface RedisUsersSettings {
   readonly keepMs?: number;
 }
 
+/** What to do, by the first word of the answer of Redis. */
+const FIXES: Readonly<Record<string, string>> = {
+  NOPERM: 'the user of --default-redis-username must be allowed the command ACL',
+  WRONGPASS: 'Redis has another password: one that was just changed is in use when Redis has started with it',
+  NOAUTH: 'Redis wants a password: set --default-redis-password-file or --default-redis-password-secret',
+};
+const UNREACHABLE = 'check that Redis runs at this address';
 const EVERY_MS = 30_000;
 const KEEP_MS = 600_000;
 const ANSWER_MS = 2_000;
@@ -137,7 +146,9 @@ export class RedisUsers {
     for (const user of this.#unwanted.keys()) if (!present.has(user)) this.#unwanted.delete(user);
     for (const user of present) {
       if (!user.startsWith(PREFIX)) continue;
-      if (wanted.has(user.slice(PREFIX.length))) this.#unwanted.delete(user);
+      const namespace = user.slice(PREFIX.length);
+      const isWatched = this.#settings.isWatched?.(namespace) !== false;
+      if (wanted.has(namespace) || !isWatched) this.#unwanted.delete(user);
       else await this.#removeLater(user, nowMs);
     }
   }
@@ -189,7 +200,7 @@ export class RedisUsers {
     const word = /^[A-Z]{3,20}\b/.exec(messageOf(error))?.[0] ?? (error instanceof Error ? error.name : 'Error');
     if (this.#isStopped || word === this.#trouble) return;
     this.#trouble = word;
-    const fix = 'the user of --default-redis-username must be allowed the command ACL';
+    const fix = FIXES[word] ?? UNREACHABLE;
     this.#settings.log.error('redis users cannot be set', { endpoint: this.#settings.address, answer: word, fix });
   }
 }

@@ -11,12 +11,15 @@ import { hasStatus, type Kube } from '../kube/kube-api.ts';
 import { RESOURCES, type Secret } from '../kube/kube-types.ts';
 import type { Leadership } from '../election/leadership.ts';
 import { NamespaceUids } from './namespace-uids.ts';
+import { PasswordSecret } from './password-secret.ts';
 import type { Provider, SecretReader } from '../provider/provider.ts';
 import { RedisUsers } from './redis-users.ts';
 
 export interface TenancySettings {
   /** Absent: objects of scope Shared name their own. */
   readonly defaultRedis?: DefaultRedisSettings;
+  /** Namespaces that the operator watches; absent or empty: all. */
+  readonly watched?: readonly string[];
   /** The Secret with the key that all operators share. */
   readonly keySecret: { readonly namespace: string; readonly name: string };
   /** How often the users of Redis are looked at, and how long one stays that nobody wants any more, ms. */
@@ -44,18 +47,20 @@ export class Tenancy {
   readonly #redis: DefaultRedis | undefined;
   readonly #uids: NamespaceUids | undefined;
   readonly #users: RedisUsers | undefined;
+  readonly #password: PasswordSecret | undefined;
   readonly #stopping = new AbortController();
 
   constructor(settings: TenancySettings, parts: TenancyParts) {
     this.#settings = settings;
     this.#parts = parts;
-    const { defaultRedis } = settings;
+    const { defaultRedis, watched = [] } = settings;
     this.rules = defaultRedis === undefined ? {} : defaultRedisRules(defaultRedis);
     this.secrets = parts.secrets;
     if (defaultRedis === undefined) return;
     const { kube, log, leadership } = parts;
     const redis = new DefaultRedis(defaultRedis, log);
     this.#redis = redis;
+    this.#password = this.#makePassword(redis);
     const uids = kube === undefined || !defaultRedis.acl ? undefined : new NamespaceUids(kube, log);
     this.#uids = uids;
     const credentials = new Credentials(parts.secrets, redis, uids);
@@ -69,6 +74,7 @@ export class Tenancy {
       address: defaultRedis.address,
       login: () => redis.login(),
       wanted: () => new Map(credentials.namespaces().map((namespace) => [namespace, passwordOf(namespace)])),
+      isWatched: (namespace) => watched.length === 0 || watched.includes(namespace),
       leadership,
       log,
       ...settings.users,
@@ -85,6 +91,7 @@ export class Tenancy {
   /** Resolves when every password can be made. @throws DefaultRedisError for files that cannot be read. */
   async start(): Promise<void> {
     await this.#redis?.start();
+    await this.#password?.start();
     if (this.#redis?.needsKey === true) {
       if (this.#parts.kube === undefined) this.#redis.setOwnKey();
       else await this.#loadKey(this.#parts.kube, this.#redis);
@@ -99,8 +106,20 @@ export class Tenancy {
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#redis?.stop();
+    await this.#password?.stop();
     await this.#uids?.stop();
     await this.#users?.stop();
+  }
+
+  #makePassword(redis: DefaultRedis): PasswordSecret | undefined {
+    const { kube, log } = this.#parts;
+    const { passwordSecret: name } = redis.settings;
+    if (kube === undefined || name === undefined) return undefined;
+    const secret = new PasswordSecret({ kube, namespace: this.#settings.keySecret.namespace, name, log });
+    secret.onChange((password) => {
+      redis.setPassword(password);
+    });
+    return secret;
   }
 
   async #loadKey(kube: Kube, redis: DefaultRedis): Promise<void> {

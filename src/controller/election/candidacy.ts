@@ -3,7 +3,7 @@
 import type { Logger } from '../../lib/log.ts';
 import type { ElectionTiming } from './election-rules.ts';
 import type { Kube } from '../kube/kube-api.ts';
-import { LeaderElection, processIdentity, type ElectionObserver } from './leader-election.ts';
+import { LeaderElection, processIdentity, type ElectionObserver, type LeaseNotes } from './leader-election.ts';
 import { LeaderLabel } from './leader-label.ts';
 import type { Leadership } from './leadership.ts';
 import { PreparedLeadership } from './prepared-leadership.ts';
@@ -21,6 +21,7 @@ export interface CandidacyParts {
   readonly kube: Kube;
   readonly log: Logger;
   readonly observer: ElectionObserver;
+  readonly notes?: LeaseNotes;
   /** Called when the Lease was taken; leading begins when it resolves. */
   readonly prepare: () => Promise<void>;
 }
@@ -36,10 +37,13 @@ export class Candidacy {
   readonly #fence: WriteFence;
   readonly #label: LeaderLabel | undefined;
 
-  constructor(settings: CandidacySettings, { kube, log, observer, prepare }: CandidacyParts) {
+  constructor(settings: CandidacySettings, { kube, log, observer, notes, prepare }: CandidacyParts) {
     const { podName, namespace } = settings;
     const identity = processIdentity(podName);
-    this.#election = new LeaderElection({ ...settings, kube, identity, log, observer });
+    this.#election = new LeaderElection({
+      ...{ ...settings, kube, identity, log, observer },
+      ...(notes === undefined ? {} : { notes }),
+    });
     this.leadership = new PreparedLeadership(this.#election, prepare, log);
     const isLeader = (): boolean => this.leadership.isLeader();
     this.#fence = new WriteFence(isLeader, serverTimeoutMs(settings));

@@ -26,6 +26,7 @@ export interface ElectionSettings extends ElectionTiming {
   readonly identity: string;
   readonly log: Logger;
   readonly observer?: ElectionObserver;
+  readonly notes?: LeaseNotes;
   readonly clock?: ElectionClock;
   /** In [0, 1); spreads attempts. */
   readonly random?: () => number;
@@ -35,6 +36,14 @@ export interface ElectionObserver {
   /** An attempt to write the Lease, answered after so long. */
   leaseWritten(ok: boolean, seconds: number): void;
   leadershipChanged(isLeader: boolean): void;
+}
+
+/** What is told by annotations of the Lease, beside who holds it. */
+export interface LeaseNotes {
+  /** Called with what was read or written, by the holder at each renewal. */
+  read(annotations: Readonly<Record<string, string>>): void;
+  /** What the holder adds. */
+  wanted(): Readonly<Record<string, string>>;
 }
 
 export interface ElectionClock {
@@ -182,7 +191,7 @@ export class LeaderElection implements Leadership {
     try {
       lease = await (seen === undefined
         ? kube.create<Lease>(RESOURCES.leases, namespace, newLease(namespace, leaseName, move), this.#deadline())
-        : kube.replace<Lease>(RESOURCES.leases, { ...seen, spec: move.spec }, this.#deadline()));
+        : kube.replace<Lease>(RESOURCES.leases, this.#noted({ ...seen, spec: move.spec }), this.#deadline()));
     } catch (error) {
       observer?.leaseWritten(false, secondsSince());
       this.#mustRead = true;
@@ -193,7 +202,16 @@ export class LeaderElection implements Leadership {
     this.#state = accepted(this.#state, lease, sentMs, this.#settings);
     this.#wallDeadlineMs = sentWallMs + this.#settings.renewDeadlineMs;
     this.#watchDeadline();
-    if (this.isLeader()) this.#tell(true);
+    if (!this.isLeader()) return;
+    this.#tell(true);
+    this.#settings.notes?.read(lease.metadata.annotations ?? {});
+  }
+
+  #noted(lease: Lease): Lease {
+    const wanted = this.#settings.notes?.wanted() ?? {};
+    if (Object.keys(wanted).length === 0) return lease;
+    const annotations = { ...lease.metadata.annotations, ...wanted };
+    return { ...lease, metadata: { ...lease.metadata, annotations } };
   }
 
   /** A refusal or no answer: looked at again soon, and while the Lease is held at once. */

@@ -1,10 +1,21 @@
-// Controller: takes away what an operator made while it ran, after `helm uninstall`. Input: names, and the door to the API
-// server. Output: nothing of it is left, or an error that says what is. The kinds and their objects stay: they are the user's.
+// Controller: removes what an operator created while it ran, after `helm uninstall`. Input: names, and the door to the API server.
+// Output: nothing of it is left, or an error that says what is. Kinds and objects stay, they are the user's; statuses say OperatorGone.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../lib/log.ts';
+import { operatorGoneMessage, type RedisOfRelease } from '../../reconcile/status/operator-gone.ts';
+import { withdrawn } from '../../reconcile/status/withdrawn.ts';
 import { LAST_GOOD_LABEL } from '../provider/last-good.ts';
-import type { Kube, ListOptions } from '../kube/kube-api.ts';
-import { RESOURCES, type KubeObject, type ResourceType } from '../kube/kube-types.ts';
+import { hasStatus, type Kube, type ListOptions } from '../kube/kube-api.ts';
+import {
+  pickMeta,
+  RESOURCES,
+  type KubeObject,
+  type Lease,
+  type ResourceType,
+  type StoredObject,
+} from '../kube/kube-types.ts';
+import { existingObjects, type ExistingObject } from './existing-objects.ts';
+import { LEFT_ANNOTATION } from './parting.ts';
 
 export interface CleanupSettings {
   /** Where the operator ran. */
@@ -17,20 +28,24 @@ export interface CleanupSettings {
   readonly configMap: string;
   /** Which the operator watched; empty: all. */
   readonly namespaces: readonly string[];
+  /** The default Redis went with the release. */
+  readonly redisOfRelease: boolean;
   /** ms, for the pods to end. */
   readonly deadlineMs: number;
 }
 
-const LEASES: ResourceType = { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' };
-const SECRETS: ResourceType = { group: '', version: 'v1', plural: 'secrets' };
-const CONFIG_MAPS: ResourceType = { group: '', version: 'v1', plural: 'configmaps' };
 const PART_OF = 'app.kubernetes.io/part-of=weir';
 const PAGE = 500;
 const LOOK_EVERY_MS = 500;
+/** Writes of one status, before another writer that never rests is an error. */
+const ATTEMPTS = 5;
 
-/** @returns how many objects were removed, by type. @throws Error when the operator's pods do not end in time */
+/** What cleaning up asks of the API server. */
+type Door = Pick<Kube, 'list' | 'get' | 'remove' | 'replaceStatus'>;
+
+/** @returns how many objects were changed, by type. @throws Error when the operator's pods do not end in time */
 export async function cleanUp(
-  kube: Pick<Kube, 'list' | 'remove'>,
+  kube: Door,
   settings: CleanupSettings,
   log: Logger,
 ): Promise<Readonly<Record<string, number>>> {
@@ -38,11 +53,13 @@ export async function cleanUp(
   // The CA is in the operator's own namespace, too.
   const places = namespaces.length === 0 ? [undefined] : [...new Set([...namespaces, ownNamespace])];
   await whenPodsAreGone(kube, settings, log);
-  await kube.remove(LEASES, ownNamespace, lease);
-  for (const name of secrets) await kube.remove(SECRETS, ownNamespace, name);
+  const statuses = await withdrawStatuses(kube, settings);
+  await kube.remove(RESOURCES.leases, ownNamespace, lease);
+  for (const name of secrets) await kube.remove(RESOURCES.secrets, ownNamespace, name);
   const fieldSelector = `metadata.name=${configMap}`;
   return {
-    configMaps: await removeAll(kube, CONFIG_MAPS, places, { fieldSelector, labelSelector: PART_OF }),
+    statuses,
+    configMaps: await removeAll(kube, RESOURCES.configMaps, places, { fieldSelector, labelSelector: PART_OF }),
     controllerRevisions: await removeAll(kube, RESOURCES.controllerRevisions, places, {
       labelSelector: `${LAST_GOOD_LABEL},${PART_OF}`,
     }),
@@ -65,6 +82,51 @@ async function whenPodsAreGone(
     log.info('waiting for the operator to end', { pods: items.length });
     await delay(LOOK_EVERY_MS);
   }
+}
+
+/** After the last operator: nobody would write them again. @returns how many were written */
+async function withdrawStatuses(kube: Door, settings: CleanupSettings): Promise<number> {
+  const redis = await redisState(kube, settings);
+  let written = 0;
+  for await (const existing of existingObjects(kube, settings.namespaces)) {
+    if (await withdraw(kube, existing, redis)) written += 1;
+  }
+  return written;
+}
+
+async function redisState(kube: Door, settings: CleanupSettings): Promise<RedisOfRelease> {
+  if (!settings.redisOfRelease) return 'none';
+  try {
+    const { metadata } = await kube.get<Lease>(RESOURCES.leases, settings.ownNamespace, settings.lease);
+    return metadata.annotations?.[LEFT_ANNOTATION] === undefined ? 'gone' : 'handed-over';
+  } catch (error) {
+    if (hasStatus(error, 404)) return 'gone';
+    throw error;
+  }
+}
+
+/** An object that is edited meanwhile is read again, a few times. @returns whether its status was written */
+async function withdraw(
+  kube: Door,
+  existing: ExistingObject,
+  redis: RedisOfRelease,
+  left = ATTEMPTS,
+): Promise<boolean> {
+  const { kind, type, object } = existing;
+  const { namespace, name } = object.metadata;
+  const message = operatorGoneMessage(object.spec, redis);
+  const status = withdrawn(object.status, { reason: 'OperatorGone', message, now: new Date().toISOString() });
+  if (status === undefined) return false;
+  const metadata = { ...pickMeta(object.metadata, 'uid', 'resourceVersion'), namespace };
+  try {
+    await kube.replaceStatus(type, { apiVersion: 'weir.dev/v1alpha1', kind, metadata, status });
+    return true;
+  } catch (error) {
+    if (hasStatus(error, 404)) return false;
+    if (!hasStatus(error, 409) || left <= 1) throw error;
+  }
+  const now = await kube.get<StoredObject>(type, namespace, name);
+  return await withdraw(kube, { ...existing, object: now }, redis, left - 1);
 }
 
 async function removeAll(

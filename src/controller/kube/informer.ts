@@ -1,5 +1,5 @@
-// Controller: a local copy of all objects of one type. Input: list and watch of the API server. Output: the current
-// objects by key, and one call of every handler for each change, whatever breaks on the way.
+// Controller, kube: a local copy of all objects of one type. Input: list and watch of the API server. Output: the current
+// objects by key, and one call of every handler for each change, whatever fails on the way.
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from '../../lib/log.ts';
 import { errorCode, messageOf } from '../../lib/thrown.ts';
@@ -34,7 +34,10 @@ export interface InformerTiming {
   readonly maxBackoffMs: number;
   /** Shortest and longest life of one watch. */
   readonly watchSeconds: readonly [number, number];
-  /** A watch without a word for this long is dead: the API server sends a bookmark each minute. */
+  /**
+   * A watch without an event for this long is begun anew, in case its connection is dead. Where nothing changes, the API
+   * server sends a first bookmark only after two minutes, so silence is no failure.
+   */
   readonly silenceMs: number;
   readonly pageSize: number;
 }
@@ -71,6 +74,7 @@ export class Informer<T extends KubeObject> implements Feed<T> {
   readonly #unsynced: Set<string>;
   readonly #states = new Map<string, FollowState>();
   #running: Promise<unknown> = Promise.resolve();
+  #trouble: string | undefined;
 
   constructor(settings: InformerSettings<T>) {
     this.#settings = settings;
@@ -82,6 +86,11 @@ export class Informer<T extends KubeObject> implements Feed<T> {
 
   get hasSynced(): boolean {
     return this.#unsynced.size === 0;
+  }
+
+  /** Why the first list is still to come; undefined: it is there, or nothing has failed yet. */
+  get trouble(): string | undefined {
+    return this.hasSynced ? undefined : this.#trouble;
   }
 
   get handlerErrors(): number {
@@ -175,14 +184,25 @@ export class Informer<T extends KubeObject> implements Feed<T> {
 
   async #watchFrom(scope: string, version: string, state: FollowState): Promise<void> {
     const cursor = new WatchCursor(version);
+    let wasSilent = false;
     try {
       await this.#watch(scope, cursor, AbortSignal.any([this.#stopping.signal, state.turn.signal]));
+    } catch (error) {
+      wasSilent = isSilence(error);
+      if (!wasSilent) throw error;
     } finally {
       state.version = cursor.version;
       if (cursor.hasAdvanced) state.doubts = 0;
       if (cursor.isHealthy) state.failures = 0;
     }
-    if (!cursor.isHealthy) state.failures++;
+    if (wasSilent) this.#noteSilence(scope, state);
+    else if (!cursor.isHealthy) state.failures++;
+  }
+
+  /** Where nothing changes nothing comes: no failure. The next watch shows whether the API server is there. */
+  #noteSilence(scope: string, state: FollowState): void {
+    this.#settings.log.debug('watch was silent', { type: this.#settings.type.plural, scope });
+    doubt(state);
   }
 
   #isStopping(): boolean {
@@ -192,8 +212,8 @@ export class Informer<T extends KubeObject> implements Feed<T> {
   #noteFailure(scope: string, state: FollowState, error: unknown): void {
     state.failures++;
     this.#reportFailure(scope, state.failures, error);
-    if (isDoubtful(error)) state.doubts++;
-    if (hasStatus(error, 410) || state.doubts >= DOUBT_AFTER) Object.assign(state, { version: undefined, doubts: 0 });
+    if (isDoubtful(error)) doubt(state);
+    if (hasStatus(error, 410)) listAgain(state);
   }
 
   async #backOff({ failures, turn }: FollowState): Promise<void> {
@@ -210,13 +230,18 @@ export class Informer<T extends KubeObject> implements Feed<T> {
 
   #reportFailure(scope: string, failures: number, error: unknown): void {
     this.stats.failures++;
+    this.#trouble = messageOf(error);
     if (this.#settings.onFailure !== undefined) {
       this.#settings.onFailure(error);
       return;
     }
-    const level = hasStatus(error, 410) || failures === 1 ? 'info' : 'warn';
     const { plural } = this.#settings.type;
-    this.#settings.log.log(level, 'watch interrupted', { type: plural, scope, failures, error: messageOf(error) });
+    this.#settings.log.log(levelOf(error, failures), 'watch interrupted', {
+      type: plural,
+      scope,
+      failures,
+      error: messageOf(error),
+    });
   }
 
   /** Reads every page, then makes the store equal to it. @returns the version to watch from. */
@@ -297,9 +322,30 @@ interface FollowState {
   turn: AbortController;
 }
 
-/** The answers to a version that is not known yet, and silence; an API server that is away says nothing about versions. */
+/** The answers to a version that the API server does not know yet. One that is away says nothing about versions. */
 function isDoubtful(error: unknown): boolean {
-  return hasStatus(error, 400, 500, 504) || errorCode(error) === 'UND_ERR_BODY_TIMEOUT';
+  return hasStatus(error, 400, 500, 504);
+}
+
+/** Nothing came for `silenceMs`: nothing has changed, or the connection is dead. */
+function isSilence(error: unknown): boolean {
+  return errorCode(error) === 'UND_ERR_BODY_TIMEOUT';
+}
+
+/** One more watch after which the version may be from another time; silence is what some API servers answer to one. */
+function doubt(state: FollowState): void {
+  state.doubts++;
+  if (state.doubts >= DOUBT_AFTER) listAgain(state);
+}
+
+function listAgain(state: FollowState): void {
+  Object.assign(state, { version: undefined, doubts: 0 });
+}
+
+/** An expired version is part of the protocol, a single failure that of a connection; what repeats is for somebody to read. */
+function levelOf(error: unknown, failures: number): 'debug' | 'info' | 'warn' {
+  if (hasStatus(error, 410)) return 'debug';
+  return failures === 1 ? 'info' : 'warn';
 }
 
 /** How far a watch came. Healthy: it brought something, or lived long enough not to be a tight loop. */

@@ -1,6 +1,7 @@
 // Controller: the parts of Kubernetes objects that the operator reads, and the resource types that it asks for.
 import type { ObjectKind } from '../../contract/limiter-config.ts';
 import type { PodSpec } from '../../reconcile/injection/pod.ts';
+import type { ContainerRange } from '../../reconcile/injection/resources.ts';
 
 /** Where a type of object lives in the API. */
 export interface ResourceType {
@@ -15,6 +16,13 @@ export const RESOURCES = {
   mcpServers: { group: 'weir.dev', version: 'v1alpha1', plural: 'mcpservers' },
   services: { group: '', version: 'v1', plural: 'services' },
   pods: { group: '', version: 'v1', plural: 'pods' },
+  replicaSets: { group: 'apps', version: 'v1', plural: 'replicasets' },
+  statefulSets: { group: 'apps', version: 'v1', plural: 'statefulsets' },
+  daemonSets: { group: 'apps', version: 'v1', plural: 'daemonsets' },
+  jobs: { group: 'batch', version: 'v1', plural: 'jobs' },
+  /** As other controllers write them; those of Weir are `events`. */
+  coreEvents: { group: '', version: 'v1', plural: 'events' },
+  limitRanges: { group: '', version: 'v1', plural: 'limitranges' },
   controllerRevisions: { group: 'apps', version: 'v1', plural: 'controllerrevisions' },
   leases: { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' },
   /** Only by name, and only where a namespace has granted it. */
@@ -26,6 +34,7 @@ export const RESOURCES = {
     version: 'v1',
     plural: 'mutatingwebhookconfigurations',
   },
+  endpointSlices: { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' },
   events: { group: 'events.k8s.io', version: 'v1', plural: 'events' },
   kinds: { group: 'apiextensions.k8s.io', version: 'v1', plural: 'customresourcedefinitions' },
   tokenReviews: { group: 'authentication.k8s.io', version: 'v1', plural: 'tokenreviews' },
@@ -113,12 +122,49 @@ interface ContainerState {
 }
 
 export interface Pod extends KubeObject {
-  readonly spec?: Pick<PodSpec, 'initContainers'>;
+  readonly spec?: PodSpec;
   readonly status?: {
     readonly phase?: string;
+    readonly podIPs?: readonly { readonly ip?: string }[];
     readonly initContainerStatuses?: readonly ContainerStatus[];
     readonly containerStatuses?: readonly ContainerStatus[];
   };
+  /** Of a pod that the operator keeps: what it made of spec and status when it read them. The API has nothing of this name. */
+  readonly facts?: PodFacts;
+}
+
+/** What the operator knows of a pod beside its metadata. */
+export interface PodFacts {
+  /** Why the limiter's container does not run, in the kubelet's word; absent: it runs, or is on its way. */
+  readonly limiterTrouble?: string;
+  /** How its traffic comes in; absent: it carries no limiter, or one that stands before no port. */
+  readonly entry?: PodEntry;
+  /** Of a pod without a limiter: what the injector wrote into it. */
+  readonly notInjected?: string;
+  /** Of a pod without a limiter: why none can stand in it. */
+  readonly unfit?: 'HostNetwork' | 'Windows' | 'MirrorPod';
+}
+
+/** How traffic comes into a pod whose limiter stands before a port. */
+export interface PodEntry {
+  /** The workload's port. */
+  readonly port: number;
+  /** Its names, which the limiter took over. */
+  readonly names: readonly string[];
+  /** What comes in for the port is redirected to the limiter. */
+  readonly redirect: boolean;
+  /** TCP ports by name, as Services find them. */
+  readonly byName: Readonly<Record<string, number>>;
+  /** Ports of the node that lead into the pod, and where to. */
+  readonly hostPorts: readonly { readonly hostPort: number; readonly target: number }[];
+  readonly addresses: readonly string[];
+}
+
+/** discovery.k8s.io/v1; those that a Service's selector makes are not read. */
+export interface EndpointSlice extends KubeObject {
+  readonly endpoints?: readonly { readonly addresses?: readonly string[] }[] | null;
+  /** A port that is absent or null is every port. */
+  readonly ports?: readonly { readonly port?: number | null; readonly protocol?: string }[] | null;
 }
 
 export interface ControllerRevision extends KubeObject {
@@ -138,6 +184,31 @@ export interface LeaseSpec {
   readonly acquireTime?: string;
   readonly renewTime?: string;
   readonly leaseTransitions?: number;
+}
+
+/** What makes pods: a ReplicaSet, StatefulSet, DaemonSet or Job. */
+export interface Workload extends KubeObject {
+  readonly spec?: {
+    /** Of a ReplicaSet or StatefulSet; absent: 1. */
+    readonly replicas?: number;
+    /** Of a Job; absent: 1. */
+    readonly parallelism?: number;
+    readonly template?: { readonly metadata?: { readonly labels?: Readonly<Record<string, string>> } };
+  };
+}
+
+/** core/v1 */
+export interface CoreEvent extends KubeObject {
+  readonly involvedObject?: { readonly kind?: string; readonly name?: string; readonly namespace?: string };
+  readonly message?: string;
+  readonly lastTimestamp?: string | null;
+  readonly eventTime?: string | null;
+  readonly series?: { readonly lastObservedTime?: string } | null;
+}
+
+/** core/v1 */
+export interface LimitRange extends KubeObject {
+  readonly spec?: { readonly limits?: readonly (Omit<ContainerRange, 'name'> & { readonly type: string })[] };
 }
 
 export interface ConfigMap extends KubeObject {

@@ -1,21 +1,32 @@
 // Controller: what the limiters of one object say. Input: the ack table, the pods. Output: the tally that the status tells.
 import { resourceName } from '../../contract/limiter-config.ts';
-import type { Bypass, LimiterQuery, LimiterTally, LimiterTrouble } from '../../reconcile/types.ts';
+import { whyUnlimited, type InjectionScope } from '../../reconcile/injection/unlimited.ts';
+import { given } from '../../reconcile/optional.ts';
+import type { Bypass, LimiterQuery, LimiterTally, LimiterTrouble, UnlimitedPod } from '../../reconcile/types.ts';
 import type { AckState, AckTable, LimiterState } from '../push/ack-table.ts';
-import type { Pod } from '../kube/kube-types.ts';
-import { isInjected, lifeOf, limiterTroubleOf, unguardedPortOf, type PodIndex } from '../world/pod-index.ts';
-import { portsTo, type ServiceIndex } from '../world/service-index.ts';
+import type { Pod, PodEntry } from '../kube/kube-types.ts';
+import { isInjected, lifeOf, type PodIndex } from '../world/pod-index.ts';
+import { bypassesOf, waysTo, type Way } from '../world/pod-ways.ts';
+import type { CreationFailure, CreationFailures } from '../world/creation-failures.ts';
+import type { EndpointIndex } from '../world/endpoint-index.ts';
+import type { ServiceIndex } from '../world/service-index.ts';
+
+/** What is known around the limiters. */
+export interface TallyWorld {
+  readonly pods: PodIndex;
+  readonly services: ServiceIndex;
+  readonly endpoints: EndpointIndex;
+  readonly injection: InjectionScope;
+  readonly failures: Pick<CreationFailures, 'of'>;
+}
 
 /**
  * Desired are the selected pods that carry a limiter (the injector said so, or a limiter of the pod was seen within the last
  * minute) and the shared limiters seen within the last minute. Only a connected one counts as synced. A pod that is ending is
  * not desired; without a limiter it stays unlimited until it is gone, for until then it may answer.
  */
-export function tallyLimiters(
-  query: LimiterQuery,
-  acks: AckTable,
-  { pods, services }: { readonly pods: PodIndex; readonly services: ServiceIndex },
-): LimiterTally {
+export function tallyLimiters(query: LimiterQuery, acks: AckTable, world: TallyWorld): LimiterTally {
+  const { pods } = world;
   const { ref, workloadSelector, version, store } = query;
   const name = resourceName(ref);
   const selected = workloadSelector === undefined ? [] : pods.select(ref.namespace, workloadSelector.matchLabels);
@@ -34,8 +45,7 @@ export function tallyLimiters(
     synced: meant.filter((state) => isSynced(state, version)).length,
     rejected: meant.flatMap((state) => rejectionOf(state, version)),
     matchingPods: living.length,
-    unlimitedPods: namesIn(unlimited),
-    endingUnlimitedPods: namesIn(unlimited.filter((pod) => lifeOf(pod) === 'ending')),
+    unlimited: unlimited.map((pod) => unlimitedPod(pod, world.injection)).sort((a, b) => (a.pod < b.pod ? -1 : 1)),
     notRunning,
     silent: silentOf(
       [
@@ -45,35 +55,60 @@ export function tallyLimiters(
       notRunning,
     ),
     troubles: meant.flatMap(({ limiter }) => troublesOf(limiter, name, store)),
-    bypasses: bypassesTo(limited, services),
+    unclaimed: ref.kind === 'ModelRoute' ? unclaimedBy(meant) : [],
+    ...bypassesTo(selected.filter(isLimited), world),
+    ...given('creationFailure', creationFailureOf(query, world)),
     connected: meant.filter(({ limiter }) => limiter.connected).length,
   };
 }
 
-function namesIn(pods: readonly Pod[]): string[] {
-  return pods.map((pod) => pod.metadata.name).sort();
+function unlimitedPod(pod: Pod, injection: InjectionScope): UnlimitedPod {
+  const { name, namespace = '', labels = {} } = pod.metadata;
+  const { notInjected, unfit } = pod.facts ?? {};
+  const facts = { namespace, labels, ...given('notInjected', notInjected), ...given('unfit', unfit) };
+  return { pod: name, isEnding: lifeOf(pod) === 'ending', ...whyUnlimited(facts, injection) };
 }
 
-/** Ports of Services that lead to the number of a workload's port, where no limiter stands. */
-function bypassesTo(limited: readonly Pod[], services: ServiceIndex): Bypass[] {
+function creationFailureOf(
+  { ref, workloadSelector }: LimiterQuery,
+  { failures, pods }: TallyWorld,
+): CreationFailure | undefined {
+  if (workloadSelector === undefined) return undefined;
+  const { namespace } = ref;
+  return failures.of(namespace, workloadSelector.matchLabels, (labels) => pods.select(namespace, labels));
+}
+
+/** The ways past the limiters of the pods, and the pods that have no other. One that is ending is still called. */
+function bypassesTo(
+  limited: readonly Pod[],
+  { services, endpoints }: TallyWorld,
+): Pick<LimiterTally, 'bypasses' | 'bypassedPods'> {
   const found = new Map<string, Bypass>();
+  const bypassedPods: string[] = [];
   for (const pod of limited) {
-    const target = unguardedPortOf(pod);
-    if (target === undefined) continue;
-    for (const service of services.selecting(pod)) {
-      for (const { port, isHeadless } of portsTo(service, target)) {
-        const { name } = service.metadata;
-        const key = `${name}:${port}:${target}`;
-        found.set(key, { service: name, port, isHeadless, target, pods: (found.get(key)?.pods ?? 0) + 1 });
-      }
-    }
+    const entry = pod.facts?.entry;
+    if (entry === undefined) continue;
+    const { ways, isAll } = bypassesOf(
+      entry,
+      waysTo(entry, services.selecting(pod), endpoints.naming(entry.addresses)),
+    );
+    if (isAll) bypassedPods.push(pod.metadata.name);
+    for (const way of ways) note(found, way, entry);
   }
-  return [...found.values()].sort((a, b) => (a.service < b.service ? -1 : a.service > b.service ? 1 : a.port - b.port));
+  const bypasses = [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, bypass]) => bypass);
+  return { bypasses, bypassedPods: bypassedPods.sort() };
+}
+
+function note(found: Map<string, Bypass>, { via, name, port, target }: Way, { port: guarded, names }: PodEntry): void {
+  const key = JSON.stringify([via, name, port, target, guarded]);
+  const pods = (found.get(key)?.pods ?? 0) + 1;
+  const [portName] = names;
+  found.set(key, { via, name, port, target, guarded, pods, ...(portName === undefined ? {} : { portName }) });
 }
 
 /** A limiter that is connected runs, whatever the kubelet said last. */
 function notRunningOf(pod: Pod, state: AckState | undefined): LimiterTally['notRunning'] {
-  const reason = state?.limiter.connected === true ? undefined : limiterTroubleOf(pod);
+  const reason = state?.limiter.connected === true ? undefined : pod.facts?.limiterTrouble;
   return reason === undefined ? [] : [{ pod: pod.metadata.name, reason }];
 }
 
@@ -87,6 +122,14 @@ function troublesOf(limiter: LimiterState, object: string, storeId: string | und
       .filter((trouble) => trouble.object === object)
       .map(({ upstream, detail }) => ({ limiter: id, kind: 'upstream' as const, upstream, detail })),
   ];
+}
+
+/** Models that pass sidecars of the object's pods without a limit; a shared limiter lets none pass. */
+function unclaimedBy(states: readonly AckState[]): string[] {
+  const names = states.flatMap(({ limiter: { view, report } }) =>
+    view.kind === 'pod' ? (report?.unclaimed ?? []) : [],
+  );
+  return [...new Set(names)].sort();
 }
 
 /** What people know a limiter by: the name of its pod. */
@@ -110,5 +153,5 @@ function silentOf(names: readonly string[], notRunning: LimiterTally['notRunning
 
 function rejectionOf({ limiter, rejected }: AckState, version: string | undefined): LimiterTally['rejected'] {
   if (rejected === undefined || rejected.version !== version) return [];
-  return [{ limiter: limiter.id, message: rejected.message }];
+  return [{ limiter: shownName(limiter), message: rejected.message }];
 }

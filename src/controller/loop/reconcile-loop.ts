@@ -4,9 +4,11 @@ import { parseResourceName, resourceName, sharersNameOf } from '../../contract/l
 import { storeIdOf } from '../../contract/limiter-report.ts';
 import { canonicalJson } from '../../contract/snapshot.ts';
 import type { Logger } from '../../lib/log.ts';
+import type { InjectionScope } from '../../reconcile/injection/unlimited.ts';
 import { reconcile } from '../../reconcile/reconcile.ts';
 import { RivalIndex } from '../../reconcile/rival-index.ts';
 import type { LastGood, ReconcileOutcome, ReconcileSettings, World } from '../../reconcile/types.ts';
+import type { Parting } from '../install/parting.ts';
 import type { AckTable, ReportChange } from '../push/ack-table.ts';
 import type { Change, Feed } from '../kube/object-feed.ts';
 import type { ObjectIdentity, Service, StoredObject } from '../kube/kube-types.ts';
@@ -14,13 +16,13 @@ import type { Leadership } from '../election/leadership.ts';
 import { tallyLimiters } from './limiter-tally.ts';
 import { secretsOf, selectorPair, servicesOf, serviceFacts } from '../world/object-references.ts';
 import type { OperatorMetrics } from '../operator-metrics.ts';
-import { isRelevant, labelPairs, PodIndex } from '../world/pod-index.ts';
 import type { Provider, SecretReader } from '../provider/provider.ts';
 import { ReverseIndex } from '../kube/reverse-index.ts';
-import { isSameRoute, ServiceIndex } from '../world/service-index.ts';
+import { Surroundings } from '../world/surroundings.ts';
 import { publishSidecars } from '../push/sharers.ts';
 import type { SnapshotStore } from '../push/snapshot-store.ts';
 import { countSidecars } from './sidecar-count.ts';
+import { EventReporter } from './event-reporter.ts';
 import { StatusWriter } from './status-writer.ts';
 import { DONE, WorkQueue, type WorkOutcome } from '../kube/work-queue.ts';
 
@@ -34,6 +36,12 @@ export interface OperatorParts {
   readonly metrics: OperatorMetrics;
   readonly reconcileSettings: ReconcileSettings;
   readonly log: Logger;
+  /** Absent: this operator is not uninstalled. */
+  readonly parting?: Parting;
+  /** What is injected here; absent: nothing. */
+  readonly injector?: Pick<InjectionScope, 'isExcluded'> | undefined;
+  /** How long what a rollout passes through must persist before it becomes an Event, ms. */
+  readonly eventPersistsMs?: number | undefined;
   /** Until then (monotonic ms) a status that only says "limiters are missing" is not written. */
   readonly quietUntilMs?: () => number;
 }
@@ -49,9 +57,9 @@ export class Operator {
   readonly #parts: OperatorParts;
   readonly #queue: WorkQueue;
   readonly #writer: StatusWriter;
+  readonly #reporter: EventReporter;
   readonly #rivals: RivalIndex;
-  readonly #pods: PodIndex;
-  readonly #services: ServiceIndex;
+  readonly #surroundings: Surroundings;
   /** `<namespace>/<service>` -> objects that name it. */
   readonly #byService = new ReverseIndex();
   /** One label of each selector -> objects. */
@@ -68,9 +76,25 @@ export class Operator {
     this.#parts = parts;
     const { provider, leadership, metrics, log, reconcileSettings } = parts;
     this.#rivals = new RivalIndex(reconcileSettings);
-    this.#pods = new PodIndex(provider.pods);
-    this.#services = new ServiceIndex(provider.services);
+    this.#surroundings = new Surroundings({
+      provider,
+      injector: parts.injector,
+      log,
+      onChange: (pairs) => {
+        this.#answersChanged(this.#bySelector.namesOfAny(pairs));
+      },
+      onNamespace: (namespace) => {
+        this.#answersChanged(this.#objectsIn(namespace));
+      },
+    });
     this.#world = this.#makeWorld();
+    this.#reporter = new EventReporter({
+      report: (object, condition) => {
+        provider.statusSink.tell(object, condition);
+      },
+      find: (name) => this.#find(name),
+      ...(parts.eventPersistsMs === undefined ? {} : { persistsMs: parts.eventPersistsMs }),
+    });
     this.#writer = new StatusWriter({
       sink: provider.statusSink,
       leadership,
@@ -78,9 +102,12 @@ export class Operator {
       onOutdated: (name) => {
         this.#queue.add(name);
       },
-      mayWrite: (object) => provider.lastGood.isKept(object),
+      mayWrite: (object) => parts.parting?.isParting !== true && provider.lastGood.isKept(object),
       onWrite: (result) => {
         metrics.statusWritten(result);
+      },
+      onChanged: (name, object, changed) => {
+        this.#reporter.note(name, object, changed);
       },
       ...(parts.quietUntilMs === undefined ? {} : { quietUntilMs: parts.quietUntilMs }),
     });
@@ -101,6 +128,7 @@ export class Operator {
     this.#queue.start();
     await this.recompile();
     this.#writer.start();
+    this.#surroundings.start();
   }
 
   /** Looks at every object again and resolves when that is in the store. */
@@ -113,8 +141,10 @@ export class Operator {
 
   async stop(): Promise<void> {
     for (const end of this.#ends) end();
+    await this.#surroundings.stop();
     await this.#queue.stop();
     await this.#writer.stop();
+    this.#reporter.stop();
   }
 
   depths(): Record<string, number> {
@@ -134,15 +164,9 @@ export class Operator {
     }
     provider.services.onChange(({ key, before, after }) => {
       if (facesOf(before) !== facesOf(after)) this.#enqueue(this.#byService.namesOf(key));
-      if (!isSameRoute(before, after)) this.#answersChanged(this.#concernedBy([before, after]));
     });
     secrets.onChange((names) => {
       this.#enqueue(names);
-    });
-    provider.pods.onChange((change) => {
-      if (!isRelevant(change)) return;
-      const pairs = [change.before, change.after].flatMap((pod) => (pod === undefined ? [] : labelPairs(pod)));
-      this.#answersChanged(this.#bySelector.namesOfAny(pairs));
     });
     this.#ends.push(
       acks.subscribe((names) => {
@@ -204,12 +228,9 @@ export class Operator {
     }
   }
 
-  /** Objects whose pods one of the Services selects, and perhaps others. */
-  #concernedBy(services: readonly (Service | undefined)[]): Iterable<string> {
-    const pods = services.flatMap(({ metadata, spec } = { metadata: { name: '' } }) =>
-      this.#pods.select(metadata.namespace ?? '', spec?.selector ?? {}),
-    );
-    return this.#bySelector.namesOfAny(pods.flatMap(labelPairs));
+  #objectsIn(namespace: string): string[] {
+    const objects = this.#feeds().flatMap((feed) => [...feed.values()]);
+    return objects.filter(({ metadata }) => metadata.namespace === namespace).map(nameOf);
   }
 
   #enqueue(names: Iterable<string>): void {
@@ -245,6 +266,7 @@ export class Operator {
     });
     this.#push(name, object, outcome);
     this.#keepLastGood(object, outcome);
+    this.#parts.metrics.objects?.set(name, outcome.status, outcome.tally);
     this.#enqueue(this.#rivals.hold({ kind: object.kind, ...namesOf(object) }, outcome.inForce));
     const { status, changedReasons } = outcome;
     if (outcome.statusChanged) this.#writer.submit(name, { object, status, changedReasons });
@@ -264,12 +286,12 @@ export class Operator {
     const { namespace } = object.metadata;
     const { workloadSelector } = inForce;
     const visibility = { namespace, ...(workloadSelector === undefined ? {} : { workloadSelector }) };
-    const parts = { acks: this.#parts.acks, pods: this.#pods };
+    const parts = { acks: this.#parts.acks, pods: this.#surroundings.pods };
     const sidecars =
       workloadSelector === undefined ? 0 : countSidecars(name, namespace, workloadSelector.matchLabels, parts);
     // First: who has the object must know with how many it shares the buckets.
     publishSidecars(store, { kind: object.kind, ...namesOf(object) }, sidecars, visibility);
-    store.set(inForce.resource, visibility);
+    store.set(this.#parts.parting?.resourceOf(inForce) ?? inForce.resource, visibility);
   }
 
   #keepLastGood(object: StoredObject, { lastGood }: ReconcileOutcome): void {
@@ -284,6 +306,8 @@ export class Operator {
     this.#parts.store.remove(name);
     if (ref !== undefined) this.#parts.store.remove(sharersNameOf(ref));
     this.#writer.forget(name);
+    this.#reporter.forget(name);
+    this.#parts.metrics.objects?.delete(name);
     this.#byService.set(name, []);
     this.#bySelector.set(name, []);
     this.#parts.secrets.forget(name);
@@ -302,7 +326,7 @@ export class Operator {
       },
       secretOf: (namespace, name) => secrets.factsOf(namespace, name),
       rivalsOf: (keys) => this.#rivals.rivalsOf(keys),
-      limitersOf: (query) => tallyLimiters(query, acks, { pods: this.#pods, services: this.#services }),
+      limitersOf: (query) => tallyLimiters(query, acks, this.#surroundings),
     };
   }
 }

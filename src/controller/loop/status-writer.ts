@@ -17,7 +17,7 @@ export interface StatusSubmission {
 }
 
 export interface StatusWriterSettings {
-  readonly sink: StatusSink;
+  readonly sink: Pick<StatusSink, 'write'>;
   readonly leadership: Leadership;
   readonly log: Logger;
   /** The object has changed since it was read: compute its status again. */
@@ -25,6 +25,8 @@ export interface StatusWriterSettings {
   /** false: not before `recheck`. A status must not promise what a crash would take back. Default: always true. */
   readonly mayWrite?: (object: StoredObject) => boolean;
   readonly onWrite?: (result: WriteResult | 'failed') => void;
+  /** Called with the conditions whose reason changed, once they are written. */
+  readonly onChanged?: (name: string, object: StoredObject, changed: readonly Condition[]) => void;
   readonly workers?: number;
   readonly minIntervalMs?: number;
   /** After an edit limiters get this long to acknowledge, so that one write says both. */
@@ -128,7 +130,7 @@ export class StatusWriter {
     const waitMs = this.#waitMs(pending);
     if (waitMs > 0) return { kind: 'again', afterMs: waitMs };
     const result = await this.#write(name, pending);
-    if (result === 'written') this.#tell(pending);
+    if (result === 'written') this.#settings.onChanged?.(name, pending.object, pending.changedReasons);
     const isLatest = this.#pending.get(name) === pending;
     if (isLatest) this.#pending.delete(name);
     if (result === 'outdated') this.#settings.onOutdated(name);
@@ -156,10 +158,6 @@ export class StatusWriter {
     } finally {
       this.#inFlight.delete(name);
     }
-  }
-
-  #tell({ object, changedReasons }: Pending): void {
-    for (const condition of changedReasons) this.#settings.sink.tell(object, condition);
   }
 }
 

@@ -1,15 +1,19 @@
 // Controller: a cluster as the source of objects. Input: the Kubernetes API. Output: informers of what the operator reads,
 // last good forms in ControllerRevisions, statuses and Events written, limiters authenticated by TokenReview.
 import type { Logger } from '../../lib/log.ts';
+import { messageOf } from '../../lib/thrown.ts';
+import { INJECT_LABEL } from '../../reconcile/injection/names.ts';
 import type { ObjectStatus } from '../../reconcile/types.ts';
 import { createTokenAuthenticator, type Authenticator, type ReviewApi } from '../push/authenticator.ts';
 import { EventRecorder, type EventResult, type Occurrence } from './event-recorder.ts';
-import { Informer } from '../kube/informer.ts';
+import { Informer, type InformerSettings } from '../kube/informer.ts';
 import { hasStatus, type Kube } from '../kube/kube-api.ts';
 import {
   pickMeta,
   RESOURCES,
   type ControllerRevision,
+  type CoreEvent,
+  type EndpointSlice,
   type KubeObject,
   type Pod,
   type ResourceType,
@@ -19,10 +23,16 @@ import {
 import { ClusterLastGood, LAST_GOOD_LABEL } from './last-good.ts';
 import type { Leadership } from '../election/leadership.ts';
 import { trimService } from '../world/object-references.ts';
-import { podView, trimPod } from '../world/pod-index.ts';
+import { podView } from '../world/pod-index.ts';
+import { FAILED_CREATE, trimEvent } from '../world/creation-failures.ts';
+import { trimPod } from '../world/pod-facts.ts';
+import { trimEndpointSlice, WRITTEN_BY_OTHERS } from '../world/endpoint-index.ts';
 import type { Provider, StatusSink, WriteResult } from './provider.ts';
 import { SecretWatcher } from '../credentials/secret-watcher.ts';
 import type { PodView } from '../push/visibility.ts';
+
+type AnyInformer = Pick<Informer<KubeObject>, 'start' | 'stop' | 'whenSynced' | 'refresh' | 'hasSynced' | 'trouble'> &
+  Pick<Informer<KubeObject>, 'stats' | 'size' | 'handlerErrors'>;
 
 export interface ClusterSettings {
   readonly kube: Kube;
@@ -41,6 +51,10 @@ export class ClusterProvider implements Provider, StatusSink {
   readonly mcpServers: Informer<StoredObject>;
   readonly services: Informer<Service>;
   readonly pods: Informer<Pod>;
+  readonly kube: Kube;
+  readonly creationEvents: Informer<CoreEvent>;
+  readonly namespaces: Informer<KubeObject>;
+  readonly endpointSlices: Informer<EndpointSlice>;
   readonly secrets: SecretWatcher;
   readonly lastGood: ClusterLastGood;
   readonly statusSink: StatusSink = this;
@@ -53,15 +67,31 @@ export class ClusterProvider implements Provider, StatusSink {
   constructor(settings: ClusterSettings) {
     const { kube, writes = kube, log } = settings;
     this.#settings = settings;
+    this.kube = kube;
     this.modelRoutes = this.#inform(RESOURCES.modelRoutes, (object) => trimObject('ModelRoute', object));
     this.mcpServers = this.#inform(RESOURCES.mcpServers, (object) => trimObject('MCPServer', object));
     this.services = this.#inform(RESOURCES.services, trimService);
     this.pods = this.#inform(RESOURCES.pods, trimPod);
+    this.creationEvents = this.#inform(RESOURCES.coreEvents, trimEvent, {
+      fieldSelector: FAILED_CREATE,
+      onFailure: this.#logOnce('events'),
+    });
+    this.namespaces = this.#inform(RESOURCES.namespaces, trimNamespace, {
+      namespaces: [],
+      onFailure: this.#logOnce('namespaces'),
+    });
+    this.endpointSlices = this.#inform(RESOURCES.endpointSlices, trimEndpointSlice, {
+      labelSelector: WRITTEN_BY_OTHERS,
+      onFailure: this.#logOnce('endpointslices'),
+    });
     this.secrets = new SecretWatcher({ kube, log });
-    this.#revisions = this.#inform(RESOURCES.controllerRevisions, trimRevision, LAST_GOOD_LABEL);
+    this.#revisions = this.#inform(RESOURCES.controllerRevisions, trimRevision, {
+      labelSelector: LAST_GOOD_LABEL,
+    });
     this.lastGood = new ClusterLastGood({ ...settings, kube: writes, revisions: this.#revisions });
     this.#events = new EventRecorder(writes, log, settings.onEvent);
     const reviews: ReviewApi = {
+      watched: settings.namespaces,
       reviewToken: (token, audiences) => kube.reviewToken(token, audiences),
       reviewAccess: (question) => kube.reviewAccess(question),
       findPod: (namespace, name) => this.#findPod(namespace, name),
@@ -70,7 +100,7 @@ export class ClusterProvider implements Provider, StatusSink {
   }
 
   start(): void {
-    for (const informer of Object.values(this.#informers())) informer.start();
+    for (const informer of Object.values(this.#allInformers())) informer.start();
   }
 
   async whenReady(): Promise<void> {
@@ -89,8 +119,14 @@ export class ClusterProvider implements Provider, StatusSink {
     return this.#isLoaded;
   }
 
+  waitsFor(): string[] {
+    return Object.entries(this.#informers())
+      .filter(([, { hasSynced }]) => !hasSynced)
+      .map(([name, { trouble }]) => (trouble === undefined ? name : `${name} (${trouble})`));
+  }
+
   stats(): ReturnType<Provider['stats']> {
-    const entries = Object.entries(this.#informers());
+    const entries = Object.entries(this.#allInformers());
     const feeds = entries.map(([name, { stats, size, handlerErrors }]) => [
       name,
       { failures: stats.failures, handlerErrors, size },
@@ -105,7 +141,7 @@ export class ClusterProvider implements Provider, StatusSink {
   async stop(): Promise<void> {
     await this.lastGood.stop();
     await this.secrets.stop();
-    await Promise.all(Object.values(this.#informers()).map((informer) => informer.stop()));
+    await Promise.all(Object.values(this.#allInformers()).map((informer) => informer.stop()));
   }
 
   async write(object: StoredObject, status: ObjectStatus): Promise<WriteResult> {
@@ -139,10 +175,17 @@ export class ClusterProvider implements Provider, StatusSink {
     return kind === 'ModelRoute' ? this.modelRoutes : this.mcpServers;
   }
 
-  #informers(): Record<
-    string,
-    Informer<StoredObject> | Informer<Service> | Informer<Pod> | Informer<ControllerRevision>
-  > {
+  /** Beside those that must be known: what makes statuses say more, where the operator has the right to it. */
+  #allInformers(): Record<string, AnyInformer> {
+    return {
+      ...this.#informers(),
+      namespaces: this.namespaces,
+      endpointslices: this.endpointSlices,
+      events: this.creationEvents,
+    };
+  }
+
+  #informers(): Record<string, AnyInformer> {
     return {
       modelroutes: this.modelRoutes,
       mcpservers: this.mcpServers,
@@ -152,17 +195,24 @@ export class ClusterProvider implements Provider, StatusSink {
     };
   }
 
-  #inform<T extends KubeObject>(type: ResourceType, trim: (object: T) => T, labelSelector?: string): Informer<T> {
+  #inform<T extends KubeObject>(
+    type: ResourceType,
+    trim: (object: T) => T,
+    more: Partial<InformerSettings<T>> = {},
+  ): Informer<T> {
     const { kube, namespaces, log } = this.#settings;
-    return new Informer({
-      kube,
-      type,
-      namespaces,
-      trim,
-      share: shareSpec,
-      log,
-      ...(labelSelector === undefined ? {} : { labelSelector }),
-    });
+    return new Informer({ kube, type, namespaces, trim, share: shareSpec, log, ...more });
+  }
+
+  /** A missing right is logged once, not at each retry. */
+  #logOnce(type: string): (error: unknown) => void {
+    let logged = '';
+    return (error) => {
+      const message = messageOf(error);
+      if (message !== logged)
+        this.#settings.log.warn('cannot watch: statuses have less detail', { type, error: message });
+      logged = message;
+    };
   }
 
   /** A pod that was made a moment ago may not have reached the informer yet. */
@@ -176,6 +226,13 @@ export class ClusterProvider implements Provider, StatusSink {
       throw error;
     }
   }
+}
+
+/** Of its labels the one that asks for limiters. */
+function trimNamespace({ metadata }: KubeObject): KubeObject {
+  const label = metadata.labels?.[INJECT_LABEL];
+  const labels = label === undefined ? {} : { labels: { [INJECT_LABEL]: label } };
+  return { metadata: { ...pickMeta(metadata, 'uid', 'resourceVersion'), ...labels } };
 }
 
 /** Neither who manages which field is read, nor an annotation that may hold the whole manifest once more. */

@@ -72,7 +72,7 @@ export class EventRecorder {
 
 function eventOf(object: StoredObject, { type, status, reason, message }: Occurrence, sequence: number): KubeEvent {
   const { name, namespace, uid } = object.metadata;
-  const isGood = status === 'True' ? type !== 'Degraded' : type === 'Degraded' || reason === 'Pending';
+  const isGood = (status === 'True') === (type !== 'Degraded');
   const unique = `${Date.now().toString(16)}${(sequence % 0x10000).toString(16).padStart(4, '0')}`;
   return {
     apiVersion: 'events.k8s.io/v1',

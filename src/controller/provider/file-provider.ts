@@ -7,7 +7,15 @@ import { messageOf } from '../../lib/thrown.ts';
 import type { ObjectStatus } from '../../reconcile/types.ts';
 import { createStaticAuthenticator, type Authenticator } from '../push/authenticator.ts';
 import { FileLastGood } from './file-last-good.ts';
-import { objectKey, type Pod, type Service, type StoredObject } from '../kube/kube-types.ts';
+import {
+  objectKey,
+  type CoreEvent,
+  type EndpointSlice,
+  type KubeObject,
+  type Pod,
+  type Service,
+  type StoredObject,
+} from '../kube/kube-types.ts';
 import { MemoryLastGood } from './memory-last-good.ts';
 import { ManifestFolder, stableUid, type Manifest, type ManifestProblem } from './manifest-folder.ts';
 import { ObjectFeed } from '../kube/object-feed.ts';
@@ -46,6 +54,9 @@ export class FileProvider implements Provider, StatusSink {
   readonly mcpServers: ObjectFeed<StoredObject>;
   readonly services: ObjectFeed<Service>;
   readonly pods: ObjectFeed<Pod>;
+  readonly creationEvents: ObjectFeed<CoreEvent>;
+  readonly namespaces: ObjectFeed<KubeObject>;
+  readonly endpointSlices: ObjectFeed<EndpointSlice>;
   readonly secrets: SecretReader = NO_SECRETS;
   readonly lastGood: MemoryLastGood;
   readonly statusSink: StatusSink = this;
@@ -69,6 +80,9 @@ export class FileProvider implements Provider, StatusSink {
     this.mcpServers = new ObjectFeed({ name: 'mcpservers', log });
     this.services = new ObjectFeed({ name: 'services', log });
     this.pods = new ObjectFeed({ name: 'pods', log });
+    this.creationEvents = new ObjectFeed({ name: 'events', log });
+    this.namespaces = new ObjectFeed({ name: 'namespaces', log });
+    this.endpointSlices = new ObjectFeed({ name: 'endpointslices', log });
     this.authenticate = createStaticAuthenticator(token);
     const { lastGoodFile } = settings;
     this.lastGood = lastGoodFile === undefined ? new MemoryLastGood() : new FileLastGood(lastGoodFile, log);
@@ -85,6 +99,10 @@ export class FileProvider implements Provider, StatusSink {
 
   isReady(): boolean {
     return this.modelRoutes.hasSynced;
+  }
+
+  waitsFor(): string[] {
+    return this.isReady() ? [] : ['the folder of manifests'];
   }
 
   depths(): Record<string, number> {
@@ -108,7 +126,9 @@ export class FileProvider implements Provider, StatusSink {
     clearTimeout(this.#debounce);
     await this.#reading;
     await this.lastGood.stop();
-    for (const feed of [this.modelRoutes, this.mcpServers, this.services, this.pods]) await feed.stop();
+    const { modelRoutes, mcpServers, services, pods, namespaces, endpointSlices, creationEvents } = this;
+    const feeds = [modelRoutes, mcpServers, services, pods, namespaces, endpointSlices, creationEvents];
+    for (const feed of feeds) await feed.stop();
   }
 
   write(object: StoredObject, status: ObjectStatus): Promise<WriteResult> {

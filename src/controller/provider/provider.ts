@@ -4,7 +4,16 @@ import type { Condition } from '../../crd/types.ts';
 import type { LastGood, ObjectStatus, SecretFacts } from '../../reconcile/types.ts';
 import type { Authenticator } from '../push/authenticator.ts';
 import type { Feed } from '../kube/object-feed.ts';
-import type { ObjectIdentity, Pod, Service, StoredObject } from '../kube/kube-types.ts';
+import type { Kube } from '../kube/kube-api.ts';
+import type {
+  CoreEvent,
+  EndpointSlice,
+  KubeObject,
+  ObjectIdentity,
+  Pod,
+  Service,
+  StoredObject,
+} from '../kube/kube-types.ts';
 
 /** `written`: it is there. `outdated`: the object has changed since it was read; look again. `gone`: there is no object. */
 export type WriteResult = 'written' | 'outdated' | 'gone';
@@ -51,6 +60,14 @@ export interface Provider {
   readonly mcpServers: Feed<StoredObject>;
   readonly services: Feed<Service>;
   readonly pods: Feed<Pod>;
+  /** Those that say that a pod could not be made. May never sync, as below. */
+  readonly creationEvents: Feed<CoreEvent>;
+  /** The API server; absent: there is none. */
+  readonly kube?: Pick<Kube, 'get'>;
+  /** With their injection label; by name. May never sync, as below. */
+  readonly namespaces: Feed<KubeObject>;
+  /** Those that no Service's selector makes. May never sync: not every cluster grants it. */
+  readonly endpointSlices: Feed<EndpointSlice>;
   readonly secrets: SecretReader;
   readonly lastGood: LastGoodStore;
   readonly statusSink: StatusSink;
@@ -60,6 +77,8 @@ export interface Provider {
   /** Resolves when every feed has synced and the last good forms are loaded. */
   whenReady(): Promise<void>;
   isReady(): boolean;
+  /** What `whenReady` waits for, each with its last failure. */
+  waitsFor(): readonly string[];
   /** Counters for metrics, by feed. */
   stats(): Readonly<
     Record<string, { readonly failures: number; readonly handlerErrors: number; readonly size: number }>

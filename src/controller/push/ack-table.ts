@@ -2,6 +2,7 @@
 // resource by limiter, the limiters there are, and (coalesced) the names whose states changed.
 import { systemClock, type Clock } from '../../lib/clock.ts';
 import { NO_TROUBLE, type LimiterReport } from '../../contract/limiter-report.ts';
+import { canonicalJson } from '../../contract/snapshot.ts';
 import { ChangeFeed, type ChangeListener } from './change-feed.ts';
 import { coversNamespace, type LimiterView } from './visibility.ts';
 
@@ -52,7 +53,7 @@ export interface ReportChange {
   readonly view: LimiterView;
   /** Ids of stores whose trouble began, changed or ended. */
   readonly stores: ReadonlySet<string>;
-  /** Resource names of objects whose upstreams' did. */
+  /** Resource names of objects whose upstreams' did, and of those of a sidecar whose unclaimed models changed. */
   readonly objects: ReadonlySet<string>;
 }
 
@@ -178,6 +179,9 @@ export class AckTable {
     row.report = report;
     const stores = new Set(changedKeys(before.stores, report.stores, ({ store }) => store));
     const objects = new Set(changedKeys(before.upstreams, report.upstreams, ({ object }) => object));
+    if (canonicalJson(before.unclaimed ?? []) !== canonicalJson(report.unclaimed ?? [])) {
+      for (const name of row.entries.keys()) objects.add(name);
+    }
     if (stores.size + objects.size === 0) return;
     for (const listener of this.#reportListeners) listener({ view: row.view, stores, objects });
   }

@@ -5,6 +5,7 @@ import type { Logger } from '../../lib/log.ts';
 import { messageOf } from '../../lib/thrown.ts';
 import { AdmissionQueue, type AdmissionQueueSettings } from './admission-queue.ts';
 import type { Kube, TokenVerdict } from '../kube/kube-api.ts';
+import { namesOf } from '../../reconcile/names.ts';
 import type { LimiterView, PodView } from './visibility.ts';
 
 /** What a limiter brings: its bearer token and what it says of itself. */
@@ -31,6 +32,8 @@ export interface Refused {
   /** unavailable: it could not be found out now; to be asked again. */
   readonly reason: 'unauthenticated' | 'denied' | 'unavailable';
   readonly message: string;
+  /** It is of these namespaces, and this operator watches none of them. */
+  readonly unwatched?: readonly string[];
 }
 
 export type Admission = Admitted | Refused;
@@ -40,9 +43,14 @@ export type Authenticator = (credentials: Credentials) => Promise<Admission>;
 
 /** What authentication asks. A rejected promise means: no answer. */
 export interface ReviewApi extends Pick<Kube, 'reviewToken' | 'reviewAccess'> {
+  /** Namespaces that this operator watches; absent or empty: all. */
+  readonly watched?: readonly string[];
   /** The pod as it is now, or undefined when it is gone; a cache asks the API server for a pod that it does not know. */
   findPod(namespace: string, name: string): PodView | undefined | Promise<PodView | undefined>;
 }
+
+/** Tokens whose refusal is remembered. */
+const MOST_REMEMBERED = 10_000;
 
 const GONE: Refused = { admitted: false, reason: 'unavailable', message: 'the limiter has left' };
 const POD_NAME = 'authentication.kubernetes.io/pod-name';
@@ -60,9 +68,18 @@ export function createTokenAuthenticator(
   settings: AdmissionQueueSettings = {},
 ): Authenticator {
   const queue = new AdmissionQueue(settings);
+  const unwatched = new Map<string, Refused>();
   return async (credentials) => {
+    const key = digest(credentials.token).toString('base64');
+    const known = unwatched.get(key);
+    if (known !== undefined && credentials.self.namespaces === undefined) return known;
     try {
-      return await queue.run(() => (credentials.isGone?.() === true ? Promise.resolve(GONE) : admit(api, credentials)));
+      const admission = await queue.run(() =>
+        credentials.isGone?.() === true ? Promise.resolve(GONE) : admit(api, credentials),
+      );
+      // Who is not served comes again every few seconds; the answer to its token stays the same.
+      if (isUnwatched(admission)) remember(unwatched, key, admission);
+      return admission;
     } catch (error) {
       const reason = messageOf(error).replaceAll(credentials.token, '<token>');
       log.error('limiter could not be authenticated', { reason });
@@ -85,11 +102,9 @@ export function createStaticAuthenticator(token: string): Authenticator {
 
 async function admit(api: ReviewApi, { token, self }: Credentials): Promise<Admission> {
   const verdict = await api.reviewToken(token, [TOKEN_AUDIENCE]);
-  if (!verdict.authenticated || !verdict.audiences.includes(TOKEN_AUDIENCE)) {
-    return refuse('unauthenticated', `the token is not valid for the audience ${TOKEN_AUDIENCE}, or it has expired`);
-  }
   const expiresAtMs = expiryOf(token);
-  if (expiresAtMs !== undefined && expiresAtMs <= Date.now()) return refuse('unauthenticated', 'the token has expired');
+  const refusal = unbelieved(verdict, expiresAtMs) ?? unserved(api, verdict, self);
+  if (refusal !== undefined) return refusal;
   const expiry = expiresAtMs === undefined ? {} : { expiresAtMs };
   const pod = await podOf(api, verdict);
   if (pod === 'gone') return refuse('unauthenticated', 'the pod that the token is bound to is gone');
@@ -99,11 +114,40 @@ async function admit(api: ReviewApi, { token, self }: Credentials): Promise<Admi
   return authorise(api, verdict, self, { ...expiry, ...(pod === undefined ? {} : { pod }) });
 }
 
+function unbelieved(verdict: TokenVerdict, expiresAtMs: number | undefined): Refused | undefined {
+  if (!verdict.authenticated || !verdict.audiences.includes(TOKEN_AUDIENCE)) {
+    return refuse('unauthenticated', `the token is not valid for the audience ${TOKEN_AUDIENCE}, or it has expired`);
+  }
+  if (expiresAtMs === undefined || expiresAtMs > Date.now()) return undefined;
+  return refuse('unauthenticated', 'the token has expired');
+}
+
+/** A limiter is refused when none of its namespaces is watched; a shared one of several, some of them watched, is served those. */
+function unserved({ watched = [] }: ReviewApi, verdict: TokenVerdict, self: LimiterSelf): Refused | undefined {
+  const own = self.namespaces === undefined && verdict.extra[POD_NAME] !== undefined ? namespaceOf(verdict) : undefined;
+  const wanted = own === undefined ? (self.namespaces ?? ['*']) : [own];
+  if (watched.length === 0 || wanted.some((namespace) => namespace === '*' || watched.includes(namespace))) {
+    return undefined;
+  }
+  return refuseUnwatched(wanted, watched);
+}
+
+function refuseUnwatched(unwatched: readonly string[], watched: readonly string[]): Refused {
+  const which =
+    unwatched.length === 1 ? `namespace ${String(unwatched[0])} is` : `namespaces ${namesOf(unwatched)} are`;
+  const message = `${which} not watched by this operator (it watches ${namesOf(watched)}): the limiter keeps its last config; add it to watchNamespaces (--namespace) to follow edits`;
+  return { ...refuse('denied', message), unwatched };
+}
+
+function namespaceOf({ username }: TokenVerdict): string | undefined {
+  return SERVICE_ACCOUNT.exec(username)?.[1];
+}
+
 /** undefined: the token is bound to no pod. A pod of the same name with another UID is another pod. */
 async function podOf(api: ReviewApi, verdict: TokenVerdict): Promise<PodView | 'gone' | undefined> {
   const name = verdict.extra[POD_NAME]?.[0];
   if (name === undefined) return undefined;
-  const namespace = SERVICE_ACCOUNT.exec(verdict.username)?.[1];
+  const namespace = namespaceOf(verdict);
   if (namespace === undefined) return 'gone';
   const pod = await api.findPod(namespace, name);
   return pod === undefined || pod.uid !== verdict.extra[POD_UID]?.[0] ? 'gone' : pod;
@@ -161,6 +205,17 @@ function expiryOf(token: string): number | undefined {
   } catch {
     return undefined;
   }
+}
+
+function isUnwatched(admission: Admission): admission is Refused {
+  return !admission.admitted && admission.unwatched !== undefined;
+}
+
+/** The oldest goes when there are too many. */
+function remember(refusals: Map<string, Refused>, key: string, refusal: Refused): void {
+  refusals.set(key, refusal);
+  const [oldest] = refusals.keys();
+  if (refusals.size > MOST_REMEMBERED && oldest !== undefined) refusals.delete(oldest);
 }
 
 function refuse(reason: Refused['reason'], message: string): Refused {

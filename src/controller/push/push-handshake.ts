@@ -21,7 +21,13 @@ export type Greeting =
       readonly version: string;
       readonly features: readonly string[];
     }
-  | { readonly kind: 'refused'; readonly code: status; readonly message: string };
+  | {
+      readonly kind: 'refused';
+      readonly code: status;
+      readonly message: string;
+      /** Namespaces of the limiter, when this operator watches none of them. */
+      readonly unwatched?: readonly string[];
+    };
 
 const REFUSAL_CODES: Readonly<Record<Refused['reason'], status>> = {
   unauthenticated: status.UNAUTHENTICATED,
@@ -45,7 +51,10 @@ export async function greet(call: PushCall, authenticate: Authenticator, firstRe
   if (complaint !== undefined) return refuse(status.INVALID_ARGUMENT, complaint);
   const self = fromNode(first.node);
   const admission = await authenticate({ token, self, isGone: () => call.cancelled });
-  if (!admission.admitted) return refuse(REFUSAL_CODES[admission.reason], admission.message);
+  if (!admission.admitted) {
+    const { reason, message, unwatched = [] } = admission;
+    return { kind: 'refused', code: REFUSAL_CODES[reason], message, unwatched };
+  }
   const held = new Map(Object.entries(first.initial_resource_versions ?? {}));
   const { version, features = [] } = self;
   return { kind: 'admitted', who: admission, held, version: version.slice(0, 64), features };

@@ -21,7 +21,7 @@ import { greet, type Greeting, type PushCall } from './push-handshake.ts';
 import { PushSession, type PushObserver } from './push-session.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 import { StreamIndex, type IndexedStream } from './stream-index.ts';
-import type { PodView } from './visibility.ts';
+import { coversNamespace, shownName, type LimiterView, type PodView } from './visibility.ts';
 
 export interface PushServerParts {
   readonly store: SnapshotStore;
@@ -29,6 +29,8 @@ export interface PushServerParts {
   readonly authenticate: Authenticator;
   readonly log: Logger;
   readonly observer?: PushObserver;
+  /** Called with namespaces that are not watched and that a limiter, believed to be one, is of or has configs of. */
+  readonly onUnwatched?: (namespaces: Iterable<string>) => void;
   /** false: this process does not hold the lease and serves no limiter (UNAVAILABLE). Default: always true. */
   readonly isHolder?: () => boolean;
 }
@@ -52,7 +54,7 @@ export interface PushServerSettings {
 const DEFAULTS = {
   maxConnections: 4_000,
   maxStreamsPerConnection: 4,
-  // A connection keeps buffers as large as what once went out at once (docs/benchmarks.md).
+  // A connection keeps buffers as large as what once went out at once (docs/adr/memory-of-a-process.md).
   maxResponseBytes: 32 * 1024,
   firstRequestMs: 10_000,
   keepaliveMs: 5_000,
@@ -62,6 +64,9 @@ const POD_GONE = 'the pod that the token is bound to is gone';
 const MAX_TIMER_MS = 2 ** 31 - 1;
 /** How long a pod that is gone is remembered, for a limiter of it that is just being let in, ms. */
 const GONE_POD_MS = 60_000;
+const REFUSAL_TOLD_MS = 60_000;
+
+type Refusal = Extract<Greeting, { kind: 'refused' }>;
 
 interface LiveStream extends IndexedStream {
   readonly session: PushSession;
@@ -81,6 +86,8 @@ export class PushServer {
   readonly #sockets = new Set<Socket>();
   #injector: ConnectionInjector | undefined;
   readonly #gonePods = new Set<string>();
+  /** Refusals that the log had within the last minute. */
+  readonly #toldRefusals = new Set<string>();
   #isClosing = false;
 
   constructor(parts: PushServerParts, settings: PushServerSettings) {
@@ -190,23 +197,41 @@ export class PushServer {
   }
 
   async #accept(call: PushCall): Promise<void> {
-    const { authenticate, log } = this.#parts;
+    const { authenticate, log, store } = this.#parts;
     call.on('error', () => undefined);
     const greeting = this.#refusalOf() ?? (await greet(call, authenticate, this.#settings.firstRequestMs));
     const outcome = greeting.kind === 'refused' ? greeting : (this.#refusalOf(greeting.who) ?? greeting);
     if (call.cancelled) return;
     if (outcome.kind === 'refused') {
-      const level = outcome.code === status.UNAVAILABLE ? 'debug' : 'warn';
-      log[level]('limiter refused', { peer: call.getPeer(), code: status[outcome.code], reason: outcome.message });
+      this.#tellRefusal(call, outcome);
       endCall(call, outcome.code, outcome.message);
       return;
     }
+    this.#noteUnwatched(unwatchedIn(store, outcome.who.view, outcome.held));
     this.#open(call, outcome);
-    log.info('limiter connected', { limiter: outcome.who.limiterId, peer: call.getPeer(), version: outcome.version });
+    const { limiterId, view } = outcome.who;
+    const limiter = shownName(view, limiterId);
+    log.info('limiter connected', { limiter, peer: call.getPeer(), version: outcome.version });
+  }
+
+  /** A limiter that is not served comes again every few seconds: one line a minute says why. */
+  #tellRefusal(call: PushCall, { code, message: reason, unwatched = [] }: Refusal): void {
+    const { log } = this.#parts;
+    this.#noteUnwatched(unwatched);
+    const isNews = unwatched.length === 0 || !this.#toldRefusals.has(reason);
+    const level = code === status.UNAVAILABLE || !isNews ? 'debug' : 'warn';
+    log[level]('limiter refused', { peer: call.getPeer(), code: status[code], reason });
+    if (unwatched.length === 0 || !isNews) return;
+    this.#toldRefusals.add(reason);
+    setTimeout(() => this.#toldRefusals.delete(reason), REFUSAL_TOLD_MS).unref();
+  }
+
+  #noteUnwatched(namespaces: readonly string[]): void {
+    if (namespaces.length > 0) this.#parts.onUnwatched?.(namespaces);
   }
 
   /** Why nobody, or this limiter, is served now. */
-  #refusalOf(who?: Admitted): Extract<Greeting, { kind: 'refused' }> | undefined {
+  #refusalOf(who?: Admitted): Refusal | undefined {
     if (this.#isClosing)
       return { kind: 'refused', code: status.UNAVAILABLE, message: 'this operator is shutting down' };
     if (this.#parts.isHolder?.() === false) {
@@ -239,7 +264,7 @@ export class PushServer {
       stopExpiry();
       this.#streams.delete(stream);
       row.end(how);
-      log.info('limiter disconnected', { limiter: limiterId, how });
+      log.info('limiter disconnected', { limiter: shownName(view, limiterId), how });
       return true;
     };
     const stream: LiveStream = {
@@ -263,6 +288,14 @@ export class PushServer {
     session.start();
     call.resume();
   }
+}
+
+/** Namespaces that nobody follows here, and that the limiter asks for or, where it may see them, holds configs of. */
+function unwatchedIn(store: SnapshotStore, view: LimiterView, held: ReadonlyMap<string, string>): string[] {
+  const asked = view.kind === 'shared' && view.namespaces !== 'all' ? view.namespaces : [];
+  const holding = [...held.keys()].map((name) => name.split('/', 2)[1] ?? '-');
+  const mayBe = [...new Set([...asked, ...holding])].filter((namespace) => coversNamespace(view, namespace));
+  return mayBe.filter((namespace) => !store.watchesNamespace(namespace));
 }
 
 function endCall(call: PushCall, code: status, details: string): void {

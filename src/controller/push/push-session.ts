@@ -151,10 +151,12 @@ export class PushSession {
   }
 
   #changeOf(name: string): Change | undefined {
-    const stored = this.#parts.store.get(name);
+    const { store } = this.#parts;
+    const stored = store.get(name);
     if (stored === undefined || !this.#isSeen(name)) {
       const mayHaveIt = this.#held.has(name) || this.#refused.has(name) || this.#isInFlight(name);
-      return mayHaveIt ? { kind: 'remove' } : undefined;
+      // What this operator does not watch may well exist: the limiter keeps it.
+      return mayHaveIt && store.isWatched(name) ? { kind: 'remove' } : undefined;
     }
     const { version } = stored.resource;
     if (this.#held.get(name) === version && !this.#isInFlight(name)) return undefined;

@@ -2,9 +2,12 @@
 // a name, the names that a limiter sees, and (coalesced) which names changed.
 import { loadPushProtocol, type WireResource } from '../../contract/push-protocol.ts';
 import { canonicalJson, type VersionedResource } from '../../contract/snapshot.ts';
+import type { ObjectKind } from '../../contract/limiter-config.ts';
 import { systemClock, type Clock } from '../../lib/clock.ts';
 import { ChangeFeed, type ChangeListener } from './change-feed.ts';
 import { sees, type LimiterView, type Visibility } from './visibility.ts';
+
+const OBJECT_KINDS: readonly ObjectKind[] = ['ModelRoute', 'MCPServer'];
 
 /** A resource, who sees it, and how it goes over the wire (encoded once for all limiters). */
 export interface StoredResource {
@@ -24,9 +27,14 @@ export class SnapshotStore {
   readonly #byNamespace = new Map<string, Set<string>>();
   readonly #changes = new ChangeFeed();
   readonly #clock: Clock;
+  readonly #watched: ReadonlySet<string>;
+  /** Kinds whose resources are made here: of another one, as of a newer operator's, nothing is known. */
+  readonly #kinds = new Set<string>(OBJECT_KINDS);
 
-  constructor(clock: Clock = systemClock) {
+  /** `watched`: the namespaces that this operator watches; empty: all. */
+  constructor(clock: Clock = systemClock, watched: readonly string[] = []) {
     this.#clock = clock;
+    this.#watched = new Set(watched);
   }
 
   /**
@@ -35,6 +43,7 @@ export class SnapshotStore {
    */
   set(resource: VersionedResource, visibility: Visibility): void {
     const { name } = resource;
+    this.#kinds.add(kindIn(name));
     const before = this.#resources.get(name);
     const namespace = namespaceOf(visibility);
     if (before !== undefined && namespaceOf(before.visibility) !== namespace) {
@@ -59,6 +68,16 @@ export class SnapshotStore {
     names?.delete(name);
     if (names?.size === 0) this.#byNamespace.delete(namespace);
     this.#changes.announce([name]);
+  }
+
+  /** Whether a resource that is not in the store is known to be gone: its kind is made here and its namespace is watched. */
+  isWatched(name: string): boolean {
+    return this.#kinds.has(kindIn(name)) && this.watchesNamespace(namespaceIn(name));
+  }
+
+  /** `-` is where resources live that belong to no namespace. */
+  watchesNamespace(namespace: string): boolean {
+    return this.#watched.size === 0 || namespace === '-' || this.#watched.has(namespace);
   }
 
   get(name: string): StoredResource | undefined {
@@ -90,6 +109,14 @@ export class SnapshotStore {
   subscribe(listener: ChangeListener): () => void {
     return this.#changes.subscribe(listener);
   }
+}
+
+function kindIn(name: string): string {
+  return name.split('/', 1)[0] ?? '';
+}
+
+function namespaceIn(name: string): string {
+  return name.split('/', 2)[1] ?? '';
 }
 
 /** The namespace part of a visibility; '' for what everyone sees. */

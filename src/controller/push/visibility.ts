@@ -31,6 +31,11 @@ export type LimiterView =
       readonly pod?: PodView;
     };
 
+/** What people know a limiter by: `<namespace>/<name>` of its pod, else its id. */
+export function shownName({ pod }: LimiterView, limiterId: string): string {
+  return pod === undefined ? limiterId : `${pod.namespace}/${pod.name}`;
+}
+
 /** Whether every label of the selector is on the pod. */
 export function selects(
   matchLabels: Readonly<Record<string, string>>,

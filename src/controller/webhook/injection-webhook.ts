@@ -1,4 +1,4 @@
-// Controller: the injector at work. Input: reviews of pods, the namespace's labels as they are now. Output: answers with a patch;
+// Controller: the injector at work. Input: reviews of pods, their namespace as it is now. Output: answers with a patch;
 // the CA is in the namespace before the pod is; what was done is logged and counted.
 import { randomBytes } from 'node:crypto';
 import type { Logger } from '../../lib/log.ts';
@@ -10,16 +10,20 @@ import {
   type NamespaceFacts,
 } from '../../reconcile/injection/inject.ts';
 import { INJECT_LABEL } from '../../reconcile/injection/names.ts';
+import type { ContainerRange } from '../../reconcile/injection/resources.ts';
 import type { InjectionConfig } from '../../reconcile/injection/settings.ts';
 import { formatAnswer, readReview, type PodReview } from './admission-review.ts';
+import type { ObjectMeta } from '../kube/kube-types.ts';
 import type { EnsureCaConfigMap } from '../certificates/certificate-source.ts';
 
 export interface InjectionWebhookParts {
   readonly config: () => InjectionConfig;
   /** What the operator knows of itself. */
   readonly own: Pick<InjectorSettings, 'version' | 'ownNamespace' | 'watchedNamespaces' | 'caConfigMap'>;
-  /** Labels of a namespace, as the API server has them now: a label may be a moment old. */
-  readonly labelsOf: (namespace: string) => Promise<Readonly<Record<string, string>>>;
+  /** A namespace as the API server has it now: a label may be a moment old. */
+  readonly namespaceOf: (namespace: string) => Promise<Pick<ObjectMeta, 'labels' | 'annotations'>>;
+  /** What its LimitRanges say of containers. */
+  readonly rangesOf: (namespace: string) => Promise<readonly ContainerRange[]>;
   readonly ensureCaConfigMap: EnsureCaConfigMap;
   readonly log: Logger;
   readonly observer: AdmissionObserver;
@@ -60,7 +64,7 @@ export class InjectionWebhook {
 
   async #decide({ pod, namespace, isDryRun }: PodReview): Promise<Injection> {
     const { own, config, ensureCaConfigMap, log } = this.#parts;
-    const facts = await this.#namespaceOf(pod, namespace);
+    const facts = await this.#factsOf(namespace);
     const outcome = inject(pod, facts, { ...config(), ...own }, randomBytes(12).toString('hex'));
     if (isDryRun) return outcome;
     if (outcome.kind === 'injected') await ensureCaConfigMap(namespace);
@@ -69,14 +73,29 @@ export class InjectionWebhook {
     return outcome;
   }
 
-  /** The pod's own label decides without its namespace's. Without an answer the API server's choice of whom to ask stands. */
-  async #namespaceOf({ metadata }: PodReview['pod'], name: string): Promise<NamespaceFacts> {
-    if (metadata?.labels?.[INJECT_LABEL] !== undefined) return { name, labels: {} };
+  async #factsOf(name: string): Promise<NamespaceFacts> {
+    const [namespace, containerRanges] = await Promise.all([this.#namespaceOf(name), this.#rangesOf(name)]);
+    const { labels = {}, annotations = {} } = namespace;
+    return { name, labels, annotations, containerRanges };
+  }
+
+  /** Without an answer the API server's choice of whom to ask stands. */
+  async #namespaceOf(name: string): Promise<Pick<ObjectMeta, 'labels' | 'annotations'>> {
     try {
-      return { name, labels: await this.#parts.labelsOf(name) };
+      return await this.#parts.namespaceOf(name);
     } catch (error) {
-      this.#parts.log.warn('labels of a namespace cannot be read', { namespace: name, error: messageOf(error) });
-      return { name, labels: { [INJECT_LABEL]: 'true' } };
+      this.#parts.log.warn('namespace cannot be read', { namespace: name, error: messageOf(error) });
+      return { labels: { [INJECT_LABEL]: 'true' } };
+    }
+  }
+
+  /** Without an answer the limiter gets what the config says, and the API server judges it. */
+  async #rangesOf(name: string): Promise<readonly ContainerRange[]> {
+    try {
+      return await this.#parts.rangesOf(name);
+    } catch (error) {
+      this.#parts.log.warn('limit ranges cannot be read', { namespace: name, error: messageOf(error) });
+      return [];
     }
   }
 }

@@ -2,12 +2,13 @@
 // port, open on every replica from its first certificate until it stops.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../lib/log.ts';
-import type { InjectorSettings } from '../../reconcile/injection/inject.ts';
+import type { ContainerRange } from '../../reconcile/injection/resources.ts';
+import { isExcluded, type InjectorSettings } from '../../reconcile/injection/inject.ts';
 import type { CertificateSource, EnsureCaConfigMap } from '../certificates/certificate-source.ts';
 import { InjectionConfigFile } from './injection-config-file.ts';
 import { InjectionWebhook, type AdmissionObserver } from './injection-webhook.ts';
 import type { Kube } from '../kube/kube-api.ts';
-import { RESOURCES } from '../kube/kube-types.ts';
+import { RESOURCES, type LimitRange, type ObjectMeta } from '../kube/kube-types.ts';
 import { WebhookServer } from './webhook-server.ts';
 
 export interface WebhookSettings extends Pick<InjectorSettings, 'version' | 'ownNamespace' | 'caConfigMap'> {
@@ -28,8 +29,8 @@ export interface WebhookParts {
   readonly log: Logger;
 }
 
-/** Whoever makes a pod waits: an API server that is slow to tell labels is not waited for. */
-const LABELS_MS = 1_500;
+/** Creating a pod waits for this: a slow API server is not waited for longer. */
+const ANSWER_MS = 1_500;
 
 export class OperatorWebhook {
   port = 0;
@@ -46,7 +47,8 @@ export class OperatorWebhook {
       ...parts,
       config: () => this.#config.current(),
       own: { version, caConfigMap, watchedNamespaces, ...(ownNamespace === undefined ? {} : { ownNamespace }) },
-      labelsOf: (namespace) => labelsOf(kube, namespace),
+      namespaceOf: (namespace) => namespaceOf(kube, namespace),
+      rangesOf: (namespace) => rangesOf(kube, namespace),
     });
     this.#server = new WebhookServer({ certificates, answer: (text) => webhook.answer(text), log });
   }
@@ -54,6 +56,12 @@ export class OperatorWebhook {
   /** Whether the config file holds something that cannot be used. */
   get isFaulty(): boolean {
     return this.#config.isFaulty;
+  }
+
+  isExcluded(namespace: string): boolean {
+    const { ownNamespace } = this.#settings;
+    const { excludedNamespaces } = this.#config.current();
+    return isExcluded(namespace, { excludedNamespaces, ...(ownNamespace === undefined ? {} : { ownNamespace }) });
   }
 
   /** @throws InjectionConfigError, or the error of a port that cannot be bound */
@@ -69,9 +77,17 @@ export class OperatorWebhook {
   }
 }
 
-/** Those of a namespace that is gone meanwhile are none. */
-async function labelsOf(kube: Kube, namespace: string): Promise<Readonly<Record<string, string>>> {
-  const fieldSelector = `metadata.name=${namespace}`;
-  const { items } = await kube.list(RESOURCES.namespaces, { fieldSelector, signal: AbortSignal.timeout(LABELS_MS) });
-  return items[0]?.metadata.labels ?? {};
+/** One that is gone meanwhile asks for nothing. */
+async function namespaceOf(kube: Kube, name: string): Promise<Pick<ObjectMeta, 'labels' | 'annotations'>> {
+  const fieldSelector = `metadata.name=${name}`;
+  const { items } = await kube.list(RESOURCES.namespaces, { fieldSelector, signal: AbortSignal.timeout(ANSWER_MS) });
+  return items[0]?.metadata ?? {};
+}
+
+async function rangesOf(kube: Kube, namespace: string): Promise<ContainerRange[]> {
+  const signal = AbortSignal.timeout(ANSWER_MS);
+  const { items } = await kube.list<LimitRange>(RESOURCES.limitRanges, { namespace, signal });
+  return items.flatMap(({ metadata: { name }, spec }) =>
+    (spec?.limits ?? []).filter(({ type }) => type === 'Container').map((range) => ({ ...range, name })),
+  );
 }

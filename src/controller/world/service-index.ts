@@ -1,5 +1,5 @@
 // Controller: which Services lead to a pod. Input: the Service feed. Output: those that select a pod, found by one of its
-// labels, and the ports by which they lead to a given number.
+// labels.
 import { canonicalJson } from '../../contract/snapshot.ts';
 import type { Pod, Service } from '../kube/kube-types.ts';
 import type { Feed } from '../kube/object-feed.ts';
@@ -30,15 +30,6 @@ export class ServiceIndex {
 function onePairOf({ metadata, spec }: Service): string[] {
   const [first] = Object.entries(spec?.selector ?? {});
   return first === undefined ? [] : [pairOf(metadata.namespace ?? '', ...first)];
-}
-
-/** Ports of the Service by which a call comes to this number of a pod. No name can: the limiter has taken those. */
-export function portsTo({ spec = {} }: Service, number: number): { port: number; isHeadless: boolean }[] {
-  const isHeadless = spec.clusterIP === 'None';
-  return (spec.ports ?? [])
-    .filter(({ protocol = 'TCP' }) => protocol === 'TCP')
-    .filter(({ port, targetPort = port }) => number === (isHeadless ? port : targetPort))
-    .map(({ port }) => ({ port, isHeadless }));
 }
 
 /** Whether both lead to the same ports of the same pods. */

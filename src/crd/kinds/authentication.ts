@@ -1,46 +1,56 @@
-// CRD: `spec.authentication`, where user and application come from; nothing else establishes an identity.
+// CRD: `spec.authentication`, the only source of users and applications; in: nothing, out: its schema, type and rule.
+import { DEFAULTS } from '../defaults.ts';
 import { exactlyOne, flag, integer, mapOf, object, setOf, text, withDefault } from '../schema.ts';
 import type { Infer, Rule } from '../schema.ts';
 import { cidr, headerName, httpUrl, secretKeyRef, secretRef } from './values.ts';
 
+const { apiKeyHeaders, required, trustedHops, userClaim } = DEFAULTS.authentication;
+
 const claimPath = (description: string) => text(description, { max: 128 });
 
 const apiKeys = object(
-  'API keys. The credential is removed before the request goes upstream.',
+  'API keys. The key is removed from the request before it goes upstream.',
   {
     secretRef: secretRef(
-      'Each entry: its name is the application id, its value the key or JSON {key | keySHA256, user, attributes}.',
+      'One entry per application: the name is the application id, the value is the key or JSON {key | keySHA256, user, attributes}.',
     ),
   },
   {
     headers: withDefault(
-      setOf('Headers that carry the key, tried in this order.', headerName('Name of a header.'), { min: 1, max: 8 }),
-      ['authorization', 'x-api-key', 'api-key'],
+      setOf('Headers that can carry the key, tried in this order.', headerName('Name of a header.'), {
+        min: 1,
+        max: 8,
+      }),
+      apiKeyHeaders,
     ),
   },
 );
 
 const jwt = object(
   'JSON web tokens. Exactly one of jwksUri or jwksSecretRef is set.',
-  { issuer: text('The iss claim that a token must carry.', { max: 2048 }) },
+  { issuer: text('The required value of the claim iss.', { max: 2048 }) },
   {
-    audiences: setOf('A token must name one of them in aud.', text('An audience.', { max: 256 }), { min: 1, max: 16 }),
-    jwksUri: httpUrl('Where the keys of the issuer are published.'),
-    jwksSecretRef: secretKeyRef('The keys of the issuer, as a JWKS.'),
-    userClaim: withDefault(claimPath('Claim that names the user.'), 'sub'),
+    audiences: setOf(
+      'Accepted audiences: the claim aud must contain one of them.',
+      text('An audience.', { max: 256 }),
+      { min: 1, max: 16 },
+    ),
+    jwksUri: httpUrl('URL of the key set (JWKS) of the issuer.'),
+    jwksSecretRef: secretKeyRef('The key set (JWKS) of the issuer.'),
+    userClaim: withDefault(claimPath('Claim that names the user.'), userClaim),
     applicationClaim: claimPath('Claim that names the application.'),
   },
   [exactlyOne(['jwksUri', 'jwksSecretRef'])],
 );
 
 const trustedHeaders = object(
-  'Headers that a gateway in front sets. Believed from trustedPeers only, stripped from everyone else.',
+  'Headers that a gateway in front of the limiter sets. They are accepted from trustedPeers and removed from all other requests.',
   {},
   {
     user: headerName('Header that names the user.'),
     application: headerName('Header that names the application.'),
     attributes: mapOf(
-      'Attributes of the caller: name and the header that carries it.',
+      'Attributes of the caller: the name of each, and the header that carries it.',
       headerName('Name of a header.'),
       {
         max: 16,
@@ -51,28 +61,32 @@ const trustedHeaders = object(
 
 /** The schema of `spec.authentication`. */
 export const authentication = object(
-  'Where the identity of a caller comes from. A header that a caller can set is never a user or an application.',
+  'How callers are identified. A header that callers can set never identifies a user or an application.',
   {},
   {
-    required: withDefault(flag('true: a request without an identity is refused with 401.'), true),
+    required: withDefault(flag('true: requests without an identity are refused with 401.'), required),
     apiKeys,
     jwt,
     trustedHeaders,
-    trustedPeers: setOf('Peers whose trustedHeaders are believed.', cidr(), { max: 64 }),
+    trustedPeers: setOf('Peers whose trustedHeaders are accepted.', cidr(), { max: 64 }),
     clientIP: object(
-      'How the address of a caller is found.',
+      'How the address of the caller is determined.',
       {},
       {
         trustedHops: withDefault(
-          integer('Proxies in front whose X-Forwarded-For entries are believed; 0: the peer is the caller.', 0, 32),
-          0,
+          integer(
+            'Number of trusted proxies in front of the limiter that append to X-Forwarded-For. 0: the peer is the caller.',
+            0,
+            32,
+          ),
+          trustedHops,
         ),
       },
     ),
   },
 );
 
-/** Where the identity of a caller comes from. */
+/** How callers are identified. */
 export type Authentication = Infer<typeof authentication>;
 
 const HAS_USERS =

@@ -2,11 +2,11 @@
 import { choice, integer, list, listMap, object, text } from '../schema.ts';
 import type { Infer, Schema } from '../schema.ts';
 
-/** Types of conditions. All but Degraded are good when True. */
+/** Types of conditions. True is good for all but Degraded. */
 export const CONDITION_TYPES = ['Accepted', 'ResolvedRefs', 'Programmed', 'Degraded', 'Ready'] as const;
 export type ConditionType = (typeof CONDITION_TYPES)[number];
 
-/** Reasons by type: `holds` when the good state is reached, the others when not. */
+/** Reasons by type: `holds` in the good state, the others otherwise. */
 export const REASONS = {
   Accepted: { holds: 'Accepted', others: ['Invalid', 'NotSupported', 'RedisRequired', 'Conflicted'] },
   ResolvedRefs: {
@@ -22,11 +22,28 @@ export const REASONS = {
   },
   Programmed: {
     holds: 'Programmed',
-    others: ['Pending', 'NoLimiters', 'NoMatchingPods', 'PartiallyProgrammed', 'UnlimitedPods', 'Rejected'],
+    others: [
+      'Pending',
+      'NoLimiters',
+      'NoMatchingPods',
+      'PartiallyProgrammed',
+      'UnlimitedPods',
+      'LimiterBypassed',
+      'Rejected',
+      'NotWatched',
+      'OperatorGone',
+    ],
   },
   Degraded: {
     holds: 'Healthy',
-    others: ['StoreUnreachable', 'StoreEvicts', 'UpstreamUnreachable', 'LimiterBypassed', 'UsageMissing'],
+    others: [
+      'StoreUnreachable',
+      'StoreEvicts',
+      'UpstreamUnreachable',
+      'LimiterBypassed',
+      'UsageMissing',
+      'UnclaimedRequests',
+    ],
   },
 } as const;
 
@@ -43,12 +60,12 @@ export type ReadyReason = 'Ready' | AcceptedReason | ResolvedRefsReason | Progra
 /** The longest message of a condition, in characters. */
 export const MAX_CONDITION_MESSAGE = 32_768;
 
-const generation = integer('Generation of the object that this is about.', 0);
+const generation = integer('Generation of the object that this describes.', 0);
 const timestamp: Schema<string> = {
   type: 'string',
   format: 'date-time',
   maxLength: 64,
-  description: 'When the status of the condition changed last.',
+  description: 'When the status of the condition last changed.',
 };
 
 const condition = object(
@@ -56,8 +73,8 @@ const condition = object(
   {
     type: choice('Accepted, ResolvedRefs, Programmed, Degraded or Ready.', CONDITION_TYPES),
     status: choice('True, False or Unknown.', ['True', 'False', 'Unknown']),
-    reason: text('Why, in one word.', { max: 1024, pattern: '^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$' }),
-    message: text('Why, for people.', { min: 0, max: MAX_CONDITION_MESSAGE }),
+    reason: text('The reason, in one word.', { max: 1024, pattern: '^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$' }),
+    message: text('The reason, for people.', { min: 0, max: MAX_CONDITION_MESSAGE }),
     lastTransitionTime: timestamp,
   },
   { observedGeneration: generation },
@@ -66,14 +83,18 @@ const condition = object(
 export type Condition = Infer<typeof condition>;
 
 const limitStatus = object(
-  'What became of one limit.',
-  { name: text('Name of the limit; tools/<tool>/perUser and the like for the short form.', { max: 256 }) },
+  'The state of one limit.',
   {
-    state: text('What is done with it, in one word.', { max: 64 }),
-    message: text('More about it, for people.', { min: 0, max: 1024 }),
+    name: text('Name of the limit; for the short form shared, perUser, tools/<tool>/shared and tools/<tool>/perUser.', {
+      max: 256,
+    }),
+  },
+  {
+    state: text('Enforced, Shadow, Pending or NotEnforced.', { max: 64 }),
+    message: text('What the limit amounts to, or why it is not enforced.', { min: 0, max: 1024 }),
   },
 );
-/** What became of one limit. */
+/** The state of one limit. */
 export type LimitStatus = Infer<typeof limitStatus>;
 
 const count = (description: string) => integer(description, 0, 1_000_000);
@@ -84,36 +105,34 @@ const limiters = object(
   {
     desired: count('Limiters that should have the config.'),
     synced: count('Connected limiters that acknowledged exactly configVersion.'),
-    rejected: count('Limiters that refused it.'),
-    summary: text('synced/desired, like 3/3.', { max: 32 }),
+    rejected: count('Limiters that rejected it.'),
+    summary: text('synced/desired, for example 3/3.', { max: 32 }),
   },
 );
 
 /** `status` of both kinds. */
 export const status = object(
-  'What is in force. Written by the operator.',
+  'The observed state. Written by the operator.',
   {},
   {
     observedGeneration: generation,
-    configVersion: text('Hash of the config that limiters have to acknowledge.', { max: 128 }),
+    configVersion: text('Hash of the config that limiters must acknowledge.', { max: 128 }),
     limitCount: count('Number of limits.'),
     toolCount: count('Number of tools with limits of their own.'),
     limiters,
     // 32 limits, and the short form of an MCPServer: 2 for the server, 2 for each of 128 tools
-    limits: listMap('What became of each limit.', 'name', limitStatus, { max: 290 }),
+    limits: listMap('The state of each limit.', 'name', limitStatus, { max: 290 }),
     unlimitedPods: object(
-      'Pods that are selected but carry no limiter; also while they end, until they are gone.',
+      'Selected pods without a limiter, including terminating ones until they are gone.',
       {},
       {
-        count: count('How many.'),
-        names: list('Names of some of them.', text('Name of a pod.', { max: 253 }), { max: 10 }),
+        count: count('Number of pods.'),
+        names: list('Names of up to ten of them.', text('Name of a pod.', { max: 253 }), { max: 10 }),
       },
     ),
-    unknownTools: list(
-      'Tools that have limits and that the server never listed.',
-      text('Name of a tool.', { max: 128 }),
-      { max: 10 },
-    ),
+    unknownTools: list('Tools with limits that the server never listed.', text('Name of a tool.', { max: 128 }), {
+      max: 10,
+    }),
     conditions: listMap('Accepted, ResolvedRefs, Programmed, Degraded and Ready.', 'type', condition, { max: 16 }),
   },
 );

@@ -1,4 +1,5 @@
-// CRD: `limits[].per[]`, the parts of a caller that tell its bucket from the buckets of others.
+// CRD: `limits[].per[]`, the parts of a request that select its bucket; in: the rules of the kind, out: schema and type.
+import { DEFAULTS } from '../defaults.ts';
 import { choice, exactlyOne, integer, marker, object, text, withDefault } from '../schema.ts';
 import type { Infer, Rule } from '../schema.ts';
 import { headerName } from './values.ts';
@@ -17,20 +18,22 @@ export const KEY_PART_SOURCES = [
   'constant',
 ] as const;
 
+const { prefixV4, prefixV6, whenAbsent } = DEFAULTS.keyPart;
+
 const clientIP = object(
   'The address of the caller, cut to a prefix, so that a caller with many addresses has one bucket.',
   {},
   {
-    prefixV4: withDefault(integer('Bits of an IPv4 address that count.', 0, 32), 32),
-    prefixV6: withDefault(integer('Bits of an IPv6 address that count.', 0, 128), 64),
+    prefixV4: withDefault(integer('Prefix length for IPv4 addresses.', 0, 32), prefixV4),
+    prefixV6: withDefault(integer('Prefix length for IPv6 addresses.', 0, 128), prefixV6),
   },
 );
 
 const sources = {
-  user: marker('The user that authentication established.'),
-  application: marker('The application that authentication established.'),
-  claim: text('Path of a JWT claim or an attribute, like tier or org.team. A list counts as absent.', { max: 128 }),
-  header: headerName('Name of a request header. A caller can set it: it is no identity.'),
+  user: marker('The user, as authentication identified it.'),
+  application: marker('The application, as authentication identified it.'),
+  claim: text('Path of a JWT claim or attribute, like tier or org.team. A list counts as absent.', { max: 128 }),
+  header: headerName('Name of a request header. Callers can set it, so it identifies nobody.'),
   query: text('Name of a query parameter.', { max: 128 }),
   clientIP,
   model: marker('The model that the request names.'),
@@ -42,17 +45,17 @@ const sources = {
 /** The schema of a key part; `rules` are those of the kind it is used in. */
 export function keyPartSchema(rules: readonly Rule[]) {
   return object(
-    'One part of the key of a bucket. Exactly one source is set.',
+    'One part of the key of a bucket. Set exactly one source.',
     {},
     {
       ...sources,
-      fallback: text('The name used when the part is absent.', { max: 128 }),
+      fallback: text('The value to use when the part is absent.', { max: 128 }),
       whenAbsent: withDefault(
         choice(
-          'What happens to callers without the part: Share gives them one bucket together, Skip leaves them out.',
+          'What happens to requests without the part. Share: they share one bucket. Skip: the limit does not apply to them.',
           ['Share', 'Skip'],
         ),
-        'Share',
+        whenAbsent,
       ),
     },
     [exactlyOne(KEY_PART_SOURCES), ...rules],

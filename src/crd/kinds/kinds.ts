@@ -1,6 +1,6 @@
 // CRD: the two kinds as the API server knows them; in: nothing, out: names, columns and schemas by kind.
 import type { ObjectKind } from '../../contract/limiter-config.ts';
-import { status } from './conditions.ts';
+import { status, type ConditionType } from './conditions.ts';
 import { mcpServerSpec } from './mcp-server.ts';
 import { modelRouteSpec } from './model-route.ts';
 import type { SchemaData } from '../schema.ts';
@@ -18,7 +18,7 @@ export interface PrinterColumn {
   readonly description?: string;
 }
 
-/** All that the API server is told about a kind. */
+/** Everything that the API server needs to know about a kind. */
 export interface Kind {
   readonly kind: ObjectKind;
   readonly plural: string;
@@ -30,18 +30,29 @@ export interface Kind {
   readonly columns: readonly PrinterColumn[];
 }
 
-const ready = (field: string) => `.status.conditions[?(@.type=="Ready")].${field}`;
+const condition = (type: ConditionType, field: string) => `.status.conditions[?(@.type=="${type}")].${field}`;
 
 const COMMON_COLUMNS: readonly PrinterColumn[] = [
   { name: 'Limits', type: 'integer', jsonPath: '.status.limitCount', description: 'Number of limits.' },
-  { name: 'Ready', type: 'string', jsonPath: ready('status'), description: 'Whether all of it is in force.' },
+  {
+    name: 'Ready',
+    type: 'string',
+    jsonPath: condition('Ready', 'status'),
+    description: 'Whether all of it is in force.',
+  },
   {
     name: 'Limiters',
     type: 'string',
     jsonPath: '.status.limiters.summary',
-    description: 'Limiters that acknowledged this config / limiters that should have it.',
+    description: 'Limiters that acknowledged this config / limiters that should.',
   },
-  { name: 'Reason', type: 'string', jsonPath: ready('reason'), description: 'Why it is ready, or is not.' },
+  {
+    name: 'Degraded',
+    type: 'string',
+    jsonPath: condition('Degraded', 'status'),
+    description: 'Whether limiters report trouble, or traffic can bypass them.',
+  },
+  { name: 'Reason', type: 'string', jsonPath: condition('Ready', 'reason'), description: 'Why it is ready or not.' },
   { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
 ];
 
@@ -51,7 +62,7 @@ export const KINDS: readonly Kind[] = [
     plural: 'modelroutes',
     singular: 'modelroute',
     shortName: 'wmr',
-    description: 'ModelRoute says where models are served and who may use how much of them.',
+    description: 'ModelRoute defines where models are served, and the rate limits of their callers.',
     spec: modelRouteSpec,
     status,
     columns: [
@@ -64,7 +75,7 @@ export const KINDS: readonly Kind[] = [
     plural: 'mcpservers',
     singular: 'mcpserver',
     shortName: 'wmcp',
-    description: 'MCPServer says who may call the tools of an MCP server how often.',
+    description: 'MCPServer defines where an MCP server is served, and the rate limits of its tools.',
     spec: mcpServerSpec,
     status,
     columns: [

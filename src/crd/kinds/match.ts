@@ -1,5 +1,6 @@
 // CRD: `limits[].when[]` and `rules[].matches`, the conditions on a request.
-import { choice, exactlyOne, flag, list, object, setOf, text } from '../schema.ts';
+import { DEFAULTS } from '../defaults.ts';
+import { choice, exactlyOne, flag, list, object, setOf, text, withDefault, withDefaultWords } from '../schema.ts';
 import type { Infer, Rule } from '../schema.ts';
 import { amount, cidr, headerName, regex, timeZone } from './values.ts';
 
@@ -22,32 +23,32 @@ export const MATCH_CONDITIONS = [
 const MAX_VALUE = 512;
 const exact = text('The whole text.', { min: 0, max: MAX_VALUE });
 const prefix = text('The beginning of the text.', { max: MAX_VALUE });
-const present = flag('true: there with any value. false: absent.');
+const present = flag('true: present with any value. false: absent.');
 
 const headerMatch = object(
-  'A condition on a request header. Exactly one of exact, prefix, regex or present is set.',
-  { name: headerName('Name of the header, in any case.') },
+  'A condition on a request header. Set exactly one of exact, prefix, regex or present.',
+  { name: headerName('Name of the header; case does not matter.') },
   { exact, prefix, regex: regex('A regular expression for the value.'), present },
   [exactlyOne(['exact', 'prefix', 'regex', 'present'])],
 );
 export type HeaderMatch = Infer<typeof headerMatch>;
 
 const queryMatch = object(
-  'A condition on a query parameter. Exactly one of exact, prefix, regex or present is set.',
+  'A condition on a query parameter. Set exactly one of exact, prefix, regex or present.',
   { name: text('Name of the query parameter.', { max: 128 }) },
   { exact, prefix, regex: regex('A regular expression for the value.'), present },
   [exactlyOne(['exact', 'prefix', 'regex', 'present'])],
 );
 
 const claimMatch = object(
-  'A condition on a JWT claim or an attribute. On a list it holds if an element matches.',
+  'A condition on a JWT claim or attribute. On a list it holds if one element matches.',
   { path: text('Path of the claim or attribute, like tier or org.team.', { max: 128 }) },
   { exact, regex: regex('A regular expression for the value.') },
   [exactlyOne(['exact', 'regex'])],
 );
 
 const pathMatch = object(
-  'A condition on the path of the request. Exactly one of exact, prefix or regex is set.',
+  'A condition on the path of the request. Set exactly one of exact, prefix or regex.',
   {},
   { exact, prefix, regex: regex('A regular expression for the path.') },
   [exactlyOne(['exact', 'prefix', 'regex'])],
@@ -62,25 +63,27 @@ const toolMatch = object('A condition on the MCP tool that the request calls.', 
 ]);
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'CONNECT', 'TRACE'] as const;
-const methods = setOf('HTTP methods, one of which the request has.', choice('An HTTP method.', METHODS), {
+const methods = setOf('HTTP methods; the request must use one of them.', choice('An HTTP method.', METHODS), {
   min: 1,
   max: METHODS.length,
 });
 
 const schedule = object(
-  'Times of the week. With from later than to it spans midnight and belongs to the day it begins on.',
+  'Times of the week. If from is later than to, the period spans midnight and belongs to the day on which it begins.',
   {
-    from: text('First minute, HH:MM.', { max: 5, pattern: '^([01][0-9]|2[0-3]):[0-5][0-9]$' }),
-    to: text('The minute it ends at, HH:MM, or 24:00.', {
+    from: text('Start, as HH:MM.', { max: 5, pattern: '^([01][0-9]|2[0-3]):[0-5][0-9]$' }),
+    to: text('End (exclusive), as HH:MM or 24:00.', {
       max: 5,
       pattern: '^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$',
     }),
   },
   {
-    days: setOf(
-      'Days of the week; absent: every day.',
-      choice('A day of the week.', ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun']),
-      { min: 1, max: 7 },
+    days: withDefaultWords(
+      setOf('Days of the week.', choice('A day of the week.', ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun']), {
+        min: 1,
+        max: 7,
+      }),
+      'every day',
     ),
     timeZone: timeZone(),
   },
@@ -88,10 +91,10 @@ const schedule = object(
 
 function estimateSchema(measureRules: readonly Rule[]) {
   return object(
-    'A condition on what the request is expected to use.',
+    'A condition on the estimated use of the request.',
     {
       measure: choice('What is estimated.', ['InputTokens', 'OutputTokens', 'TotalTokens'], measureRules),
-      atLeast: amount('The condition holds from this estimate on.', 1),
+      atLeast: amount('The condition holds if the estimate is at least this.', 1),
     },
     {},
   );
@@ -106,14 +109,14 @@ export interface MatchRules {
 /** The schema of an element of `limits[].when`. */
 export function matchSchema(rules: MatchRules) {
   return object(
-    'One condition on a request. Exactly one condition is set.',
+    'One condition on a request. Set exactly one, and not to invert it.',
     {},
     {
       header: headerMatch,
       claim: claimMatch,
       path: pathMatch,
       method: methods,
-      clientIP: setOf('CIDRs, one of which holds the address of the caller.', cidr(), { min: 1, max: 64 }),
+      clientIP: setOf('CIDRs; the address of the caller must be in one of them.', cidr(), { min: 1, max: 64 }),
       query: queryMatch,
       model: modelMatch,
       tool: toolMatch,
@@ -121,7 +124,7 @@ export function matchSchema(rules: MatchRules) {
       user: setOf('Ids of users.', text('Id of a user.', { max: 256 }), { min: 1, max: 64 }),
       estimate: estimateSchema(rules.measure),
       schedule,
-      not: flag('true: the condition must not hold.'),
+      not: withDefault(flag('true: the condition must not hold.'), DEFAULTS.match.not),
     },
     [exactlyOne(MATCH_CONDITIONS), ...rules.match],
   );
@@ -132,11 +135,11 @@ export type Match = Infer<ReturnType<typeof matchSchema>>;
 
 /** The schema of `rules[].matches`: all that is set must hold. */
 export const ruleMatches = object(
-  'What a request must look like for the rule to take it. All that is set must hold; absent: every request.',
+  'Conditions on a request; all must hold. Without any, the rule takes every request.',
   {},
   {
     path: pathMatch,
-    headers: list('Conditions on headers, all must hold.', headerMatch, { max: 8 }),
+    headers: list('Conditions on headers; all must hold.', headerMatch, { max: 8 }),
     methods,
   },
 );

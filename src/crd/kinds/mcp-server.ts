@@ -1,26 +1,26 @@
-// CRD: the kind MCPServer: a server of MCP tools and who may call them how often.
+// CRD: the kind MCPServer, an MCP server and the rate limits of its tools; in: nothing, out: schema and type of its spec.
 import { USER_PART, authentication, userNeedsAuthentication } from './authentication.ts';
 import { mcpRateLimiting } from './rate-limiting.ts';
-import { choice, object, setOf, withDefault } from '../schema.ts';
+import { DEFAULTS } from '../defaults.ts';
+import { choice, object, withDefault } from '../schema.ts';
 import type { Infer } from '../schema.ts';
 import { TARGET_RULES, targets } from './target.ts';
-import { host, pathPrefix, workloadSelector } from './values.ts';
+import { hostnames, pathPrefix, workloadSelector } from './values.ts';
 
 const USER_TOOLS = '(has(self.rateLimiting.tools) && self.rateLimiting.tools.exists(t, has(t.perUser)))';
 
 /** `spec` of an MCPServer. */
 export const mcpServerSpec = object(
-  'What is wanted.',
+  'The desired state.',
   {},
   {
-    transport: withDefault(choice('How clients speak to the server.', ['streamable-http', 'sse']), 'streamable-http'),
-    hostnames: setOf(
-      'Hosts that this server answers on; absent: all.',
-      host('A host name, or *.example.com for every host below it.'),
-      { max: 16 },
+    transport: withDefault(
+      choice('Transport between clients and the server.', ['streamable-http', 'sse']),
+      DEFAULTS.mcpServer.transport,
     ),
+    hostnames: hostnames(),
     pathPrefix: pathPrefix(),
-    targets: targets('Upstreams.'),
+    targets: targets('Upstreams. A sidecar without targets sends requests to its own pod.'),
     workloadSelector,
     authentication,
     rateLimiting: mcpRateLimiting,
@@ -28,5 +28,5 @@ export const mcpServerSpec = object(
   [userNeedsAuthentication(['has(self.rateLimiting.perUser)', USER_TOOLS, USER_PART]), ...TARGET_RULES],
 );
 
-/** `spec` of an MCPServer, defaults applied. */
+/** `spec` of an MCPServer as it was written. */
 export type MCPServerSpec = Infer<typeof mcpServerSpec>;

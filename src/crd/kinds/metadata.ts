@@ -1,4 +1,4 @@
-// CRD: what the API server asks of the metadata of every object; in: the metadata of a manifest, out: findings.
+// CRD: the rules of the API server for the metadata of every object; in: the metadata of a manifest, out: findings.
 import { isRecord, show } from '../finding.ts';
 import type { Located } from '../finding.ts';
 import { unknownField } from '../structure.ts';
@@ -13,7 +13,7 @@ const isTime: Reader = (value) => isText(value) && RFC3339.test(value as string)
 const isTextList: Reader = (value) => Array.isArray(value) && value.every(isText);
 const isObjectList: Reader = (value) => Array.isArray(value) && value.every(isRecord);
 
-/** Every field of ObjectMeta and what it is read as. */
+/** Every field of ObjectMeta, and how it is decoded. */
 const FIELDS: Readonly<Record<string, Reader>> = {
   name: isText,
   generateName: isText,
@@ -37,7 +37,7 @@ const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 const QUALIFIED = /^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$/;
 const MAX_ANNOTATION_BYTES = 256 * 1024;
 
-/** Strict decoding of `metadata`: unknown fields and values that cannot be read. */
+/** Strict decoding of `metadata`: unknown fields, and values that cannot be decoded. */
 export function metadataFields(metadata: unknown): Located[] {
   if (metadata === undefined || metadata === null) return [];
   if (!isRecord(metadata)) return [unreadable(['metadata'], metadata)];
@@ -76,7 +76,7 @@ function recordsOf(value: unknown): Record<string, unknown>[] {
   return Array.isArray(value) ? value.filter(isRecord) : [];
 }
 
-/** Validation of `metadata` that could be decoded. */
+/** Validation of decoded `metadata`. */
 export function metadataErrors(metadata: unknown): Located[] {
   const fields = isRecord(metadata) ? metadata : {};
   return [
@@ -115,8 +115,8 @@ function labelErrors(labels: unknown): Located[] {
   return Object.entries(isRecord(labels) ? labels : {}).flatMap(([key, value]) => {
     const isValue = value === null || value === '' || (isFilled(value) && value.length <= 63 && QUALIFIED.test(value));
     return [
-      ...(isQualifiedName(key) ? [] : [invalid('labels', `${show(key)}: is not the key of a label`)]),
-      ...(isValue ? [] : [invalid('labels', `${show(value)}: is not the value of a label`)]),
+      ...(isQualifiedName(key) ? [] : [invalid('labels', `${show(key)}: is not a valid label key`)]),
+      ...(isValue ? [] : [invalid('labels', `${show(value)}: is not a valid label value`)]),
     ];
   });
 }
@@ -129,7 +129,7 @@ function annotationErrors(annotations: unknown): Located[] {
   );
   const keys = entries
     .filter(([key]) => !isQualifiedName(key.toLowerCase()))
-    .map(([key]) => invalid('annotations', `${show(key)}: is not the key of an annotation`));
+    .map(([key]) => invalid('annotations', `${show(key)}: is not a valid annotation key`));
   if (bytes <= MAX_ANNOTATION_BYTES) return keys;
   const message = `Too long: may not be more than ${MAX_ANNOTATION_BYTES} bytes`;
   return [...keys, { stage: 'schema', at: ['metadata', 'annotations'], type: 'TooLong', message }];
@@ -153,5 +153,5 @@ function invalid(field: string, message: string): Located {
 }
 
 function unreadable(at: readonly string[], value: unknown): Located {
-  return { stage: 'decode', at, type: 'Unreadable', message: `cannot be read from ${show(value)}` };
+  return { stage: 'decode', at, type: 'Unreadable', message: `cannot be decoded from ${show(value)}` };
 }

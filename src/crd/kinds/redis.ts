@@ -1,5 +1,5 @@
 // CRD: `rateLimiting.redis`, where the buckets of an object live.
-import { exactlyOne, integer, object, setOf, text } from '../schema.ts';
+import { exactlyOne, integer, object, setOf, text, withDefaultWords } from '../schema.ts';
 import type { Infer } from '../schema.ts';
 import { address, hostname, secretKeyRef } from './values.ts';
 
@@ -7,25 +7,31 @@ const addresses = setOf('Addresses, host:port each.', address('host:port'), { mi
 
 /** The schema of a Redis deployment. */
 export const redis = object(
-  'The Redis that holds the buckets. Exactly one of address, sentinel or cluster is set.',
+  'The Redis that holds the buckets. Set exactly one of address, sentinel or cluster.',
   {},
   {
-    address: address('host:port of a single Redis.'),
+    address: address('host:port of a single Redis server.'),
     sentinel: object(
-      'A Redis that Sentinel watches.',
-      { masterName: text('Name of the master, as Sentinel knows it.', { max: 128 }), addresses },
+      'A Redis server that Sentinel monitors.',
+      { masterName: text('Name of the master in Sentinel.', { max: 128 }), addresses },
       {},
     ),
     cluster: object('A Redis Cluster.', { addresses }, {}),
-    db: integer('Number of the database.', 0, 65_535),
-    username: text('Name of the ACL user.', { max: 128 }),
+    db: withDefaultWords(integer('Number of the database.', 0, 65_535), '0'),
+    username: withDefaultWords(text('Name of the ACL user.', { max: 128 }), 'the default user of Redis'),
     passwordSecretRef: secretKeyRef('The password.'),
     tls: object(
-      'Speak TLS to Redis.',
+      'Connect to Redis with TLS.',
       {},
       {
-        caSecretRef: secretKeyRef('The certificate authority that signed the server, PEM; absent: the public ones.'),
-        serverName: hostname('Name that the certificate of the server must carry; absent: the host of the address.'),
+        caSecretRef: withDefaultWords(
+          secretKeyRef('The certificate authority of the server, as PEM.'),
+          'the public certificate authorities',
+        ),
+        serverName: withDefaultWords(
+          hostname('Name that the certificate of the server must carry.'),
+          'the host of the address',
+        ),
       },
     ),
   },

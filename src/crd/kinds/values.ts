@@ -1,7 +1,8 @@
 // CRD: the small values that several parts of the API share: names, durations, decimals, references to Secrets.
 import { DURATION_PATTERN } from '../../lib/duration.ts';
-import { MAX_INTEGER, integer, mapOf, object, text, withDefault } from '../schema.ts';
-import type { Defaulted, Infer, Schema } from '../schema.ts';
+import { DEFAULTS } from '../defaults.ts';
+import { MAX_INTEGER, integer, mapOf, object, setOf, text, withDefault, withDefaultWords } from '../schema.ts';
+import type { Infer, Schema } from '../schema.ts';
 
 const LABEL_PATTERN = '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$';
 const SUBDOMAIN_PATTERN = '^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$';
@@ -28,8 +29,8 @@ export function hostname(description: string): Schema<string> {
   return text(description, { max: 253, pattern: HOSTNAME_PATTERN });
 }
 
-/** A host that requests are addressed to: a hostname, or `*.example.com` for every host below it. */
-export function host(description: string): Schema<string> {
+/** A hostname, or `*.example.com` for every host below it. */
+function host(description: string): Schema<string> {
   return text(description, { max: 253, pattern: HOST_PATTERN });
 }
 
@@ -51,7 +52,7 @@ export function httpUrl(description: string): Schema<string> {
 /** A duration as Kubernetes writes it, more than 0 and at most 8784h. */
 export function duration(description: string): Schema<string> {
   const grammar = `self.matches('${DURATION_PATTERN}')`;
-  return text(`${description} A duration like 1m, 1h30m or 250ms: more than 0, at most 8784h.`, {
+  return text(`${description} A duration like 1m, 1h30m or 250ms; more than 0 and at most 8784h.`, {
     max: 28,
     pattern: DURATION_PATTERN,
     rules: [
@@ -68,30 +69,30 @@ export function decimal(description: string): Schema<string> {
   return text(`${description} A decimal in quotes, like "0.15".`, { max: 22, pattern: DECIMAL_PATTERN });
 }
 
-/** The name of a time zone, UTC when absent. Whether it exists is told by the status. */
-export function timeZone(): Defaulted<string> {
-  return withDefault(text('IANA name of the time zone, like Europe/Berlin.', { max: 64 }), 'UTC');
+/** The name of a time zone. The status reports one that does not exist. */
+export function timeZone(): Schema<string> {
+  return withDefault(text('IANA name of the time zone, like Europe/Berlin.', { max: 64 }), DEFAULTS.timeZone);
 }
 
-/** A CIDR or a plain address. Whether it is one is told by the status. */
+/** A CIDR or a plain address. The status reports one that is invalid. */
 export function cidr(): Schema<string> {
-  return text('A CIDR like 10.0.0.0/8 or 2001:db8::/32.', { max: 64 });
+  return text('A CIDR like 10.0.0.0/8 or 2001:db8::/32, or an address.', { max: 64 });
 }
 
-/** A regular expression. Whether it compiles is told by the status. */
+/** A regular expression. The status reports one that does not compile. */
 export function regex(description: string): Schema<string> {
-  return text(`${description} RE2 syntax, it must match the whole text.`, { max: 512 });
+  return text(`${description} RE2 syntax; it must match the whole text.`, { max: 512 });
 }
 
 const secretName = objectName(
-  'Name of a Secret in the namespace of this object, labelled weir.dev/credential: "true".',
+  'Name of a Secret in the namespace of this object. It must carry the label weir.dev/credential: "true".',
 );
 
 const secretKeySchema = object(
-  'One entry of a Secret in the namespace of this object. The Secret must carry the label weir.dev/credential: "true".',
+  'A key of a Secret in the namespace of this object. The Secret must carry the label weir.dev/credential: "true".',
   {
     name: secretName,
-    key: text('Key of the entry in the Secret.', { max: 253, pattern: '^[-._a-zA-Z0-9]+$' }),
+    key: text('Key in the Secret.', { max: 253, pattern: '^[-._a-zA-Z0-9]+$' }),
   },
   {},
 );
@@ -118,10 +119,10 @@ export function secretRef(what: string): Schema<SecretRef> {
 
 /** The pods beside which the limiters of an object run. */
 export const workloadSelector = object(
-  'The pods of this namespace whose sidecars enforce this object. Absent: shared limiters only.',
+  'The pods of this namespace whose sidecars enforce this object. Without it, only shared limiters do.',
   {
     matchLabels: mapOf(
-      'Labels that a pod must carry, all of them. At least one.',
+      'Labels that a pod must carry, all of them. At least one is required.',
       text('Value of the label.', { min: 0, max: 63, pattern: '^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$' }),
       { min: 1, max: 16 },
     ),
@@ -137,8 +138,18 @@ export function amount(description: string, minimum: number): Schema<number> {
 
 /** Path below which an object is served. */
 export function pathPrefix(): Schema<string> {
-  return text('Path below which this object is served; on a shared limiter /<namespace>/<name> when absent.', {
-    max: 256,
-    pattern: "^/[-A-Za-z0-9/_.~!$&'()*+,;=:@%]*$",
-  });
+  return withDefaultWords(
+    text('Path below which this object is served.', { max: 256, pattern: "^/[-A-Za-z0-9/_.~!$&'()*+,;=:@%]*$" }),
+    '/<namespace>/<name> on a shared limiter, every path on a sidecar',
+  );
+}
+
+/** Hosts that an object is served on. */
+export function hostnames(): Schema<readonly string[]> {
+  return withDefaultWords(
+    setOf('Hosts on which this object is served.', host('A host name, or *.example.com for every host below it.'), {
+      max: 16,
+    }),
+    'every host',
+  );
 }

@@ -2,6 +2,7 @@
 import type { LimitConfig, LimiterConfig, SecretValues, Target } from '../../contract/limiter-config.ts';
 import type { CidrSet } from '../../lib/address.ts';
 import type { RequestFacts, WireRequest } from '../decide/decision.ts';
+import type { Source } from '../request/one-value.ts';
 
 /** One limit, ready to run. */
 export interface RuntimeLimit {
@@ -12,7 +13,7 @@ export interface RuntimeLimit {
   readonly applies: (facts: RequestFacts) => boolean;
   /** What the bucket can hold, in units; 0 blocks. */
   readonly capacity: number;
-  /** Whether a caller chooses a part of the key (header, query, address, session, tool): such keys are bounded in number. */
+  /** Whether a caller chooses a part of the key (header, query, address, session, tool, or the model where every model is taken): such keys are bounded in number. */
   readonly callerChosen: boolean;
 }
 
@@ -28,6 +29,7 @@ export interface RuntimeRule {
 /** What a request is routed by. An MCP server has one rule that takes everything and no models. */
 export interface RuntimeRouting {
   readonly kind: 'model' | 'mcp';
+  /** ["*"]: every model. */
   readonly models: readonly string[];
   /** Lower case; [''] = every host. */
   readonly hostnames: readonly string[];
@@ -60,6 +62,8 @@ export interface RuntimeObject {
   readonly resourceName: string;
   readonly routing: RuntimeRouting;
   readonly identity?: RuntimeIdentity;
+  /** What its rules, conditions and keys read of a request: each must have one value (request/one-value.ts). */
+  readonly reads: readonly Source[];
   /** In list order: the order of outcomes. */
   readonly limits: readonly RuntimeLimit[];
   /** Indices into `limits` in the order in which groups are resolved: priority (higher first), then list order. */

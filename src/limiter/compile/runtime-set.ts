@@ -1,6 +1,7 @@
 // Limiter, between config source and requests: the immutable set of compiled objects and its route index. A change makes
 // a new set; swapping one reference puts it in force, and a request in flight keeps the object it was routed to.
 import { PersistentMap } from '../../lib/persistent-map.ts';
+import { takesModel } from '../request/model-request.ts';
 import { RouteIndex, type RouteOptions } from '../route/route-index.ts';
 import type { RuntimeObject } from './runtime-object.ts';
 
@@ -31,6 +32,12 @@ export class RuntimeSet {
   /** All objects, in no order that means anything. */
   objects(): IterableIterator<RuntimeObject> {
     return this.#objects.values();
+  }
+
+  /** Whether any object takes a model of that name, wherever it is served. */
+  takesModel(model: string): boolean {
+    for (const { routing } of this.#objects.values()) if (takesModel(routing.models, model)) return true;
+    return false;
   }
 
   /**

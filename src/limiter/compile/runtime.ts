@@ -21,10 +21,12 @@ import {
 import { compileCidrs } from '../../lib/address.ts';
 import { ConfigRejected } from '../config/config-rejected.ts';
 import { addressProblem, compileEgress, targetProblem, type EgressPolicy } from '../egress/egress.ts';
-import { bucketKeyPrefix, isCallerChosen } from '../decide/keys.ts';
+import { bucketKeyPrefix, isCallerChosen, sourceOfPart } from '../decide/keys.ts';
 import { checkLimit } from '../decide/limit-check.ts';
-import { compileWhen, headerOf } from '../decide/match.ts';
+import { compileWhen, headerOf, sourcesOfMatch } from '../decide/match.ts';
 import { normalisePath } from '../../lib/path.ts';
+import { EVERY_MODEL, modelName } from '../request/model-request.ts';
+import { headerSource, type Source } from '../request/one-value.ts';
 import type { RuntimeIdentity, RuntimeLimit, RuntimeObject, RuntimeRouting, RuntimeRule } from './runtime-object.ts';
 import { compilePath, compileValues } from './text-matcher.ts';
 
@@ -77,6 +79,7 @@ function compile(
     resourceName: resourceName(config),
     routing: compileRouting(config, egress),
     ...(config.identity === undefined ? {} : { identity: compileIdentity(config.identity) }),
+    reads: [...new Set(sourcesOf(config))],
     limits,
     evaluationOrder: evaluationOrder(config.limits),
   });
@@ -90,8 +93,22 @@ function compileLimit(config: LimiterConfig, limit: LimitConfig, field: string):
     keyPrefix: bucketKeyPrefix(config, limit),
     applies: compileWhen(limit.when, `${field}.when`),
     capacity: rule.kind === 'bucket' ? rule.burst : rule.limit,
-    callerChosen: limit.per.some(isCallerChosen),
+    callerChosen: limit.per.some((part) => isCallerChosen(part, takesEveryModel(config))),
   };
+}
+
+function takesEveryModel({ routing }: LimiterConfig): boolean {
+  return routing.kind === 'model' && routing.models.includes(EVERY_MODEL);
+}
+
+/** Headers that say what an MCP message is: a gateway in front and the server must read the same. */
+const MCP_HEADERS = ['mcp-session-id', 'mcp-protocol-version', 'mcp-method', 'mcp-name'];
+
+function sourcesOf({ routing, limits }: LimiterConfig): readonly Source[] {
+  const ofLimits = limits.flatMap(({ when, per }) => [...when.flatMap(sourcesOfMatch), ...per.flatMap(sourceOfPart)]);
+  const ofRouting =
+    routing.kind === 'mcp' ? MCP_HEADERS : routing.rules.flatMap(({ headers }) => headers.map(({ name }) => name));
+  return [headerSource('host'), headerSource('content-type'), ...ofRouting.map(headerSource), ...ofLimits];
 }
 
 function rejectDuplicates(limits: readonly LimitConfig[]): void {
@@ -118,7 +135,7 @@ function compileRouting(config: LimiterConfig, egress: EgressPolicy): RuntimeRou
   };
   return {
     kind: routing.kind,
-    models: routing.kind === 'model' ? routing.models : [],
+    models: routing.kind === 'model' ? routing.models.map((name) => modelName(name) ?? name) : [],
     hostnames: routing.hostnames.length === 0 ? [''] : routing.hostnames.map((name) => name.toLowerCase()),
     pathPrefix: compilePrefix(routing.pathPrefix),
     isDefaultPrefix: routing.isDefaultPrefix === true,
@@ -129,6 +146,9 @@ function compileRouting(config: LimiterConfig, egress: EgressPolicy): RuntimeRou
 type CheckTargets = (targets: readonly Target[], field: string) => void;
 
 function modelRules(routing: ModelRouting, checkTargets: CheckTargets): readonly RuntimeRule[] {
+  if (routing.models.includes(EVERY_MODEL) && routing.models.length > 1) {
+    throw new ConfigRejected('routing.models has "*" and names: "*" stands alone');
+  }
   if (routing.models.length === 0) throw new ConfigRejected('routing.models is empty: name at least one model');
   if (routing.rules.length === 0) throw new ConfigRejected('routing.rules is empty: there is at least one rule');
   return routing.rules.map((rule, index) => {

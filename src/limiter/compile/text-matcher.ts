@@ -3,6 +3,7 @@ import { RE2JS } from 're2js';
 import type { StringMatch } from '../../contract/limiter-config.ts';
 import { ConfigRejected } from '../config/config-rejected.ts';
 import { canonicalText, pathForms } from '../../lib/path.ts';
+import { plainText } from '../../lib/text.ts';
 
 /** Tests the values that a request has for one thing; none at all when it is absent. */
 export type ValuesTest = (values: readonly string[]) => boolean;
@@ -21,13 +22,21 @@ export function compileValues(match: StringMatch, field: string): ValuesTest {
   return (values) => values.some(test);
 }
 
-/** The same for one text. */
+/** The same for one text. Texts of manifest and caller are compared in one form (lib/text); expressions stay as written. */
 export function compileText(match: StringMatch, field: string): (value: string) => boolean {
   const { exact, prefix, regex } = match;
-  if (exact !== undefined) return (value) => value === exact;
-  if (prefix !== undefined) return (value) => value.startsWith(prefix);
+  if (exact !== undefined) return equals(plainText(exact));
+  if (prefix !== undefined) return startsWith(plainText(prefix));
   if (regex !== undefined) return compileRegex(regex, field);
   throw new ConfigRejected(`${field} has no condition that this limiter knows: set exact, prefix, regex or present`);
+}
+
+function equals(wanted: string): (value: string) => boolean {
+  return (value) => plainText(value) === wanted;
+}
+
+function startsWith(wanted: string): (value: string) => boolean {
+  return (value) => plainText(value).startsWith(wanted);
 }
 
 /**
@@ -62,7 +71,7 @@ function canonicalPath(path: string, field: string): string {
 function compileRegex(source: string, field: string): (value: string) => boolean {
   try {
     const compiled = RE2JS.compile(source);
-    return (value) => compiled.matches(value);
+    return (value) => compiled.matches(plainText(value));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ConfigRejected(`${field}.regex "${source}" is not an RE2 expression: ${reason}`);

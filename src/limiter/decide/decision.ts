@@ -1,5 +1,7 @@
 // Limiter: the words of the request path. Each type is what one stage hands to the next; no behaviour here.
 import type { FailurePolicy, LimitConfig, ResponseConfig, Target } from '../../contract/limiter-config.ts';
+import type { ModelNeed } from '../request/endpoints.ts';
+import type { Source } from '../request/one-value.ts';
 import type { BucketState, Reservation } from '../store/store.ts';
 
 /** A request as the wire gave it, before anything is believed. Header names are lower case. */
@@ -11,10 +13,16 @@ export interface WireRequest {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly headers: Readonly<Record<string, string | undefined>>;
+  /** Headers and query parameters that have more than one value, or one that is not UTF-8: what reads one refuses. */
+  readonly unclear?: ReadonlySet<Source>;
   /** The address of the TCP peer. */
   readonly peerAddress: string;
-  /** From the body or the path; undefined when the request names none. */
+  /** From the path, the query or the body; undefined when the request names none. */
   readonly model?: string;
+  /** What the body names where the path names the model. */
+  readonly bodyModel?: string;
+  /** Whether it must name one; absent: as the endpoint table says of its method and path. */
+  readonly modelNeed?: ModelNeed;
   /** The tool of an MCP tools/call. */
   readonly tool?: string | undefined;
   /** Mcp-Session-Id, when the request carries one. */
@@ -43,6 +51,8 @@ export interface RouteMatch {
   readonly ruleName: string;
   /** The path below the route's prefix. */
   readonly upstreamPath: string;
+  /** The model as the object claims it; absent when the request names none. */
+  readonly model?: string;
 }
 
 /** One applicable limit and the state of its bucket. */
@@ -90,9 +100,10 @@ export interface LocalReply {
 /** What the rendering of a refusal needs to know of the request. */
 export interface RefusalContext {
   readonly response: ResponseConfig;
-  /** 'mcp' for tools/call; its JSON-RPC id (type kept) or undefined for a notification. */
+  /** 'mcp' for JSON-RPC messages. */
   readonly shape: 'openai' | 'anthropic' | 'mcp' | 'problem';
-  readonly jsonRpcId?: string | number;
+  /** Source text of the JSON-RPC id that is answered (`7`, `"a"`); absent when the message has none. */
+  readonly jsonRpcId?: string;
   readonly isNotification?: boolean;
   /** MCP-Protocol-Version of the request, when known: error code -32029 exists only before 2026-07-28. */
   readonly mcpProtocolVersion?: string;

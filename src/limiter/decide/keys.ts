@@ -3,6 +3,8 @@
 import { hash } from 'node:crypto';
 import type { KeyPart, LimitConfig, ObjectRef } from '../../contract/limiter-config.ts';
 import { maskedAddress, parseAddress } from '../../lib/address.ts';
+import { plainText } from '../../lib/text.ts';
+import { headerSource, querySource, type Source } from '../request/one-value.ts';
 import type { RequestFacts } from './decision.ts';
 import { claimAt, headerOf, scalarText } from './match.ts';
 import type { RuntimeLimit } from '../compile/runtime-object.ts';
@@ -10,7 +12,7 @@ import type { RuntimeLimit } from '../compile/runtime-object.ts';
 /** Bytes of SHA-256 that are kept of a caller: 128 bits, so two callers never meet by chance. */
 const CALLER_BASE64_LENGTH = 22;
 const FINGERPRINT_LENGTH = 16;
-/** A tool's name is whatever a call says; a model's is one that the route has. */
+/** A tool's name is whatever a call says. A model's is one that the route has, unless the route takes every model. */
 const CALLER_CHOSEN = new Set<KeyPart['type']>(['header', 'query', 'clientIP', 'session', 'tool']);
 
 /**
@@ -54,17 +56,25 @@ export function bucketKey(limit: RuntimeLimit, facts: RequestFacts): string | un
 }
 
 /** Whether a caller can choose the part's value freely, and so mint buckets at will. */
-export function isCallerChosen(part: KeyPart): boolean {
-  return CALLER_CHOSEN.has(part.type);
+export function isCallerChosen(part: KeyPart, takesEveryModel: boolean): boolean {
+  return CALLER_CHOSEN.has(part.type) || (takesEveryModel && part.type === 'model');
+}
+
+/** What a part reads of the request line and headers: it must have one value. */
+export function sourceOfPart({ type, name = '' }: KeyPart): readonly Source[] {
+  if (type === 'header') return [headerSource(name)];
+  if (type === 'query') return [querySource(name)];
+  return type === 'session' ? [headerSource('mcp-session-id')] : [];
 }
 
 type ReadPart = (part: KeyPart, facts: RequestFacts) => string | undefined;
 
-const READERS: Readonly<Record<Exclude<KeyPart['type'], 'query'>, ReadPart>> = {
+const READERS: Readonly<Record<KeyPart['type'], ReadPart>> = {
   user: (_part, facts) => facts.identity.user,
   application: (_part, facts) => facts.identity.application,
   claim: (part, facts) => scalarText(claimAt(facts.identity.attributes, part.name ?? ''))[0],
   header: (part, facts) => headerOf(facts.headers, (part.name ?? '').toLowerCase())?.trim(),
+  query: (part, facts) => facts.query.get(part.name ?? '') ?? undefined,
   clientIP: clientNetwork,
   model: (_part, facts) => facts.model,
   tool: (_part, facts) => facts.tool,
@@ -73,16 +83,12 @@ const READERS: Readonly<Record<Exclude<KeyPart['type'], 'query'>, ReadPart>> = {
 };
 
 /**
- * The values of a part, none when it is absent. Empty texts are absent, and so are lists and objects of a claim. A query
- * name that is given several times has all its values, in order; headers given several times arrive joined by ", ".
+ * The value of a part, none when it is absent. Empty texts are absent, and so are lists and objects of a claim. Headers
+ * and query names that are given several times do not come here: routing refuses the request (sourceOfPart).
  */
 function partValues(part: KeyPart, facts: RequestFacts): readonly string[] {
-  if (part.type === 'query') {
-    const values = facts.query.getAll(part.name ?? '');
-    return values.every((value) => value === '') ? [] : values;
-  }
   const value = READERS[part.type](part, facts);
-  return value === undefined || value === '' ? [] : [value];
+  return value === undefined || value === '' ? [] : [plainText(value)];
 }
 
 function clientNetwork(part: KeyPart, facts: RequestFacts): string | undefined {

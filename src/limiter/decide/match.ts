@@ -1,7 +1,10 @@
 // Limiter, limits stage: the facts of a request -> the limits that apply to it, groups resolved.
-import type { Match } from '../../contract/limiter-config.ts';
+import type { Match, StringMatch } from '../../contract/limiter-config.ts';
 import { compileCidrs, parseAddress } from '../../lib/address.ts';
+import { plainText } from '../../lib/text.ts';
 import { ConfigRejected } from '../config/config-rejected.ts';
+import { canonicalModel } from '../request/model-request.ts';
+import { headerSource, querySource, type Source } from '../request/one-value.ts';
 import type { RequestFacts } from './decision.ts';
 import type { RuntimeLimit, RuntimeObject } from '../compile/runtime-object.ts';
 import { compilePath, compileText, compileValues } from '../compile/text-matcher.ts';
@@ -19,6 +22,14 @@ export function compileWhen(matches: readonly Match[], field: string): Condition
     return match.not ? (facts: RequestFacts) => !holds(facts) : holds;
   });
   return (facts) => conditions.every((holds) => holds(facts));
+}
+
+/** What a condition reads of the request line and headers: it must have one value. */
+export function sourcesOfMatch({ header, query }: Match): readonly Source[] {
+  return [
+    ...(header === undefined ? [] : [headerSource(header.name)]),
+    ...(query === undefined ? [] : [querySource(query.name)]),
+  ];
 }
 
 /**
@@ -82,13 +93,25 @@ function compileNamed(match: Match, at: string): Condition | undefined {
       const test = compileValues(condition, `${at}.${field}`);
       return (facts) => test(present(facts[field]));
     }
-    const test = compileText(condition, `${at}.${field}`);
+    const test = field === 'model' ? compileModel(condition, at) : compileText(condition, `${at}.${field}`);
     return (facts) => {
       const value = facts[field];
       return value !== undefined && test(value);
     };
   }
   return undefined;
+}
+
+/** A model is compared as routes compare it: `M` and `m:latest` are `m`. */
+function compileModel(condition: StringMatch, at: string): (value: string) => boolean {
+  const { exact, prefix } = condition;
+  const wanted = {
+    ...condition,
+    ...(exact === undefined ? {} : { exact: canonicalModel(exact) }),
+    ...(prefix === undefined ? {} : { prefix: prefix.toLowerCase() }),
+  };
+  const test = compileText(wanted, `${at}.model`);
+  return (value) => test(condition.regex === undefined ? canonicalModel(value) : value);
 }
 
 function compileIdentity(match: Match, at: string): Condition | undefined {
@@ -115,12 +138,12 @@ function compileList(match: Match): Condition | undefined {
     return (facts) => methods.has(facts.method.toUpperCase());
   }
   if (application !== undefined) {
-    const names = new Set(application);
-    return ({ identity }) => identity.application !== undefined && names.has(identity.application);
+    const names = new Set(application.map(plainText));
+    return ({ identity }) => identity.application !== undefined && names.has(plainText(identity.application));
   }
   if (user !== undefined) {
-    const names = new Set(user);
-    return ({ identity }) => identity.user !== undefined && names.has(identity.user);
+    const names = new Set(user.map(plainText));
+    return ({ identity }) => identity.user !== undefined && names.has(plainText(identity.user));
   }
   return undefined;
 }

@@ -5,8 +5,9 @@ import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../../lib/clock.ts';
 import { ERRORS, WeirError } from '../../lib/errors.ts';
-import type { Logger } from '../../lib/log.ts';
-import { messageOf } from '../../lib/thrown.ts';
+import { requestIdOf } from '../../lib/request-id.ts';
+import type { InternalErrors } from '../internal-errors.ts';
+import { inTime } from '../request/reading-deadline.ts';
 import type { Configured } from '../config/configured.ts';
 import type { Decider } from '../decide/decide.ts';
 import {
@@ -31,7 +32,10 @@ import { subjectOf, type Subject } from './decision-subject.ts';
 import type { Owner, TokenFile } from './decision-token.ts';
 import { pathOf, sendJson } from '../../lib/http-listener.ts';
 import type { LimiterMetrics } from '../metrics.ts';
+import type { BodyBudget, BodyHold } from '../request/body-budget.ts';
 import { readBody } from '../request/body.ts';
+import { readContent } from '../request/content.ts';
+import { mediaTypeOf } from '../request/media-type.ts';
 import { ReservationOwners } from '../decide/reservation-owners.ts';
 import type { RuntimeSet } from '../compile/runtime-set.ts';
 import { StoreUnavailable } from '../store/store.ts';
@@ -40,9 +44,14 @@ export interface DecisionApiOptions {
   readonly inForce: () => { readonly set: RuntimeSet };
   readonly configured: Configured;
   readonly decider: Decider;
+  /** Must not throw. */
   readonly metrics: LimiterMetrics;
-  readonly logger: Logger;
+  readonly errors: InternalErrors;
+  /** From a request's headers to the end of its body. */
+  readonly requestTimeoutMs: number;
   readonly clock: Clock;
+  readonly bodyBudget: BodyBudget;
+  readonly bodyIdleMs: number;
   /** Absent: whoever reaches the listener (loopback alone) is one and the same owner. */
   readonly tokens?: TokenFile;
   /** Reservations that wait for their settlement; beyond it the oldest stay charged. */
@@ -50,6 +59,8 @@ export interface DecisionApiOptions {
 }
 
 const MAX_BODY_BYTES = 1024 * 1024;
+/** Of a body's problems, how many an answer names. */
+const MAX_PROBLEMS = 20;
 const DEFAULT_MAX_PENDING = 100_000;
 const LOOPBACK: Owner = 'loopback';
 
@@ -107,16 +118,13 @@ export class DecisionApi {
     return [...this.#routes.keys()];
   }
 
-  /** Serves one request; never throws. */
-  handle(request: IncomingMessage, response: ServerResponse): void {
-    this.#serve(request).then(
-      (answer) => {
-        sendJson(response, 200, answer);
-      },
-      (error: unknown) => {
-        this.#fail(request, response, error);
-      },
-    );
+  /** Serves one request; never rejects. */
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      sendJson(response, 200, await this.#serve(request));
+    } catch (error) {
+      this.#fail(request, response, error);
+    }
   }
 
   async #serve(request: IncomingMessage): Promise<Answer> {
@@ -124,11 +132,23 @@ export class DecisionApi {
     if (route === undefined) throw new WeirError('not_found', `no such path: POST ${this.paths.join(', POST ')}`);
     if (request.method !== 'POST') throw new WeirError('invalid_request', 'the method must be POST');
     const owner = this.#ownerOf(request);
-    const { decoded } = await readBody(request, MAX_BODY_BYTES);
-    const body = parse(decoded);
+    const { bodyBudget, requestTimeoutMs } = this.#options;
+    const hold = bodyBudget.open();
+    const body = await inTime(this.#bodyOf(request, hold), requestTimeoutMs).finally(() => {
+      hold.release();
+    });
     if (!route.validate(body)) throw new WeirError('invalid_request', problemsOf(route.validate.errors ?? []));
     await this.#options.configured.whenDecided();
     return route.run(body as never, owner);
+  }
+
+  async #bodyOf(request: IncomingMessage, hold: BodyHold): Promise<unknown> {
+    const bounds = { maxBytes: MAX_BODY_BYTES, idleMs: this.#options.bodyIdleMs };
+    const { decoded } = await readBody(request, bounds, hold);
+    const { json } = await readContent(decoded, mediaTypeOf(request.rawHeaders), false);
+    if (json.kind === 'ambiguous') throw new WeirError(json.code ?? 'invalid_request', json.problem);
+    if (json.kind !== 'json') throw new WeirError('invalid_request', 'the body is not JSON');
+    return JSON.parse(decoded.toString());
   }
 
   #ownerOf(request: IncomingMessage): Owner {
@@ -190,34 +210,29 @@ export class DecisionApi {
   }
 
   #fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
-    request.resume();
-    if (error instanceof WeirError)
-      sendJson(response, ERRORS[error.code].status, errorAnswer(error.code, error.message));
-    else if (error instanceof StoreUnavailable) {
-      sendJson(response, 503, errorAnswer('store_unavailable', 'the rate limit store does not answer'));
-    } else {
-      this.#options.logger.error('decision request failed', { error: messageOf(error) });
-      sendJson(response, 500, { error: { code: 'internal', message: 'internal error' } });
-    }
+    const fault = faultOf(error);
+    if (fault.code === 'internal_error')
+      this.#options.errors.note('decision_api', error, { requestId: requestIdOf(request) });
+    sendJson(response, ERRORS[fault.code].status, errorAnswer(fault.code, fault.message));
   }
 }
 
-function parse(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString());
-  } catch {
-    throw new WeirError('invalid_request', 'the body is not JSON');
-  }
+function faultOf(error: unknown): WeirError {
+  if (error instanceof WeirError) return error;
+  if (error instanceof StoreUnavailable)
+    return new WeirError('store_unavailable', 'the rate limit store does not answer');
+  return new WeirError('internal_error');
 }
 
-/** All problems at once, each with its field. */
+/** The first problems at once, each with its field. */
 function problemsOf(errors: readonly ErrorObject[]): string {
-  const texts = errors.map(({ instancePath, message, params }) => {
+  const texts = errors.slice(0, MAX_PROBLEMS).map(({ instancePath, message, params }) => {
     const name = 'additionalProperty' in params ? ` "${String(params['additionalProperty'])}"` : '';
     const field = instancePath.slice(1).replaceAll('/', '.');
     return `${field === '' ? 'body' : field}: ${message ?? 'is not valid'}${name}`;
   });
-  return texts.join('; ');
+  const more = errors.length - texts.length;
+  return `${texts.join('; ')}${more > 0 ? `; and ${more} more` : ''}`;
 }
 
 function lacksIdentity({ object, facts: { identity } }: Subject): boolean {

@@ -4,7 +4,12 @@ import { resourceName } from '../../contract/limiter-config.ts';
 import { WeirError } from '../../lib/errors.ts';
 import type { FactsBody, SubjectBody } from './decision-schemas.ts';
 import type { RequestFacts, WireRequest } from '../decide/decision.ts';
+import { unclearIn } from '../identity/identity.ts';
 import { normalisePath, pathBelow } from '../../lib/path.ts';
+import { modelsOf } from '../request/model-request.ts';
+import { readValues, unclearQuery, unclearText } from '../request/one-value.ts';
+import { hostName } from '../request/request-target.ts';
+import { modelIn } from '../route/route-index.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
 import type { RuntimeSet } from '../compile/runtime-set.ts';
 
@@ -25,34 +30,42 @@ export function subjectOf(body: SubjectBody, set: RuntimeSet): Subject | undefin
     const name = resourceName(body.object);
     const object = set.get(name);
     if (object === undefined) throw new WeirError('not_found', `${name} is not in force here`);
-    const below = pathBelow(object.routing.pathPrefix, wire.path) ?? wire.path;
-    return { object, facts: factsOf(body.request, wire, below) };
+    const unclear = unclearIn(object, wire);
+    if (unclear !== undefined) throw new WeirError(unclear.code, unclearText(unclear.source));
+    const upstreamPath = pathBelow(object.routing.pathPrefix, wire.path) ?? wire.path;
+    return { object, facts: factsOf(body.request, { ...wire, ...modelIn(object, wire) }, upstreamPath) };
   }
   const claimed = set.index.claim(wire);
   if (claimed.kind === 'unclaimed') return undefined;
+  if (claimed.kind === 'unclear') throw new WeirError(claimed.code, claimed.message);
   if (claimed.kind === 'notFound') throw new WeirError(claimed.code);
-  return { object: claimed.object, facts: factsOf(body.request, wire, claimed.upstreamPath) };
+  const { object, upstreamPath, model } = claimed;
+  return { object, facts: factsOf(body.request, { ...wire, ...(model === undefined ? {} : { model }) }, upstreamPath) };
 }
 
 function wireOf(facts: FactsBody): WireRequest {
   const path = normalisePath(facts.path ?? '/');
   if (path === undefined)
     throw new WeirError('invalid_request', 'request.path holds characters that servers disagree on');
-  const headers = Object.entries(facts.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value] as const);
+  // The same name in two spellings is one header with two values.
+  const { headers, unclear } = readValues(Object.entries(facts.headers ?? {}));
+  const query = new URLSearchParams(facts.query ?? '');
+  const line = { method: (facts.method ?? 'POST').toUpperCase(), path, query };
   return {
-    method: (facts.method ?? 'POST').toUpperCase(),
-    host: (facts.host ?? '').toLowerCase(),
-    path,
-    query: new URLSearchParams(facts.query ?? ''),
-    headers: Object.fromEntries(headers),
+    ...line,
+    ...modelsOf(line, facts.model),
+    host: hostName(facts.host ?? ''),
+    headers,
+    unclear: new Set([...unclear, ...unclearQuery(query)]),
     peerAddress: facts.clientIP ?? '',
     ...named(facts),
+    // Without a path nothing says where the request goes, so nothing says that it needs a model.
+    ...(facts.path === undefined ? { modelNeed: 'none' } : {}),
   };
 }
 
-function named({ model, tool, session }: FactsBody): Pick<WireRequest, 'model' | 'tool' | 'session'> {
+function named({ tool, session }: FactsBody): Pick<WireRequest, 'tool' | 'session'> {
   return {
-    ...(model === undefined ? {} : { model }),
     ...(tool === undefined ? {} : { tool }),
     ...(session === undefined ? {} : { session }),
   };

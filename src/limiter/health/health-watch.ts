@@ -4,6 +4,7 @@ import { type LimiterReport, NO_TROUBLE } from '../../contract/limiter-report.ts
 import { canonicalJson } from '../../contract/snapshot.ts';
 import { StoreHealth } from '../store/store-health.ts';
 import type { Store } from '../store/store.ts';
+import type { UnclaimedModels } from './unclaimed-models.ts';
 import type { UpstreamHealth } from './upstream-health.ts';
 
 export const EXAMINE_EVERY_MS = 1_000;
@@ -12,6 +13,7 @@ export interface HealthWatchParts {
   /** By {@link storeIdOf}: the stores that configs in force name. */
   readonly stores: () => ReadonlyMap<string, Store>;
   readonly upstreams: UpstreamHealth;
+  readonly unclaimed: UnclaimedModels;
   readonly nowMs: () => number;
   readonly onReport: (report: LimiterReport) => void;
   /** Told after each look: ids of the stores that serve. */
@@ -60,9 +62,14 @@ export class HealthWatch {
   }
 
   #tell(): void {
-    const { upstreams, nowMs, onReport } = this.#parts;
+    const { upstreams, unclaimed, nowMs, onReport } = this.#parts;
+    const models = unclaimed.names(nowMs());
     const stores = [...this.#healths.keys()].sort().flatMap((id) => this.#healths.get(id)?.trouble ?? []);
-    const report: LimiterReport = { stores, upstreams: upstreams.troubles(nowMs()) };
+    const report: LimiterReport = {
+      stores,
+      upstreams: upstreams.troubles(nowMs()),
+      ...(models.length === 0 ? {} : { unclaimed: models }),
+    };
     const text = canonicalJson(report);
     if (text === this.#last) return;
     this.#last = text;

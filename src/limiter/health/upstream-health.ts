@@ -1,7 +1,8 @@
-// Limiter: upstreams that accept no connections, by object. In: how calls to upstreams ended; out: those whose last calls all failed
-// to connect. What answers again is taken back only after a while without a failure, so that one that comes and goes is told once.
+// Limiter: upstreams that accept no connections, by object. In: how connections to upstreams failed; out: those whose last calls all
+// failed so. What answers again is taken back only after a while without a failure: one that comes and goes is reported once.
 import type { UpstreamTrouble } from '../../contract/limiter-report.ts';
 import { RecentMap } from '../../lib/recent-map.ts';
+import type { ConnectionTrouble } from '../proxy/upstream-errors.ts';
 
 /** Failures in a row that are told. */
 export const FAILURES_TO_TELL = 3;
@@ -12,9 +13,20 @@ export const FORGET_MS = 600_000;
 /** Pairs of object and upstream that are remembered. */
 const MOST = 1_000;
 
+/** How it shows, for the status: constant texts. */
+const DETAILS: Readonly<Record<ConnectionTrouble, string>> = {
+  refused: 'accepts no connections',
+  reset: 'closes connections before it answers',
+  timeout: 'does not accept connections in time',
+  unresolved: 'its name cannot be resolved',
+  tls: 'the TLS handshake fails',
+};
+
 interface Entry {
   readonly object: string;
   readonly upstream: string;
+  /** Of the first failure in a row: later ones may show in other ways. */
+  trouble: ConnectionTrouble;
   failuresInARow: number;
   lastFailureMs: number;
   isTold: boolean;
@@ -25,12 +37,13 @@ export class UpstreamHealth {
   #entries = new RecentMap<Entry>(MOST);
   readonly #told = new Map<string, Entry>();
 
-  /** A call got no connection. */
-  unreachable(object: string, url: string, nowMs: number): void {
+  /** A call got no connection, or lost it before a byte of the answer. A fault of the request is never reported here. */
+  unreachable(object: string, url: string, nowMs: number, trouble: ConnectionTrouble): void {
     const key = `${object} ${url}`;
     const upstream = new URL(url).origin;
-    const fresh = { object, upstream, failuresInARow: 0, lastFailureMs: 0, isTold: false, hasAnswered: false };
+    const fresh = { object, upstream, trouble, failuresInARow: 0, lastFailureMs: 0, isTold: false, hasAnswered: false };
     const entry = this.#told.get(key) ?? this.#entries.get(key) ?? fresh;
+    if (entry.failuresInARow === 0) entry.trouble = trouble;
     entry.failuresInARow += 1;
     entry.lastFailureMs = nowMs;
     entry.hasAnswered = false;
@@ -65,7 +78,7 @@ export class UpstreamHealth {
       if (sinceMs > FORGET_MS || (hasAnswered && sinceMs > CALM_MS)) this.#drop(key);
     }
     return [...this.#told.values()]
-      .map(({ object, upstream }) => ({ object, upstream, detail: 'accepts no connections' }))
+      .map(({ object, upstream, trouble }) => ({ object, upstream, detail: DETAILS[trouble] }))
       .sort((a, b) => (`${a.object} ${a.upstream}` < `${b.object} ${b.upstream}` ? -1 : 1));
   }
 

@@ -4,20 +4,23 @@ import { parseAddress, type Address } from '../../lib/address.ts';
 import type { Identity, RequestFacts, RouteMatch, WireRequest } from '../decide/decision.ts';
 import { headerOf } from '../decide/match.ts';
 import type { RuntimeIdentity, RuntimeObject } from '../compile/runtime-object.ts';
+import { headerSource, isOneName, unclearText, type Source } from '../request/one-value.ts';
 
 /** `strip` are header names (lower case) to take off before the request goes upstream. */
 export type IdentityResult =
   | { readonly kind: 'identified'; readonly identity: Identity; readonly strip: readonly string[] }
-  | { readonly kind: 'unauthenticated'; readonly identity: Identity };
+  /** `problem`: there is one, but it is invalid. */
+  | { readonly kind: 'unauthenticated'; readonly identity: Identity; readonly problem?: string };
 
 /** What routing and identity look at. */
-type CallerRequest = Pick<WireRequest, 'headers' | 'peerAddress'>;
+type CallerRequest = Pick<WireRequest, 'headers' | 'unclear' | 'peerAddress'>;
 
 const NOBODY: Readonly<Record<string, unknown>> = Object.freeze({});
 
 /**
  * Establishes who calls. Trusted headers count only when the TCP peer is one of `trustedPeers`; from everyone else they
- * are stripped. Unauthenticated (401): the object requires an identity, says how one is established, and there is none.
+ * are stripped. Unauthenticated (401): the object requires an identity, says how one is established, and there is none;
+ * or a trusted header has more than one value: a gateway that adds its header to the caller's own vouches for neither.
  */
 export function establishIdentity(object: RuntimeObject, request: CallerRequest): IdentityResult {
   const rules = object.identity;
@@ -26,8 +29,14 @@ export function establishIdentity(object: RuntimeObject, request: CallerRequest)
     return { kind: 'identified', identity: { attributes: NOBODY, clientAddress }, strip: [] };
   }
   const isTrusted = isTrustedPeer(rules, request);
+  const clientAddress = clientAddressOf(rules.trustedHops, request);
+  const doubled = isTrusted ? doubledName(rules, request) : undefined;
+  if (doubled !== undefined) {
+    const identity = { attributes: NOBODY, clientAddress };
+    return { kind: 'unauthenticated', identity, problem: unclearText(doubled) };
+  }
   const identity: Identity = {
-    clientAddress: clientAddressOf(rules.trustedHops, request),
+    clientAddress,
     ...(isTrusted ? claimedIdentity(rules, request.headers) : { attributes: NOBODY }),
   };
   if (rules.required && rules.headerNames.length > 0 && !isSomebody(rules, identity)) {
@@ -42,11 +51,29 @@ export function establishIdentity(object: RuntimeObject, request: CallerRequest)
  */
 export function factsOf(
   request: WireRequest,
-  match: Pick<RouteMatch, 'upstreamPath'>,
+  match: Pick<RouteMatch, 'upstreamPath' | 'model'>,
   caller: Extract<IdentityResult, { kind: 'identified' }>,
 ): RequestFacts {
   const headers = withoutHeaders(request.headers, caller.strip);
-  return { ...request, headers, identity: caller.identity, upstreamPath: match.upstreamPath };
+  const { upstreamPath, model } = match;
+  return { ...request, headers, identity: caller.identity, upstreamPath, ...(model === undefined ? {} : { model }) };
+}
+
+/**
+ * The first thing that an object reads of a request and that has no one value (request/one-value.ts). Headers that its
+ * peer may not set are not read.
+ */
+export function unclearIn(
+  object: RuntimeObject,
+  request: CallerRequest,
+): { readonly source: Source; readonly code: 'invalid_request' | 'unauthenticated' } | undefined {
+  const { unclear } = request;
+  if (unclear === undefined || unclear.size === 0) return undefined;
+  const rules = object.identity;
+  const named = new Set<Source>(rules?.headerNames.map(headerSource));
+  const isTrusted = rules !== undefined && isTrustedPeer(rules, request);
+  const source = object.reads.find((each) => unclear.has(each) && (isTrusted || !named.has(each)));
+  return source && { source, code: named.has(source) ? 'unauthenticated' : 'invalid_request' };
 }
 
 /** The headers of a request as an object's rules may see them: without those that its peer may not set. */
@@ -98,10 +125,23 @@ function claimedIdentity(
   };
 }
 
+/** The first trusted header that is more than one value, in several lines or joined by a comma. */
+function doubledName({ headerNames }: RuntimeIdentity, { headers, unclear }: CallerRequest): Source | undefined {
+  const isDoubled = (name: string): boolean =>
+    unclear?.has(headerSource(name)) === true || !isOneName(valueOf(headers, name) ?? '');
+  const name = headerNames.find(isDoubled);
+  return name === undefined ? undefined : headerSource(name);
+}
+
 /** A user or an application; where neither has a header, an attribute. */
 function isSomebody(rules: RuntimeIdentity, identity: Identity): boolean {
   if (identity.user !== undefined || identity.application !== undefined) return true;
   return rules.user === undefined && rules.application === undefined && Object.keys(identity.attributes).length > 0;
+}
+
+/** Whether the peer is a proxy that the owner named: what it says of the original request is believed. */
+export function isTrustedProxy({ identity }: Pick<RuntimeObject, 'identity'>, request: CallerRequest): boolean {
+  return identity !== undefined && (identity.trustedHops > 0 || isTrustedPeer(identity, request));
 }
 
 function isTrustedPeer(rules: RuntimeIdentity, request: CallerRequest): boolean {

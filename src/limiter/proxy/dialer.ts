@@ -30,7 +30,7 @@ export class Dialer {
 
   /** @throws WeirError egress_refused */
   dial(inForce: InForce, namespace: string, target: Target): Dial {
-    if (target === this.#ownTarget) return OWN;
+    if (this.isOwn(target)) return OWN;
     if (inForce.egressGeneration !== this.#generation) {
       this.#generation = inForce.egressGeneration;
       this.#dials = new Map();
@@ -43,6 +43,11 @@ export class Dialer {
     }
     if (dial instanceof WeirError) throw dial;
     return dial;
+  }
+
+  /** Whether a target is the server of the sidecar's own pod. */
+  isOwn(target: Target): boolean {
+    return target === this.#ownTarget;
   }
 
   /** Whether connections of `scope` may be kept under what is in force. */

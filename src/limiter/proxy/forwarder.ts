@@ -1,17 +1,43 @@
 // Limiter, proxy: sends an admitted request to its upstream and settles its reservation by how that went. In: a routed
 // request; out: the upstream's answer with the limiter's headers, or an error of the limiter.
 import type { IncomingHttpHeaders } from 'node:http';
+import { attempt } from '../../lib/guarded.ts';
 import type { RouteMatch } from '../decide/decision.ts';
 import type { InForce } from '../config/config-applier.ts';
 import type { Dialer } from './dialer.ts';
 import type { Exchange } from './exchange.ts';
-import { requestHeaders, responseHeaders } from './http-headers.ts';
+import { authorityOf, requestHeaders, responseHeaders, type HostRule } from './http-headers.ts';
+import { isTrustedProxy } from '../identity/identity.ts';
 import type { Incoming } from './incoming.ts';
-import type { UpstreamEnd, Upstreams } from './upstream.ts';
+import { outgoingBody, releaseSent } from './outgoing-body.ts';
+import type { PageRequest } from './cors-mirror.ts';
+import type { CheckedHead } from './answer-head.ts';
+import type { RelayObserver, UpstreamEnd, UpstreamFault } from './relay.ts';
+import type { ConnectionTrouble } from './upstream-errors.ts';
+import type { Upstreams } from './upstream.ts';
 
 /** What was reserved for a request. `nothing` refunds it. */
 export interface Reservable {
+  /** Settles once, whatever is called again; never rejects. */
   settle(actual: 'claimed' | 'nothing'): Promise<unknown>;
+}
+
+/** Makes the settlement of a reservation a thing that happens once and cannot fail anybody. */
+export function settledOnce(
+  settle: (actual: 'claimed' | 'nothing') => Promise<unknown>,
+  onThrow: (error: unknown) => void,
+): Reservable {
+  let settled: Promise<unknown> | undefined;
+  return {
+    settle: (actual) => {
+      settled ??= Promise.resolve(attempt(() => settle(actual), onThrow)).catch((error: unknown) => {
+        attempt(() => {
+          onThrow(error);
+        });
+      });
+      return settled;
+    },
+  };
 }
 
 /** An admitted request. */
@@ -19,8 +45,10 @@ export interface Forwarding {
   readonly exchange: Exchange;
   readonly incoming: Incoming;
   readonly match: RouteMatch;
-  /** Of the object; what it may dial depends on it. '' for a sidecar's own pod. */
+  /** Of the object; what it may dial depends on it. Absent: no object claims the request. */
   readonly namespace?: string;
+  /** Flat; absent: those of the request. */
+  readonly rawHeaders?: readonly string[];
   /** Lower case: headers that the caller may not pass on. */
   readonly strip: readonly string[];
   readonly inForce: InForce;
@@ -31,18 +59,31 @@ export interface Forwarding {
   readonly onSession?: (session: string) => void;
 }
 
+/** A page's request that the limiter answers, and where it would have gone. */
+export interface CorsQuestion extends Pick<Forwarding, 'match' | 'namespace' | 'inForce'> {
+  readonly page: Pick<PageRequest, 'request' | 'requestId'>;
+}
+
+/** The answer to a page waits for it. */
+const CORS_DEADLINE_MS = 1_000;
+
 /** Told how calls to an object's upstreams end. */
 export interface UpstreamObserver {
   answered(object: string, url: string): void;
-  unreachable(object: string, url: string): void;
+  unreachable(object: string, url: string, trouble: ConnectionTrouble): void;
+  /** Of any upstream, a sidecar's own pod included. */
+  faulted(fault: UpstreamFault): void;
+  /** The limiter's own code threw. */
+  threw(error: unknown): void;
 }
 
 export class Forwarder {
   readonly #upstreams: Upstreams;
   readonly #dialer: Dialer;
-  readonly #observer: UpstreamObserver | undefined;
+  readonly #observer: UpstreamObserver;
 
-  constructor(upstreams: Upstreams, dialer: Dialer, observer?: UpstreamObserver) {
+  /** @param observer must not throw */
+  constructor(upstreams: Upstreams, dialer: Dialer, observer: UpstreamObserver) {
     this.#upstreams = upstreams;
     this.#dialer = dialer;
     this.#observer = observer;
@@ -57,70 +98,112 @@ export class Forwarder {
    */
   async forward(forwarding: Forwarding): Promise<number | undefined> {
     const { reservation } = forwarding;
-    let isSettled = false;
-    const settle = async (actual: 'claimed' | 'nothing'): Promise<void> => {
-      if (isSettled) return;
-      isSettled = true;
-      await reservation?.settle(actual);
-    };
     try {
       if (forwarding.exchange.response.destroyed) return undefined;
-      const end = await this.#relay(forwarding, (status, headers) => {
-        // Before the first byte of the answer goes out: who reads a refusal and tries again finds the refund there.
-        if (status >= 400) void settle('nothing');
-        const session = headers['mcp-session-id'];
-        if (typeof session === 'string' && status < 300) forwarding.onSession?.(session);
-      });
+      const end = await this.#relay(forwarding);
       this.#observe(forwarding, end);
-      await settle(isCharged(end) ? 'claimed' : 'nothing');
+      await reservation?.settle(isCharged(end) ? 'claimed' : 'nothing');
       if (end.error !== undefined && end.status === undefined) throw end.error;
       return end.status;
     } finally {
-      await settle('nothing');
+      await reservation?.settle('nothing');
     }
   }
 
-  #observe({ exchange, match }: Forwarding, { reached, status, error }: UpstreamEnd): void {
+  #observe({ exchange, match }: Forwarding, { status, trouble }: UpstreamEnd): void {
     const object = exchange.object?.resourceName;
-    if (object === undefined || this.#observer === undefined) return;
+    if (object === undefined) return;
     if (status !== undefined) this.#observer.answered(object, match.target.url);
-    else if (!reached && isUnreachable(error?.code)) this.#observer.unreachable(object, match.target.url);
+    else if (trouble !== undefined) this.#observer.unreachable(object, match.target.url, trouble);
   }
 
-  #relay(
-    { exchange, incoming, match, namespace, strip, inForce, ownHeaders }: Forwarding,
-    onAnswer: (status: number, headers: IncomingHttpHeaders) => void,
-  ): Promise<UpstreamEnd> {
+  #relay(forwarding: Forwarding): Promise<UpstreamEnd> {
+    const { exchange, incoming, match, namespace, strip, inForce } = forwarding;
     const { request, response, requestId } = exchange;
     const dial = this.#dialer.dial(inForce, namespace ?? '', match.target);
-    const headers = requestHeaders(request.rawHeaders, request.headers, {
+    const body = outgoingBody(incoming.body, request.headers, namespace !== undefined);
+    const headers = requestHeaders(forwarding.rawHeaders ?? request.rawHeaders, request.headers, {
       peerAddress: incoming.wire.peerAddress,
       requestId,
-      strip: new Set(strip),
+      host: this.#hostRule(forwarding),
+      authority: authorityOf(request.url ?? '', request.headers.host),
+      strip: new Set([...strip, ...body.untrue]),
     });
+    headers.push(...body.lengthHeader);
     const upstream = {
       url: match.target.url,
       path: `${match.upstreamPath}${incoming.search}`,
       method: incoming.wire.method,
       headers,
-      body: incoming.body.raw,
+      body: body.content,
     };
-    return this.#upstreams.relay(
-      upstream,
-      response,
-      (status, answered) => {
-        onAnswer(status, answered);
-        return responseHeaders(answered, status, { ...ownHeaders, 'x-request-id': requestId });
+    const observer: RelayObserver = {
+      answered: (head, answered) => {
+        releaseSent(incoming.body, body);
+        return this.#answered(forwarding, head, answered);
       },
-      dial.scope,
-      dial.lookup,
-    );
+      faulted: (fault) => {
+        this.#observer.faulted(fault);
+      },
+      threw: (error) => {
+        this.#observer.threw(error);
+      },
+    };
+    return this.#upstreams.relay(upstream, response, observer, dial.scope, dial.lookup);
   }
-}
 
-/** No connection came about; what may not be dialled at all is no trouble of the upstream. */
-function isUnreachable(code: string | undefined): boolean {
-  return code === 'upstream_unreachable' || code === 'upstream_timeout';
+  /**
+   * Asks an upstream, by a preflight, what it grants a page for a request that goes there.
+   * @returns the headers of its answer; undefined when none came in time, or the target may not be dialled; never rejects
+   */
+  async askCors({ page, match, namespace = '', inForce }: CorsQuestion): Promise<IncomingHttpHeaders | undefined> {
+    const { request, requestId } = page;
+    const isKept = this.#dialer.isOwn(match.target) && match.target.url.startsWith('http:');
+    const asked = ['Origin', request.headers.origin ?? '', 'Access-Control-Request-Method', request.method ?? 'GET'];
+    const headers = requestHeaders(
+      asked,
+      {},
+      {
+        peerAddress: request.socket.remoteAddress ?? '',
+        requestId,
+        host: isKept ? 'kept' : 'stated',
+        authority: authorityOf(request.url ?? '', request.headers.host),
+        strip: new Set(),
+      },
+    );
+    const question = {
+      url: match.target.url,
+      path: match.upstreamPath,
+      method: 'OPTIONS',
+      headers,
+      body: null,
+    };
+    try {
+      const { scope, lookup } = this.#dialer.dial(inForce, namespace, match.target);
+      return await this.#upstreams.ask(question, CORS_DEADLINE_MS, scope, lookup);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** A server behind TLS has a certificate for its own name, and is called by it. */
+  #hostRule({ exchange: { object }, incoming, match: { target } }: Forwarding): HostRule {
+    if (this.#dialer.isOwn(target) && target.url.startsWith('http:')) return 'kept';
+    return object !== undefined && isTrustedProxy(object, incoming.wire) ? 'believed' : 'stated';
+  }
+
+  /** Before the first byte of the answer goes out: who reads a refusal and tries again finds the refund there. */
+  #answered(
+    { exchange, reservation, onSession, ownHeaders }: Forwarding,
+    { status, headers }: CheckedHead,
+    answered: IncomingHttpHeaders,
+  ): string[] {
+    const { 'mcp-session-id': session } = answered;
+    if (status >= 400) void reservation?.settle('nothing');
+    if (typeof session === 'string' && status < 300) onSession?.(session);
+    const own = exchange.sawAnswer(answered, { ...ownHeaders, 'x-request-id': exchange.requestId });
+    return responseHeaders(headers, status, own);
+  }
 }
 
 function isCharged({ reached, status, error, clientLeft }: UpstreamEnd): boolean {

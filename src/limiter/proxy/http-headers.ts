@@ -21,8 +21,22 @@ const WRITTEN_ANEW: ReadonlySet<string> = new Set([
   'x-request-id',
 ]);
 
+/** What proxies say of the original request; `forwarded` (RFC 7239) is read before the others by some servers. */
+const OF_PROXIES: readonly string[] = ['x-forwarded-host', 'x-forwarded-proto', 'forwarded'];
+
+/**
+ * What the upstream is told of the address that the caller used.
+ * kept: it sees the caller's Host, and whatever proxies said, as if the limiter were not there.
+ * stated: it sees its own Host; X-Forwarded-Host and -Proto say what the limiter saw, in place of what the caller sent.
+ * believed: the same, but what a trusted proxy in front said stays.
+ */
+export type HostRule = 'kept' | 'stated' | 'believed';
+
 /** What the limiter adds to, or takes from, a request on its way. */
 export interface ForwardedHeaders {
+  readonly host: HostRule;
+  /** {@link authorityOf} the request. */
+  readonly authority: string;
   readonly peerAddress: string;
   readonly requestId: string;
   /** Lower case: headers that the caller may not pass on. */
@@ -35,49 +49,56 @@ export interface ForwardedHeaders {
  */
 export function requestHeaders(raw: readonly string[], incoming: IncomingHttpHeaders, add: ForwardedHeaders): string[] {
   const dropped = namedByConnection(incoming.connection);
+  const taken = add.host === 'stated' ? [...add.strip, ...OF_PROXIES] : add.strip;
+  for (const name of taken) dropped.add(name);
   const headers: string[] = [];
   for (let index = 0; index + 1 < raw.length; index += 2) {
     const name = raw[index] ?? '';
     const lower = name.toLowerCase();
-    if (HOP_BY_HOP.has(lower) || WRITTEN_ANEW.has(lower) || dropped.has(lower) || add.strip.has(lower)) continue;
+    if (HOP_BY_HOP.has(lower) || WRITTEN_ANEW.has(lower) || dropped.has(lower)) continue;
     headers.push(name, raw[index + 1] ?? '');
   }
-  const before = incoming['x-forwarded-for'];
-  const chain = before === undefined ? '' : `${Array.isArray(before) ? before.join(', ') : before}, `;
-  headers.push('X-Forwarded-For', `${chain}${add.peerAddress}`, 'X-Request-Id', add.requestId);
+  const chain = [incoming['x-forwarded-for'] ?? [], add.peerAddress].flat().join(', ');
+  headers.push(...hostHeaders(incoming, add), 'X-Forwarded-For', chain, 'X-Request-Id', add.requestId);
   return headers;
+}
+
+function hostHeaders(incoming: IncomingHttpHeaders, { host, authority }: ForwardedHeaders): string[] {
+  if (host === 'kept') return authority === '' ? [] : ['Host', authority];
+  const isSaid = (name: string): boolean => host === 'believed' && incoming[name] !== undefined;
+  return [
+    ...(authority === '' || isSaid('x-forwarded-host') ? [] : ['X-Forwarded-Host', authority]),
+    ...(isSaid('x-forwarded-proto') ? [] : ['X-Forwarded-Proto', 'http']),
+  ];
+}
+
+/** The host and port that the caller used, as it wrote them: of an absolute target, which wins, or of Host; '' without both. */
+export function authorityOf(url: string, hostHeader: string | undefined): string {
+  const absolute = /^https?:\/\/([^/?#]*)/i.exec(url)?.[1];
+  return absolute === undefined ? (hostHeader ?? '').trim() : absolute.slice(absolute.lastIndexOf('@') + 1);
 }
 
 /**
- * The headers of the answer to the caller: the upstream's, less those of its connection; `own` replaces those of the same
- * name, except that the Retry-After of an upstream's own 429 stays.
+ * The headers of the answer to the caller, flat: the upstream's, less those of its connection; `own` replaces those of the
+ * same name, except that the Retry-After of an upstream's own 429 stays.
+ * @param upstream names in lower case
  */
 export function responseHeaders(
-  upstream: IncomingHttpHeaders,
+  upstream: readonly (readonly [name: string, value: string])[],
   status: number,
   own: Readonly<Record<string, string>>,
-): Record<string, string | string[]> {
-  const dropped = namedByConnection(upstream.connection);
-  const headers: Record<string, string | string[]> = {};
-  for (const [name, value] of Object.entries(upstream)) {
-    if (value === undefined || HOP_BY_HOP.has(name) || dropped.has(name)) continue;
-    headers[name] = value;
-  }
-  for (const [name, value] of Object.entries(own)) {
-    const lower = name.toLowerCase();
-    if (status === 429 && lower.startsWith('retry-after') && headers['retry-after'] !== undefined) continue;
-    headers[lower] = value;
-  }
-  return headers;
+): string[] {
+  const connection = upstream.filter(([name]) => name === 'connection').map(([, value]) => value);
+  const dropped = namedByConnection(connection.join(','));
+  const keepsWait = status === 429 && upstream.some(([name]) => name === 'retry-after');
+  const added = Object.entries(own)
+    .map(([name, value]) => [name.toLowerCase(), value] as const)
+    .filter(([name]) => !(keepsWait && name.startsWith('retry-after')));
+  const replaced = new Set(added.map(([name]) => name));
+  const kept = upstream.filter(([name]) => !HOP_BY_HOP.has(name) && !dropped.has(name) && !replaced.has(name));
+  return [...kept, ...added].flat();
 }
 
-function namedByConnection(connection: string | undefined): ReadonlySet<string> {
+function namedByConnection(connection: string | undefined): Set<string> {
   return new Set((connection ?? '').split(',').map((name) => name.trim().toLowerCase()));
-}
-
-/** Headers as one value per name, as the request path reads them. */
-export function singleValues(incoming: IncomingHttpHeaders): Record<string, string | undefined> {
-  return Object.fromEntries(
-    Object.entries(incoming).map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : value]),
-  );
 }

@@ -1,16 +1,18 @@
 // Limiter, proxy: reads a whole request once. In: node's incoming message; out: what routing, limits and the upstream need
 // of it, each read one way only.
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { WeirError } from '../../lib/errors.ts';
 import type { WireRequest } from '../decide/decision.ts';
 import { normalisePath } from '../../lib/path.ts';
-import { readBody, type RequestBody } from '../request/body.ts';
-import { formField } from '../request/form-body.ts';
-import { singleValues } from './http-headers.ts';
-import { asRecord, readJsonBody, type JsonBody } from '../request/json-body.ts';
-import { toolNameOf } from '../request/mcp-request.ts';
-import { isInferencePath, modelOf } from '../request/model-request.ts';
+import { requestIdOf } from '../../lib/request-id.ts';
+import type { BodyHold } from '../request/body-budget.ts';
+import { readBody, type BodyBounds, type RequestBody } from '../request/body.ts';
+import { readContent } from '../request/content.ts';
+import { asRecord, type JsonBody } from '../request/json-body.ts';
+import { jsonRpcFacts, type JsonRpcFacts } from '../request/mcp-request.ts';
+import { mediaTypeOf } from '../request/media-type.ts';
+import { isInferencePath, modelName, modelsOf } from '../request/model-request.ts';
+import { headerSource, readHeaders, unclearQuery } from '../request/one-value.ts';
 import { readRequestTarget } from '../request/request-target.ts';
 
 /** A request, read. */
@@ -20,8 +22,7 @@ export interface Incoming {
   readonly search: string;
   readonly body: RequestBody;
   readonly json: JsonBody;
-  /** The body is a JSON-RPC message or a batch of them. */
-  readonly isJsonRpc: boolean;
+  readonly rpc: JsonRpcFacts;
 }
 
 /** What is known of a request before its body is read: enough to answer an error in the caller's dialect. */
@@ -31,56 +32,52 @@ export interface RequestHead {
   readonly requestId: string;
 }
 
-/** Ids that go into headers and logs as they are. */
-const SAFE_ID = /^[\x21-\x7e]{1,128}$/;
+const HOST = headerSource('host');
 
 /** Reads the request line and headers. @throws WeirError invalid_request for a path that servers read differently */
 export function readHead(request: IncomingMessage): RequestHead {
-  const headers = singleValues(request.headers);
+  const { headers, unclear } = readHeaders(request.rawHeaders);
   const target = readRequestTarget(request.url ?? '/', headers['host']);
   const path = target.path === '*' ? '*' : normalisePath(target.path);
   if (path === undefined) throw new WeirError('invalid_request', 'the path holds characters that servers disagree on');
   const session = headers['mcp-session-id'];
+  const query = new URLSearchParams(target.search);
   const wire: WireRequest = {
     method: request.method ?? 'GET',
     host: target.host,
     path,
-    query: new URLSearchParams(target.search),
+    query,
     headers,
+    unclear: new Set([...unclear, ...unclearQuery(query), ...(target.hasTwoHosts ? [HOST] : [])]),
     peerAddress: request.socket.remoteAddress ?? '',
     ...(session === undefined ? {} : { session }),
   };
   return { wire, search: target.search, requestId: requestIdOf(request) };
 }
 
-/** The caller's X-Request-Id where it is safe to repeat, else a new one. */
-export function requestIdOf(request: IncomingMessage): string {
-  const given = request.headers['x-request-id'];
-  return typeof given === 'string' && SAFE_ID.test(given) ? given : randomUUID();
-}
-
-/** Reads the body and what it names. @throws WeirError as readBody does */
-export async function readIncoming(request: IncomingMessage, head: RequestHead, maxBytes: number): Promise<Incoming> {
-  const body = await readBody(request, maxBytes);
-  const json = readJsonBody(body.decoded);
-  const value = json.kind === 'json' ? json.value : undefined;
-  const model = modelOf(head.wire.path, json) ?? modelOfForm(head.wire, json, body);
-  const tool = toolNameOf(value);
+/**
+ * Reads the body and what it names.
+ * @param hold counts the body; it is the caller's to release
+ * @throws WeirError as readBody does
+ */
+export async function readIncoming(
+  request: IncomingMessage,
+  head: RequestHead,
+  bounds: BodyBounds,
+  hold: BodyHold,
+): Promise<Incoming> {
+  const body = await readBody(request, bounds, hold);
+  const { method, path } = head.wire;
+  const isForm = isInferencePath(method, path);
+  const { json, formModel } = await readContent(body.decoded, mediaTypeOf(request.rawHeaders), isForm);
+  const named = modelsOf(head.wire, json.kind === 'json' ? asRecord(json.value)?.['model'] : undefined);
+  const model = named.model ?? modelName(formModel);
+  const { tool, ...rpc } = jsonRpcFacts(json);
   const wire: WireRequest = {
     ...head.wire,
+    ...named,
     ...(model === undefined ? {} : { model }),
     ...(tool === undefined ? {} : { tool }),
   };
-  return { wire, search: head.search, body, json, isJsonRpc: isJsonRpc(value) };
-}
-
-/** Uploads (audio, images) name their model in a form, whose parts only its Content-Type can tell. */
-function modelOfForm(wire: WireRequest, json: JsonBody, body: RequestBody): string | undefined {
-  if (json.kind !== 'other' || !isInferencePath(wire.path)) return undefined;
-  return formField(body.decoded, wire.headers['content-type'] ?? '', 'model');
-}
-
-function isJsonRpc(value: unknown): boolean {
-  const first: unknown = Array.isArray(value) ? value[0] : value;
-  return asRecord(first)?.['jsonrpc'] !== undefined;
+  return { wire, search: head.search, body, json, rpc };
 }

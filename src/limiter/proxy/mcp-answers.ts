@@ -1,18 +1,19 @@
 // Limiter, proxy: the limiter's own answers to MCP bodies that are faulty, and to batches that are refused. In: a fault or
 // a decision; out: a reply.
 import type { Decision, LocalReply, RefusalContext } from '../decide/decision.ts';
+import { jsonRpcText } from '../refusal/mcp-body.ts';
 import { renderRefusal } from '../refusal/render.ts';
 import type { McpFault, McpMessage, McpRequest } from '../request/mcp-request.ts';
 
 type Refusal = Exclude<Decision, { kind: 'allowed' }>;
 
-/** 400 with a JSON-RPC error; the id is left out when the message has none. */
+/** A JSON-RPC error; the id is left out when the message has none. */
 export function faultReply(fault: McpFault, requestId: string): LocalReply {
-  const { id, code, message } = fault;
+  const { status = 400, id, code, message } = fault;
   return {
-    status: 400,
+    status,
     headers: { 'content-type': 'application/json', 'x-request-id': requestId },
-    body: JSON.stringify({ jsonrpc: '2.0', ...(id === undefined ? {} : { id }), error: { code, message } }),
+    body: jsonRpcText(id, 'error', { code, message }),
   };
 }
 

@@ -2,44 +2,29 @@
 // reserve (one step) -> upstream -> settle. In: HTTP requests; out: answers of the upstream, or of the limiter.
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Target } from '../../contract/limiter-config.ts';
-import type { Clock } from '../../lib/clock.ts';
+import type { Socket } from 'node:net';
 import { WeirError } from '../../lib/errors.ts';
-import type { Logger } from '../../lib/log.ts';
-import { messageOf } from '../../lib/thrown.ts';
+import { requestIdOf } from '../../lib/request-id.ts';
 import type { InForce } from '../config/config-applier.ts';
-import type { Configured } from '../config/configured.ts';
-import type { Decider } from '../decide/decide.ts';
 import type { Decision, RequestFacts, RouteMatch } from '../decide/decision.ts';
 import { establishIdentity, factsOf } from '../identity/identity.ts';
-import type { LimiterMetrics } from '../metrics.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
+import { Browsers } from './browsers.ts';
+import { isPreflight } from './cors.ts';
 import { Exchange } from './exchange.ts';
-import type { Forwarder, Reservable } from './forwarder.ts';
-import { readHead, readIncoming, requestIdOf, type Incoming } from './incoming.ts';
+import { settledOnce, type Reservable } from './forwarder.ts';
+import { readHead, readIncoming, type Incoming, type RequestHead } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
+import type { BodyHold } from '../request/body-budget.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
-import { isInferencePath, isModelRequired } from '../request/model-request.ts';
+import { headerSource, unclearText } from '../request/one-value.ts';
+import { inTime } from '../request/reading-deadline.ts';
+import type { ProxyOptions } from './proxy-options.ts';
+import type { Resolution } from '../route/route-index.ts';
 import { McpSessions } from './sessions.ts';
-
-/** What the proxy needs of its limiter. */
-export interface ProxyOptions {
-  readonly inForce: () => InForce;
-  readonly configured: Configured;
-  readonly decider: Decider;
-  readonly forwarder: Forwarder;
-  readonly metrics: LimiterMetrics;
-  readonly logger: Logger;
-  readonly clock: Clock;
-  readonly mode: 'sidecar' | 'shared';
-  /** Sidecar: the server of its own pod. */
-  readonly ownTarget: Target | undefined;
-  readonly unconfiguredPolicy: 'Pass' | 'Refuse';
-  readonly maxBodyBytes: number;
-  /** A number in [0, 1): chooses among weighted targets. */
-  readonly random: () => number;
-}
+import { closingResponse } from './unclaimed.ts';
+import { isTunnel, offeredProtocols } from './wire-headers.ts';
 
 /** A request that an object takes. */
 interface Routed {
@@ -49,68 +34,139 @@ interface Routed {
   readonly match: RouteMatch;
 }
 
+/** A decision, and what an allowed one took: to be settled once. */
+type Decided = Decision & { readonly reserved: Reservable };
+
 /** Paths where MCP clients learn how to authenticate: free, and open to callers without an identity. */
 const OAUTH_METADATA = /^\/\.well-known\/(oauth-|openid-configuration)/;
+
+const CONTENT_TYPE = headerSource('content-type');
 
 export class Proxy {
   readonly #options: ProxyOptions;
   readonly #sessions = new McpSessions();
+  readonly #browsers: Browsers;
+  #inFlight = 0;
 
   constructor(options: ProxyOptions) {
     this.#options = options;
+    this.#browsers = new Browsers(options);
   }
 
-  /** Serves one request; never throws. */
-  handle(request: IncomingMessage, response: ServerResponse): void {
-    const { metrics, logger } = this.#options;
-    metrics.requestStarted();
-    response.once('close', () => {
-      metrics.requestEnded();
+  /** Serves one request; never rejects. */
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const exchange = new Exchange(request, response, requestIdOf(request), this.#browsers.cors);
+    this.#options.unclaimed?.started(exchange);
+    await this.#run(exchange, (hold) => this.#serve(exchange, hold));
+  }
+
+  /** true: this request asks for an upgrade that no limit is in the way of; then `upgrade` takes it. */
+  mayUpgrade(request: IncomingMessage): boolean {
+    return this.#options.unclaimed?.mayUpgrade(request) ?? false;
+  }
+
+  /** Serves a request that asks for an upgrade, on the connection that node has handed over; never rejects. */
+  async upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+    const { unclaimed } = this.#options;
+    socket.on('error', () => undefined);
+    const response = closingResponse(request, socket);
+    if (response === undefined || unclaimed === undefined) {
+      socket.destroy();
+      return;
+    }
+    const exchange = new Exchange(request, response, requestIdOf(request), this.#browsers.cors);
+    await this.#run(exchange, () => unclaimed.upgrade(exchange, socket, head));
+  }
+
+  async #run(exchange: Exchange, serve: (hold: BodyHold) => Promise<void>): Promise<void> {
+    const { metrics, errors, bodyBudget } = this.#options;
+    const hold = bodyBudget.open();
+    this.#inFlight += 1;
+    metrics.requestsInFlight(this.#inFlight);
+    exchange.response.once('close', () => {
+      this.#inFlight -= 1;
+      metrics.requestsInFlight(this.#inFlight);
+      hold.release();
     });
-    const exchange = new Exchange(request, response, requestIdOf(request));
-    this.#serve(exchange).catch((error: unknown) => {
+    try {
+      await serve(hold);
+    } catch (error) {
       if (error instanceof WeirError) this.#fail(exchange, error);
       else {
-        logger.error('request failed', { error: messageOf(error), requestId: exchange.requestId });
-        exchange.reply({ status: 500, headers: {}, body: '' });
+        errors.note('traffic', error, { requestId: exchange.requestId });
+        this.#fail(exchange, new WeirError('internal_error'));
       }
-    });
+    } finally {
+      // An answered request may stay open a while for the rest of what its client sends.
+      hold.release();
+    }
   }
 
-  async #serve(exchange: Exchange): Promise<void> {
+  async #serve(exchange: Exchange, hold: BodyHold): Promise<void> {
+    const { unclaimed } = this.#options;
+    if (unclaimed?.isAll === true) {
+      await unclaimed.pass(exchange);
+      return;
+    }
     const head = readHead(exchange.request);
     exchange.wire = head.wire;
     if (asksForUpgrade(exchange.request)) {
       exchange.fail('upgrade_required', undefined, { upgrade: 'HTTP/1.1', connection: 'upgrade' });
       return;
     }
-    const incoming = await readIncoming(exchange.request, head, this.#options.maxBodyBytes);
-    exchange.wire = incoming.wire;
-    exchange.isJsonRpc = incoming.isJsonRpc;
+    if (await unclaimed?.passes(exchange, head.wire)) return;
+    if (isPreflight(exchange.request) && (await this.#browsers.pass(exchange, head, hold))) return;
+    const incoming = await inTime(this.#read(exchange, head, hold), this.#options.requestTimeoutMs);
     await this.#options.configured.whenDecided();
     await this.#route(exchange, incoming);
   }
 
+  async #read(exchange: Exchange, head: RequestHead, hold: BodyHold): Promise<Incoming> {
+    try {
+      const incoming = await readIncoming(exchange.request, head, this.#options.bodyBounds, hold);
+      exchange.noteBody(incoming.wire, incoming.rpc);
+      return incoming;
+    } catch (error) {
+      // Who claims the place says in which form a body that cannot be read is answered.
+      const claimed = this.#options.inForce().set.index.claim(head.wire);
+      if (claimed.kind === 'claimed') exchange.object = claimed.object;
+      throw error;
+    }
+  }
+
   async #route(exchange: Exchange, incoming: Incoming): Promise<void> {
     const inForce = this.#options.inForce();
-    const resolution = inForce.set.index.resolve(incoming.wire, this.#options.random);
+    const resolution = this.#resolve(exchange, incoming, inForce);
     if (resolution.kind === 'matched') {
       exchange.object = resolution.object;
+      exchange.match = resolution.match;
       const routed: Routed = { exchange, incoming, object: resolution.object, match: resolution.match };
       await (resolution.object.routing.kind === 'mcp' ? this.#serveMcp(routed) : this.#serveModel(routed));
       return;
     }
     if (this.#options.configured.state === 'unconfigured' && !this.#passesUnconfigured()) {
       exchange.fail('unconfigured', undefined, { 'retry-after': '1' });
-      return;
-    }
-    if (resolution.kind === 'unclaimed' && this.#options.ownTarget !== undefined) {
-      await this.#forwardUnclaimed(exchange, incoming, this.#options.ownTarget, inForce);
-      return;
-    }
+    } else if (resolution.kind === 'unclaimed' && this.#options.unclaimed !== undefined) {
+      if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
+      await this.#options.unclaimed.pass(exchange, { read: incoming.body.raw, wire: incoming.wire });
+    } else this.#notFound(exchange, resolution);
+  }
+
+  #notFound(exchange: Exchange, resolution: Resolution): void {
     this.#options.metrics.unrouted('not_found');
-    if (resolution.kind === 'notFound') exchange.object = resolution.object;
-    exchange.fail(resolution.kind === 'notFound' ? resolution.code : 'not_found');
+    const near = resolution.kind === 'notFound' ? resolution : undefined;
+    exchange.object = near?.object;
+    exchange.fail(near?.code ?? 'not_found');
+  }
+
+  /** @throws WeirError for a request that could belong to one object or another */
+  #resolve(exchange: Exchange, { wire, json }: Incoming, { set }: InForce): Exclude<Resolution, { kind: 'unclear' }> {
+    const resolution = set.index.resolve(wire, this.#options.random);
+    if (resolution.kind !== 'unclear') return resolution;
+    exchange.object = resolution.object;
+    // A body that cannot be read names nothing: that is what is wrong with it.
+    rejectUnreadable({ json });
+    throw new WeirError(resolution.code, resolution.message);
   }
 
   #passesUnconfigured(): boolean {
@@ -119,17 +175,9 @@ export class Proxy {
     return passes;
   }
 
-  /** What no route claims goes to the sidecar's own pod uncounted, unless it hides which model it wants. */
-  async #forwardUnclaimed(exchange: Exchange, incoming: Incoming, target: Target, inForce: InForce): Promise<void> {
-    if (inForce.set.size > 0) rejectHiddenModel(incoming);
-    this.#options.metrics.unrouted('forwarded');
-    const match: RouteMatch = { target, ruleName: '', upstreamPath: incoming.wire.path };
-    await this.#options.forwarder.forward({ exchange, incoming, match, strip: [], inForce, ownHeaders: {} });
-  }
-
   async #serveModel(routed: Routed): Promise<void> {
     const { incoming, exchange } = routed;
-    if (incoming.json.kind === 'ambiguous') throw new WeirError('invalid_request', incoming.json.problem);
+    rejectUnreadable(incoming);
     const identified = this.#identify(routed);
     if (identified === undefined) return;
     const decision = await this.#decide(routed, [identified.facts]);
@@ -147,7 +195,6 @@ export class Proxy {
       this.#count(routed, exchange.reply(faultReply(mcp, exchange.requestId)));
       return;
     }
-    exchange.jsonRpcId = mcp.isBatch ? undefined : mcp.messages[0]?.id;
     const isMetadata = mcp.calls.length === 0 && OAUTH_METADATA.test(routed.match.upstreamPath);
     const identified = this.#identify(routed, isMetadata);
     if (identified === undefined) return;
@@ -160,7 +207,7 @@ export class Proxy {
   }
 
   /** Counts tools/call alone; undefined: there is none in the body, so nothing is asked. */
-  async #decideCalls(routed: Routed, mcp: McpRequest, facts: RequestFacts): Promise<Decision | undefined> {
+  async #decideCalls(routed: Routed, mcp: McpRequest, facts: RequestFacts): Promise<Decided | undefined> {
     if (mcp.calls.length === 0) return undefined;
     return this.#decide(
       routed,
@@ -184,7 +231,7 @@ export class Proxy {
     const { exchange, incoming, object, match } = routed;
     const result = establishIdentity(object, incoming.wire);
     if (result.kind === 'unauthenticated' && !isOpen) {
-      this.#count(routed, exchange.fail('unauthenticated'));
+      this.#count(routed, exchange.fail('unauthenticated', result.problem));
       return undefined;
     }
     const strip = result.kind === 'identified' ? result.strip : (object.identity?.headerNames ?? []);
@@ -192,38 +239,43 @@ export class Proxy {
     return { facts: factsOf(incoming.wire, match, caller), strip };
   }
 
-  async #decide({ object }: Routed, facts: readonly RequestFacts[]): Promise<Decision & { id?: string }> {
-    const { decider, clock, metrics } = this.#options;
+  async #decide({ object }: Routed, facts: readonly RequestFacts[]): Promise<Decided> {
+    const { decider, clock, metrics, errors } = this.#options;
     const id = randomUUID();
     const start = clock.monotonicMs();
     const decision = await decider.decideAll(object, facts, { id, mode: 'reserve' });
     metrics.decided(object.resourceName, decision, (clock.monotonicMs() - start) / 1000);
-    return { ...decision, id };
+    const settle = (actual: 'claimed' | 'nothing'): Promise<unknown> => decider.settle(id, actual);
+    const reservation = settledOnce(settle, (error) => {
+      errors.note('settle', error);
+    });
+    return { ...decision, reserved: reservation };
   }
 
   async #forward(
     routed: Routed,
     strip: readonly string[],
-    decision: (Extract<Decision, { kind: 'allowed' }> & { id?: string }) | undefined,
+    decision: Extract<Decided, { kind: 'allowed' }> | undefined,
     onSession?: (session: string) => void,
   ): Promise<void> {
     const { exchange, object } = routed;
-    const { decider } = this.#options;
-    const id = decision?.id;
-    const reservation: Reservable | undefined =
-      id === undefined ? undefined : { settle: (actual) => decider.settle(id, actual) };
-    const status = await this.#options.forwarder.forward({
-      exchange,
-      incoming: routed.incoming,
-      match: routed.match,
-      namespace: object.config.namespace,
-      strip,
-      inForce: this.#options.inForce(),
-      ownHeaders: decision === undefined ? {} : allowedHeaders(decision, exchange.context(), this.#now()),
-      ...(reservation === undefined ? {} : { reservation }),
-      ...(onSession === undefined ? {} : { onSession }),
-    });
-    if (status !== undefined) this.#options.metrics.answered(object.resourceName, status, 'upstream');
+    try {
+      const status = await this.#options.forwarder.forward({
+        exchange,
+        incoming: routed.incoming,
+        match: routed.match,
+        namespace: object.config.namespace,
+        strip,
+        inForce: this.#options.inForce(),
+        ownHeaders: decision === undefined ? {} : allowedHeaders(decision, exchange.context(), this.#now()),
+        ...(decision === undefined ? {} : { reservation: decision.reserved }),
+        ...(onSession === undefined ? {} : { onSession }),
+      });
+      if (status !== undefined) this.#options.metrics.answered(object.resourceName, status, 'upstream');
+    } finally {
+      // Settled by the forwarder, unless it was never reached.
+      await decision?.reserved.settle('nothing');
+    }
   }
 
   #fail(exchange: Exchange, error: WeirError): void {
@@ -241,21 +293,21 @@ export class Proxy {
   }
 }
 
-/** Refuses a body that could name a model to the upstream and does not to the limiter. */
-function rejectHiddenModel({ wire, json }: Incoming): void {
-  if (json.kind === 'ambiguous') throw new WeirError('invalid_request', json.problem);
-  if (wire.model !== undefined || wire.method === 'GET' || wire.method === 'HEAD' || wire.method === 'OPTIONS') return;
-  if (json.kind === 'other' && isInferencePath(wire.path)) {
-    throw new WeirError('invalid_request', 'the body is neither JSON nor a form that names its model');
-  }
-  if (json.kind === 'json' && isModelRequired(wire.path)) {
-    throw new WeirError('invalid_request', 'the body names no model: set "model"');
-  }
+/** @throws WeirError for a body that the limiter and an upstream could read differently */
+function rejectUnreadable({ json }: Pick<Incoming, 'json'>): void {
+  if (json.kind === 'ambiguous') throw new WeirError(json.code ?? 'invalid_request', json.problem);
 }
 
-/** Other protocols than HTTP/1.1 are not proxied; an offer of HTTP/2 is one that a server may pass over. */
+/** Refuses a body that could name a model to the upstream and does not to the limiter; routing saw to the others. */
+function rejectHiddenModel(incoming: Incoming): void {
+  rejectUnreadable(incoming);
+  const { wire } = incoming;
+  if (wire.unclear?.has(CONTENT_TYPE) === true) throw new WeirError('invalid_request', unclearText(CONTENT_TYPE));
+}
+
+/** true: a protocol that is not HTTP; an offer of another HTTP is one that a server may pass over. */
 function asksForUpgrade(request: IncomingMessage): boolean {
   const { upgrade, connection } = request.headers;
   if (upgrade === undefined || !/(^|,)\s*upgrade\s*(,|$)/i.test(connection ?? '')) return false;
-  return !upgrade.split(',').every((protocol) => protocol.trim().toLowerCase() === 'h2c');
+  return !offeredProtocols(upgrade).every(isTunnel);
 }

@@ -1,9 +1,11 @@
-// Limiter, proxy: calls an upstream and relays its answer as it comes. In: a request with its whole body and the client's
-// response; out: how it ended. Never buffers an answer; backpressure goes both ways; a client that leaves cancels it.
+// Limiter, proxy: the connections to upstreams, and calls over them. In: a request with its whole body and the client's response;
+// out: how it ended.
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { LookupFunction } from 'node:net';
+import type { Readable } from 'node:stream';
 import { Agent, type Dispatcher } from 'undici';
-import { WeirError } from '../../lib/errors.ts';
+import type { LimiterSettings } from '../settings.ts';
+import { Relay, type RelayObserver, type UpstreamEnd } from './relay.ts';
 
 /** What goes to an upstream. */
 export interface UpstreamRequest {
@@ -14,26 +16,16 @@ export interface UpstreamRequest {
   readonly method: string;
   /** Flat: name, value, name, value … */
   readonly headers: string[];
-  readonly body: Buffer;
+  readonly body: Buffer | Readable | null;
 }
 
-/** How a call ended. `reached`: the request was sent, at least in part. `status`: absent when no answer came. */
-export interface UpstreamEnd {
-  readonly reached: boolean;
-  readonly status?: number;
-  /** Why no answer, or not all of it, came; nothing was written to the client if `status` is absent. */
-  readonly error?: WeirError;
-  readonly clientLeft: boolean;
-}
+export type UpstreamTimeouts = Pick<
+  LimiterSettings,
+  'connectTimeoutMs' | 'headersTimeoutMs' | 'streamIdleTimeoutMs' | 'upstreamIdleTimeoutMs'
+>;
 
-/** Called once, with the upstream's status and headers; returns the headers for the client. */
-export type AnswerHeaders = (status: number, headers: IncomingHttpHeaders) => Record<string, string | string[]>;
-
-export interface UpstreamTimeouts {
-  readonly connectMs: number;
-  /** From the request sent to the answer's headers. Bodies have no time limit: a stream may pause as long as it likes. */
-  readonly headersMs: number;
-}
+/** Beyond it the answer is no answer. */
+const MAX_ANSWER_HEAD_BYTES = 64 * 1024;
 
 /** The connections to upstreams, pooled per origin and per lookup (what one object may dial, another may not). */
 export class Upstreams {
@@ -47,35 +39,59 @@ export class Upstreams {
   /**
    * Sends a request and relays the answer into `response`.
    * @param scope names the lookup: equal scopes share connections
+   * @param observer is asked for the headers of the answer; what it throws ends the call
    * @param lookup resolves host names, and fails with a WeirError for an address that may not be dialled
    * @returns when the answer is complete, failed or cancelled; never rejects
    */
   relay(
     request: UpstreamRequest,
     response: ServerResponse,
-    answerHeaders: AnswerHeaders,
+    observer: RelayObserver,
     scope: string,
     lookup: LookupFunction,
   ): Promise<UpstreamEnd> {
+    const { promise, resolve } = Promise.withResolvers<UpstreamEnd>();
+    const relay = new Relay(response, observer, this.#timeouts.streamIdleTimeoutMs, resolve);
+    try {
+      this.#agentOf(scope, lookup).dispatch(this.#optionsOf(request), relay);
+    } catch (error) {
+      relay.failed(error);
+    }
+    return promise;
+  }
+
+  /**
+   * Sends a request, and takes the headers of its answer alone.
+   * @returns undefined when none came within `deadlineMs`; never rejects
+   */
+  ask(
+    request: UpstreamRequest,
+    deadlineMs: number,
+    scope: string,
+    lookup: LookupFunction,
+  ): Promise<IncomingHttpHeaders | undefined> {
+    const { promise, resolve } = Promise.withResolvers<IncomingHttpHeaders | undefined>();
+    const question = new Question(deadlineMs, resolve);
+    try {
+      this.#agentOf(scope, lookup).dispatch(this.#optionsOf(request), question);
+    } catch {
+      question.onResponseError();
+    }
+    return promise;
+  }
+
+  #optionsOf(request: UpstreamRequest): Dispatcher.DispatchOptions {
     const base = new URL(request.url);
     const basePath = base.pathname === '/' ? '' : base.pathname.replace(/\/$/, '');
-    const { promise, resolve } = Promise.withResolvers<UpstreamEnd>();
-    const relay = new Relay(response, answerHeaders, resolve);
-    const options: Dispatcher.DispatchOptions = {
+    return {
       origin: base.origin,
       path: `${basePath}${request.path}`,
       method: request.method,
       headers: request.headers,
-      body: request.body.length > 0 ? request.body : null,
-      headersTimeout: this.#timeouts.headersMs,
+      body: request.body,
+      headersTimeout: this.#timeouts.headersTimeoutMs,
       bodyTimeout: 0,
     };
-    try {
-      this.#agentOf(scope, lookup).dispatch(options, relay);
-    } catch (error) {
-      relay.onResponseError(undefined, error instanceof Error ? error : new Error(String(error)));
-    }
-    return promise;
   }
 
   /** Forgets the connections of scopes that `keep` does not want; calls in flight on them end undisturbed. */
@@ -97,95 +113,53 @@ export class Upstreams {
   #agentOf(scope: string, lookup: LookupFunction): Agent {
     let agent = this.#agents.get(scope);
     if (agent === undefined) {
-      agent = new Agent({ connect: { lookup, timeout: this.#timeouts.connectMs }, pipelining: 1 });
+      const { connectTimeoutMs, upstreamIdleTimeoutMs } = this.#timeouts;
+      agent = new Agent({
+        connect: { lookup, timeout: connectTimeoutMs },
+        pipelining: 1,
+        keepAliveTimeout: upstreamIdleTimeoutMs,
+        maxHeaderSize: MAX_ANSWER_HEAD_BYTES,
+      });
       this.#agents.set(scope, agent);
     }
     return agent;
   }
 }
 
-/** One call: undici's events on one side, the client's response on the other. */
-class Relay implements Dispatcher.DispatchHandler {
-  readonly #response: ServerResponse;
-  readonly #answerHeaders: AnswerHeaders;
-  readonly #finish: (end: UpstreamEnd) => void;
+/** One question: the headers of its answer count, the body is dropped, within bounds. */
+class Question implements Dispatcher.DispatchHandler {
+  readonly #answer: (headers: IncomingHttpHeaders | undefined) => void;
+  readonly #deadline: NodeJS.Timeout;
   #controller: Dispatcher.DispatchController | undefined;
-  #status: number | undefined;
-  #reached = false;
-  #clientLeft = false;
-  readonly #onClose = (): void => {
-    if (this.#response.writableFinished) return;
-    this.#clientLeft = true;
-    if (this.#controller === undefined) this.#end();
-    else this.#controller.abort(new Error('the client left'));
-  };
+  #bytes = 0;
 
-  constructor(response: ServerResponse, answerHeaders: AnswerHeaders, finish: (end: UpstreamEnd) => void) {
-    this.#response = response;
-    this.#answerHeaders = answerHeaders;
-    this.#finish = finish;
-    response.once('close', this.#onClose);
+  constructor(deadlineMs: number, answer: (headers: IncomingHttpHeaders | undefined) => void) {
+    this.#answer = answer;
+    this.#deadline = setTimeout(() => {
+      this.#controller?.abort(new Error('no answer in time'));
+      this.onResponseError();
+    }, deadlineMs);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    if (this.#clientLeft || this.#response.destroyed) {
-      this.#clientLeft = true;
-      controller.abort(new Error('the client left'));
-    } else this.#reached = true;
   }
 
-  onResponseStart(
-    _controller: Dispatcher.DispatchController,
-    status: number,
-    headers: IncomingHttpHeaders,
-    statusMessage?: string,
-  ): void {
-    if (status < 200) return;
-    const out = this.#answerHeaders(status, headers);
-    this.#response.writeHead(status, statusMessage ?? '', out);
-    this.#status = status;
-    // Headers go out at once even if the body pauses; a body that is already here shares their packet.
-    setImmediate(() => {
-      if (!this.#response.writableEnded) this.#response.flushHeaders();
-    });
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (status >= 200) this.#answer(headers);
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#response.write(chunk)) return;
-    controller.pause();
-    this.#response.once('drain', () => {
-      controller.resume();
-    });
+    this.#bytes += chunk.length;
+    if (this.#bytes > MAX_ANSWER_HEAD_BYTES) controller.abort(new Error('the answer is too large'));
   }
 
   onResponseEnd(): void {
-    this.#response.end();
-    this.#end();
+    clearTimeout(this.#deadline);
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
-    // An answer cut off in the middle must look cut off: the connection ends without the closing chunk.
-    if (this.#response.headersSent) this.#response.destroy();
-    this.#end(this.#clientLeft ? undefined : errorOf(error));
+  onResponseError(): void {
+    clearTimeout(this.#deadline);
+    this.#answer(undefined);
   }
-
-  #end(error?: WeirError): void {
-    this.#response.off('close', this.#onClose);
-    this.#finish({
-      reached: this.#reached,
-      clientLeft: this.#clientLeft,
-      ...(this.#status === undefined ? {} : { status: this.#status }),
-      ...(error === undefined ? {} : { error }),
-    });
-  }
-}
-
-function errorOf(error: Error): WeirError {
-  if (error instanceof WeirError) return error;
-  const code = 'code' in error ? String(error.code) : '';
-  if (code === 'UND_ERR_HEADERS_TIMEOUT') return new WeirError('upstream_timeout');
-  if (code === 'UND_ERR_CONNECT_TIMEOUT')
-    return new WeirError('upstream_timeout', 'the upstream does not accept connections');
-  return new WeirError('upstream_unreachable');
 }

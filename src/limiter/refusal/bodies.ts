@@ -43,13 +43,17 @@ export function anthropicBody(fault: Fault, requestId: string): string {
   return JSON.stringify({ type: 'error', error: { type, message: fault.message }, request_id: requestId });
 }
 
-/** RFC 9457; `limit` and `retryAfterSeconds` are extension members. */
+/**
+ * RFC 9457; `limit`, `retryAfterSeconds` and `error` are extension members. `error` repeats the message as the text that
+ * clients of KServe, Ollama and TGI show.
+ */
 export function problemBody(fault: Fault, context: Pick<RefusalContext, 'requestId'>): string {
   return JSON.stringify({
     type: `https://weir.dev/errors#${fault.code}`,
     title: ERRORS[fault.code].message,
     status: fault.status,
     detail: fault.message,
+    error: fault.message,
     code: fault.code,
     ...(fault.limit === undefined ? {} : { limit: fault.limit }),
     ...(fault.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: fault.retryAfterSeconds }),

@@ -9,6 +9,11 @@ const SERVER_CODE = -32029;
 const JSON_RPC_CODES: Readonly<Partial<Record<Fault['code'], number>>> = {
   header_mismatch: -32020,
   invalid_request: -32600,
+  body_too_large: -32600,
+  body_timeout: -32600,
+  unsupported_encoding: -32700,
+  unsupported_media_type: -32700,
+  over_capacity: -32603,
   upstream_unreachable: -32603,
   upstream_timeout: -32603,
   egress_refused: -32603,
@@ -31,24 +36,23 @@ export function mcpError(fault: Fault, context: RefusalContext): { status: numbe
 }
 
 function resultBody(fault: Fault, context: RefusalContext): string {
-  return JSON.stringify({
-    jsonrpc: '2.0',
-    ...idMember(context),
-    result: { content: [{ type: 'text', text: fault.message }], isError: true, _meta: metaOf(fault) },
-  });
+  const result = { content: [{ type: 'text', text: fault.message }], isError: true, _meta: metaOf(fault) };
+  return jsonRpcText(context.jsonRpcId, 'result', result);
 }
 
 function errorBody(fault: Fault, context: RefusalContext): string {
   const data = dataOf(fault);
-  return JSON.stringify({
-    jsonrpc: '2.0',
-    ...idMember(context),
-    error: {
-      code: jsonRpcCode(fault, context),
-      message: fault.message,
-      ...(Object.keys(data).length === 0 ? {} : { data }),
-    },
+  return jsonRpcText(context.jsonRpcId, 'error', {
+    code: jsonRpcCode(fault, context),
+    message: fault.message,
+    ...(Object.keys(data).length === 0 ? {} : { data }),
   });
+}
+
+/** A JSON-RPC answer. @param id source text of the request's id, repeated as it was written; undefined: there is none */
+export function jsonRpcText(id: string | undefined, member: 'result' | 'error', value: object): string {
+  const idMember = id === undefined ? '' : `"id":${id},`;
+  return `{"jsonrpc":"2.0",${idMember}"${member}":${JSON.stringify(value)}}`;
 }
 
 function jsonRpcCode(fault: Fault, { response, mcpProtocolVersion }: RefusalContext): number {
@@ -66,8 +70,4 @@ function dataOf(fault: Fault): Record<string, unknown> {
 
 function metaOf(fault: Fault): Record<string, unknown> {
   return Object.fromEntries(Object.entries(dataOf(fault)).map(([name, value]) => [`weir.dev/${name}`, value]));
-}
-
-function idMember({ jsonRpcId }: RefusalContext): { id?: string | number } {
-  return jsonRpcId === undefined ? {} : { id: jsonRpcId };
 }

@@ -48,9 +48,15 @@ export function allowedHeaders(
 
 /** An error of the table of codes in the caller's dialect. `message` must hold nothing that the caller sent in secret. */
 export function renderError(code: ErrorName, context: RefusalContext, message?: string): LocalReply {
-  const headers: Headers = code === 'unauthenticated' ? { 'www-authenticate': 'Bearer realm="weir"' } : {};
-  return reply(faultOf(code, message), context, headers, mcpError);
+  return reply(faultOf(code, message), context, ERROR_HEADERS[code] ?? {}, mcpError);
 }
+
+/** Headers that belong to an error. A connection whose body does not come any more is of no use for a next request. */
+const ERROR_HEADERS: Readonly<Partial<Record<ErrorName, Headers>>> = {
+  unauthenticated: { 'www-authenticate': 'Bearer realm="weir"' },
+  body_timeout: { connection: 'close' },
+  over_capacity: { 'retry-after': '1' },
+};
 
 function renderExhausted(decision: Denied, context: RefusalContext, nowMicros: number): LocalReply {
   const wait = waitOf(decision.by);

@@ -1,98 +1,133 @@
-// Limiter, proxy: reads a request body. In: the incoming message; out: the bytes as they came (these are forwarded) and
-// their decoded form (this is read), both bounded.
+// Limiter, request stage: reads a request body. In: the incoming message; out: the bytes as they came and their decoded form
+// (this is read), both bounded, and both counted in the budget of the process until the hold is released.
 import type { IncomingMessage } from 'node:http';
-import { promisify } from 'node:util';
-import { brotliDecompress, gunzip, inflate, zstdDecompress, type ZlibOptions } from 'node:zlib';
 import { WeirError } from '../../lib/errors.ts';
+import { GrowingBytes } from '../../lib/growing-bytes.ts';
+import { decode, codingsOf } from './body-decoder.ts';
+import type { BodyHold } from './body-budget.ts';
 
-/** A request body. `decoded` is `raw` when it has no Content-Encoding. */
-export interface RequestBody {
-  readonly raw: Buffer;
-  readonly decoded: Buffer;
+const NOTHING = Buffer.alloc(0);
+
+/** A request body, until it is released. */
+export class RequestBody {
+  readonly #hold: BodyHold;
+  #raw: Buffer;
+  #decoded: Buffer;
+
+  constructor(raw: Buffer, decoded: Buffer, hold: BodyHold) {
+    this.#raw = raw;
+    this.#decoded = decoded;
+    this.#hold = hold;
+  }
+
+  /** As it was sent; empty once released. */
+  get raw(): Buffer {
+    return this.#raw;
+  }
+
+  /** The same as `raw` when nothing was encoded. */
+  get decoded(): Buffer {
+    return this.#decoded;
+  }
+
+  /** Lets go of the bytes, and of the room that they take in the budget. */
+  release(): void {
+    this.#raw = NOTHING;
+    this.#decoded = NOTHING;
+    this.#hold.release();
+  }
 }
 
-type Decoder = (bytes: Buffer, options: ZlibOptions) => Promise<Buffer>;
-
-const DECODERS: Readonly<Record<string, Decoder>> = {
-  gzip: promisify<Buffer, ZlibOptions, Buffer>(gunzip),
-  'x-gzip': promisify<Buffer, ZlibOptions, Buffer>(gunzip),
-  deflate: promisify<Buffer, ZlibOptions, Buffer>(inflate),
-  br: promisify<Buffer, ZlibOptions, Buffer>(brotliDecompress),
-  zstd: (bytes, { maxOutputLength }) =>
-    promisify(zstdDecompress)(bytes, maxOutputLength === undefined ? {} : { maxOutputLength }),
-};
-/** More layers of compression than anyone sends in earnest. */
-const MAX_CODINGS = 2;
+export interface BodyBounds {
+  /** Of the body as sent and, apart from it, as decoded. */
+  readonly maxBytes: number;
+  /** The longest pause between two pieces of a body. */
+  readonly idleMs: number;
+}
 
 /**
  * Reads a whole body, and decodes it for reading.
- * @param maxBytes bound of the body as sent and, apart from it, as decoded (a compressed bomb costs no more than that)
- * @throws WeirError body_too_large, unsupported_encoding or invalid_request (corrupt compression)
+ * @param hold counts its bytes; the caller releases it when the body is not needed any more, also after an error
+ * @throws WeirError body_too_large, body_timeout, over_capacity, unsupported_encoding or invalid_request
  */
-export async function readBody(request: IncomingMessage, maxBytes: number): Promise<RequestBody> {
-  const raw = await collect(request, maxBytes);
-  const encoding = request.headers['content-encoding'];
-  if (raw.length === 0 || encoding === undefined) return { raw, decoded: raw };
-  return { raw, decoded: await decode(raw, encoding, maxBytes) };
+export async function readBody(request: IncomingMessage, bounds: BodyBounds, hold: BodyHold): Promise<RequestBody> {
+  const transferCoding = request.headers['transfer-encoding'];
+  if (transferCoding !== undefined && transferCoding.trim().toLowerCase() !== 'chunked') {
+    throw new WeirError('invalid_request', 'the only Transfer-Encoding that can be read is chunked');
+  }
+  const codings = codingsOf(request.headers['content-encoding']);
+  const raw = await collect(request, bounds, hold);
+  const isEncoded = raw.length > 0 && codings.length > 0;
+  return new RequestBody(raw, isEncoded ? await decode(raw, codings, bounds.maxBytes, hold) : raw, hold);
 }
 
-function collect(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  if (Number(request.headers['content-length'] ?? 0) > maxBytes) {
+function collect(request: IncomingMessage, { maxBytes, idleMs }: BodyBounds, hold: BodyHold): Promise<Buffer> {
+  const announced = request.headers['content-length'];
+  const expected = announced === undefined ? undefined : Number(announced);
+  if (expected !== undefined && expected > maxBytes) return Promise.reject(tooLarge(maxBytes));
+  if (expected === 0 || (expected === undefined && request.headers['transfer-encoding'] === undefined)) {
     request.resume();
-    return Promise.reject(tooLarge(maxBytes));
+    return Promise.resolve(NOTHING);
   }
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    request.on('data', (chunk: Buffer) => {
-      size += chunk.length;
-      if (size <= maxBytes) chunks.push(chunk);
-      else {
-        // The rest is read and dropped, so that a client that writes all before it reads still gets the answer.
-        chunks.length = 0;
-        reject(tooLarge(maxBytes));
-      }
-    });
-    request.once('end', () => {
-      resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks));
-    });
-    const onLost = (): void => {
-      reject(new WeirError('invalid_request', 'the connection closed before the body was complete'));
-    };
-    request.once('error', onLost);
-    request.once('close', onLost);
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
+  const body = new GrowingBytes(expected);
+  const take = (chunk: Buffer): void => {
+    if (body.length + chunk.length > maxBytes) throw tooLarge(maxBytes);
+    hold.take(chunk.length);
+    body.append(chunk);
+  };
+  const stop = receive(request, idleMs, take, (error) => {
+    hold.received();
+    if (error === undefined) resolve(body.bytes());
+    else reject(error);
   });
+  hold.receive(stop);
+  return promise;
 }
 
-async function decode(raw: Buffer, encoding: string, maxBytes: number): Promise<Buffer> {
-  const codings = encoding
-    .split(',')
-    .map((coding) => coding.trim().toLowerCase())
-    .filter((coding) => coding !== '' && coding !== 'identity');
-  if (codings.length > MAX_CODINGS) throw unsupported(encoding);
-  let bytes = raw;
-  for (const coding of codings.reverse()) {
-    const decoder = Object.hasOwn(DECODERS, coding) ? DECODERS[coding] : undefined;
-    if (decoder === undefined) throw unsupported(encoding);
-    bytes = await decoder(bytes, { maxOutputLength: maxBytes }).catch((error: unknown) => {
-      throw isOverflow(error) ? tooLarge(maxBytes) : corrupt(coding);
-    });
-  }
-  return bytes;
-}
-
-function isOverflow(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE';
+/**
+ * Passes each chunk to `take`, and calls `onEnd` once: at the end, or with what `take` threw, or why no more will come.
+ * @returns ends it with an error
+ */
+function receive(
+  request: IncomingMessage,
+  idleMs: number,
+  take: (chunk: Buffer) => void,
+  onEnd: (error?: Error) => void,
+): (error: Error) => void {
+  const { socket } = request;
+  const finish = (error?: Error): void => {
+    clearTimeout(idle);
+    request.off('data', onData);
+    request.off('end', finish);
+    request.off('close', onLost);
+    socket.off('close', onLost);
+    onEnd(error);
+  };
+  const onData = (chunk: Buffer): void => {
+    idle.refresh();
+    try {
+      take(chunk);
+    } catch (error) {
+      finish(error as Error);
+    }
+  };
+  const onLost = (): void => {
+    finish(new WeirError('invalid_request', 'the connection closed before the body was complete'));
+  };
+  const idle = setTimeout(() => {
+    finish(new WeirError('body_timeout', `no byte of the request body came for ${idleMs} ms`));
+  }, idleMs);
+  request.on('data', onData);
+  request.once('end', finish);
+  request.once('close', onLost);
+  // Only told to who listens; `close` follows.
+  request.on('error', () => undefined);
+  // A request that was answered meanwhile hears nothing of its connection any more.
+  socket.once('close', onLost);
+  return finish;
 }
 
 function tooLarge(maxBytes: number): WeirError {
   return new WeirError('body_too_large', `the request body is larger than ${maxBytes} bytes`);
-}
-
-function unsupported(encoding: string): WeirError {
-  return new WeirError('unsupported_encoding', `Content-Encoding ${JSON.stringify(encoding)} cannot be read`);
-}
-
-function corrupt(coding: string): WeirError {
-  return new WeirError('invalid_request', `the body is not valid ${coding}`);
 }

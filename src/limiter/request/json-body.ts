@@ -1,36 +1,81 @@
-// Limiter, proxy: reads a body as JSON so that what the limiter reads is what any upstream reads. In: decoded bytes; out:
-// the value, or "no JSON", or why it cannot be trusted (then the request is refused, never forwarded uncounted).
+// Limiter, request stage: reads a body as JSON so that what the limiter reads is what any upstream reads. In: decoded bytes;
+// out: what was read, or "no JSON", or why it cannot be trusted (then the request is refused, never forwarded uncounted).
+import type { ErrorName } from '../../lib/errors.ts';
+import { nextTurn } from '../../lib/turns.ts';
+import type { JsonMember, JsonObject } from './json-members.ts';
+import { JsonScan, type JsonRoot } from './json-scan.ts';
 
 /** What a body is to the limiter. */
 export type JsonBody =
   | { readonly kind: 'empty' }
-  | { readonly kind: 'json'; readonly value: unknown }
+  | {
+      readonly kind: 'json';
+      /** What is read, in its places: an object, or a list of objects (of null for elements that are none). */
+      readonly value: unknown;
+      /** The same with the offsets in the body. */
+      readonly root: JsonRoot;
+    }
   /** Does not look like JSON to any parser: a form, an upload. */
   | { readonly kind: 'other' }
   /** Looks like JSON to some parsers, but not to all, or not the same to all. */
-  | { readonly kind: 'ambiguous'; readonly problem: string };
+  | { readonly kind: 'ambiguous'; readonly problem: string; readonly code?: ErrorName };
 
-/** Members that decide. Which of them count depends on where they stand: see {@link frameRole}. */
-const READ_MEMBERS: ReadonlySet<string> = new Set(['model', 'stream', 'method', 'params', 'id', 'name', 'uri']);
-const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-/** Deeper than any request in earnest; parsers differ in where they give up. */
-const MAX_DEPTH = 200;
+/** Scanned in one turn of the event loop: a few ms. */
+const SLICE_BYTES = 256 * 1024;
+/** White space before a JSON text; nobody sends more. */
+const MAX_LEADING_BYTES = 4096;
 
 /**
- * Reads a body. Ambiguous are: bytes that begin like JSON (in UTF-8, UTF-16 or UTF-32) and are not strict JSON in UTF-8,
- * a member named twice, and a member that differs from one the limiter reads only in case (some parsers ignore case).
+ * Reads a body, no more than 256 KiB of it in one turn of the event loop. Ambiguous are: bytes that begin like JSON (in
+ * UTF-8, UTF-16 or UTF-32) and are not strict JSON in UTF-8; and, in an object of which members are read, a member named
+ * twice, or one that differs from a read one only in case (some parsers ignore case).
  */
+export async function readJson(bytes: Buffer): Promise<JsonBody> {
+  const known = beginning(bytes);
+  if (known !== undefined) return known;
+  const scan = new JsonScan(bytes);
+  while (!scan.advance(SLICE_BYTES)) await nextTurn();
+  return bodyOf(scan);
+}
+
+/** {@link readJson} in one turn: for bodies that are known to be small. */
 export function readJsonBody(bytes: Buffer): JsonBody {
+  const known = beginning(bytes);
+  if (known !== undefined) return known;
+  const scan = new JsonScan(bytes);
+  scan.advance(bytes.length);
+  return bodyOf(scan);
+}
+
+function bodyOf(scan: JsonScan): JsonBody {
+  if (scan.problem !== undefined) return { kind: 'ambiguous', problem: scan.problem };
+  const { root } = scan;
+  const values = root.objects.map((object) => (object === undefined ? null : valueOf(object)));
+  return { kind: 'json', root, value: root.length === undefined ? values[0] : values };
+}
+
+function valueOf({ members }: JsonObject): Record<string, unknown> {
+  return Object.fromEntries([...members].map(([name, member]) => [name, memberValue(member)]));
+}
+
+function memberValue({ kind, value, object }: JsonMember): unknown {
+  if (kind === 'array') return [];
+  if (kind === 'object') return object === undefined ? {} : valueOf(object);
+  return value;
+}
+
+/** What the first bytes say; undefined: it is JSON in UTF-8, if it is anything. */
+function beginning(bytes: Buffer): JsonBody | undefined {
   if (bytes.length === 0) return { kind: 'empty' };
-  if (!beginsLikeJson(bytes)) return { kind: 'other' };
-  try {
-    const text = UTF8.decode(bytes);
-    const problem = ambiguousMember(text);
-    if (problem !== undefined) return { kind: 'ambiguous', problem };
-    return { kind: 'json', value: JSON.parse(text) };
-  } catch {
-    return { kind: 'ambiguous', problem: 'the body is not valid JSON in UTF-8' };
-  }
+  const { start, isUtf8 } = jsonStart(bytes);
+  if (start === 'none' || start === 'blank') return { kind: 'other' };
+  if (start === 'too far') return ambiguous(`the body begins with more than ${MAX_LEADING_BYTES} bytes of white space`);
+  if (isUtf8) return undefined;
+  return ambiguous('the body is JSON, but not in UTF-8 without a byte order mark');
+}
+
+function ambiguous(problem: string): JsonBody {
+  return { kind: 'ambiguous', problem };
 }
 
 const BYTE_ORDER_MARKS: readonly (readonly number[])[] = [
@@ -42,90 +87,36 @@ const BYTE_ORDER_MARKS: readonly (readonly number[])[] = [
 ];
 const WHITE_SPACE: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
 
-/** The first character opens an object or a list, in whichever Unicode encoding (told by the NULs, as in RFC 4627, 3). */
-function beginsLikeJson(bytes: Buffer): boolean {
+/** `json`: an object or a list begins. `none`: something else does. `blank`: nothing but white space so far. */
+export type JsonStart = 'json' | 'none' | 'blank' | 'too far';
+
+/** How a body, or what has come of it, begins. `isUtf8`: if it is JSON it is in UTF-8, without a byte order mark. */
+export function jsonStart(bytes: Buffer): { readonly start: JsonStart; readonly isUtf8: boolean } {
   const mark = BYTE_ORDER_MARKS.find((candidate) => candidate.every((byte, index) => bytes[index] === byte));
   const text = bytes.subarray(mark?.length ?? 0);
   const [width, low] = unitOf(text);
-  for (let at = 0; at + width <= text.length; at += width) {
-    const unit = text.subarray(at, at + width);
-    if (unit.some((byte, index) => index !== low && byte !== 0)) return false;
-    const character = unit[low] ?? 0;
-    if (!WHITE_SPACE.has(character)) return character === 0x7b || character === 0x5b;
-  }
-  return false;
+  return { start: firstCharacter(text, width, low), isUtf8: mark === undefined && width === 1 };
 }
 
-/** Bytes per character, and which of them is the lowest. */
+/** What the first character that is not white space opens. */
+function firstCharacter(text: Buffer, width: number, low: number): JsonStart {
+  for (let at = 0; at + width <= text.length; at += width) {
+    if (at > MAX_LEADING_BYTES) return 'too far';
+    const character = text[at + low] ?? 0;
+    for (let index = 0; index < width; index += 1) {
+      if (index !== low && text[at + index] !== 0) return 'none';
+    }
+    if (!WHITE_SPACE.has(character)) return character === 0x7b || character === 0x5b ? 'json' : 'none';
+  }
+  return 'blank';
+}
+
+/** Bytes per character, and which of them is the lowest: told by the NULs, as in RFC 4627, 3. */
 function unitOf(text: Buffer): readonly [width: number, low: number] {
   const zeros = [0, 1, 2, 3].map((index) => text[index] === 0);
   if (zeros[0] === true) return zeros[1] === true ? [4, 3] : [2, 1];
   if (zeros[1] === true) return zeros[2] === true && zeros[3] === true ? [4, 0] : [2, 0];
   return [1, 0];
-}
-
-/** `message`: the root object or an element of a root array. `params`: the params of one. */
-type Role = 'batch' | 'message' | 'params' | 'unread';
-
-interface Frame {
-  readonly role: Role;
-  readonly seen: Set<string>;
-  lastName: string;
-}
-
-/** Walks the text once; strings are skipped at the speed of indexOf, so a large image costs next to nothing. */
-function ambiguousMember(text: string): string | undefined {
-  const frames: Frame[] = [];
-  for (let at = 0; at < text.length; at += 1) {
-    const character = text[at];
-    if (character === '{' || character === '[') {
-      if (frames.length === MAX_DEPTH) return `the body is nested deeper than ${MAX_DEPTH}`;
-      frames.push({ role: frameRole(frames.at(-1), character), seen: new Set(), lastName: '' });
-    } else if (character === '}' || character === ']') {
-      frames.pop();
-    } else if (character === '"') {
-      const end = endOfString(text, at);
-      const problem = checkMember(text, at, end, frames.at(-1));
-      if (problem !== undefined) return problem;
-      at = end;
-    }
-  }
-  return undefined;
-}
-
-function frameRole(parent: Frame | undefined, opening: '{' | '['): Role {
-  if (parent === undefined) return opening === '[' ? 'batch' : 'message';
-  if (opening === '[') return 'unread';
-  if (parent.role === 'batch') return 'message';
-  return parent.role === 'message' && parent.lastName === 'params' ? 'params' : 'unread';
-}
-
-/** Index of the quote that closes the string opened at `start`; the end of a text that never closes it. */
-function endOfString(text: string, start: number): number {
-  for (let end = text.indexOf('"', start + 1); end > 0; end = text.indexOf('"', end + 1)) {
-    let backslashes = 0;
-    while (text[end - 1 - backslashes] === '\\') backslashes += 1;
-    if (backslashes % 2 === 0) return end;
-  }
-  return text.length;
-}
-
-function checkMember(text: string, start: number, end: number, frame: Frame | undefined): string | undefined {
-  if (frame === undefined || frame.role === 'unread' || frame.role === 'batch' || !isName(text, end)) return undefined;
-  const name = JSON.parse(text.slice(start, end + 1)) as string;
-  if (frame.seen.has(name)) return `the member ${JSON.stringify(name)} occurs twice`;
-  frame.seen.add(name);
-  frame.lastName = name;
-  const folded = name.toUpperCase().toLowerCase();
-  if (folded === name || !READ_MEMBERS.has(folded)) return undefined;
-  return `the member ${JSON.stringify(name)} must be written "${folded}"`;
-}
-
-/** A string is a member's name when a colon follows it. */
-function isName(text: string, end: number): boolean {
-  let next = end + 1;
-  while (text[next] === ' ' || text[next] === '\n' || text[next] === '\r' || text[next] === '\t') next += 1;
-  return text[next] === ':';
 }
 
 /** The value as an object with members, or undefined. */

@@ -1,9 +1,12 @@
 // Limiter, proxy: reads an MCP message (streamable HTTP). In: the JSON body and headers of a request; out: which tools it
 // calls, or the JSON-RPC error that answers it.
-import { asRecord, type JsonBody } from './json-body.ts';
+import { ERRORS } from '../../lib/errors.ts';
+import type { JsonBody } from './json-body.ts';
+import type { JsonObject } from './json-members.ts';
+import { MAX_READ_ELEMENTS, type JsonRoot } from './json-scan.ts';
 
-/** JSON-RPC id of a request; null where there is none. Its type is kept in the answer. */
-export type JsonRpcId = string | number;
+/** JSON-RPC id as its source text (`7`, `"a"`, `1e2`): an answer repeats it as it was written. */
+export type JsonRpcId = string;
 
 /** One JSON-RPC message of a body. */
 export interface McpMessage {
@@ -23,8 +26,11 @@ export interface McpRequest {
   readonly calls: readonly McpMessage[];
 }
 
-/** Why a request is answered by the limiter, with HTTP 400. */
+/** Why a request is answered by the limiter. */
 export interface McpFault {
+  /** Of HTTP; default 400. */
+  readonly status?: number;
+  /** Of JSON-RPC. */
   readonly code: number;
   readonly message: string;
   readonly id?: JsonRpcId;
@@ -52,15 +58,29 @@ export function readMcpRequest(
   sessionVersion: string | undefined,
 ): McpRequest | McpFault {
   if (body.kind === 'empty') return { isBatch: false, messages: [], calls: [] };
-  if (body.kind === 'ambiguous') return { code: PARSE_ERROR, message: `Parse error: ${body.problem}` };
-  if (body.kind === 'other') return { code: PARSE_ERROR, message: 'Parse error: the body is not JSON' };
-  if (!Array.isArray(body.value)) return readSingle(body.value, headers);
-  const version = headers['mcp-protocol-version'] ?? sessionVersion ?? BATCH_VERSION;
-  if (body.value.length === 0) return { code: INVALID_REQUEST, message: 'Invalid Request: the batch is empty' };
-  if (version !== BATCH_VERSION) {
-    return { code: INVALID_REQUEST, message: 'Invalid Request: batches are not part of this protocol version' };
+  if (body.kind === 'ambiguous') {
+    const status = ERRORS[body.code ?? 'invalid_request'].status;
+    return { status, code: PARSE_ERROR, message: `Parse error: ${body.problem}` };
   }
-  return readMessages(body.value as readonly unknown[], true, headers);
+  if (body.kind === 'other') return { code: PARSE_ERROR, message: 'Parse error: the body is not JSON' };
+  const { length, objects } = body.root;
+  return length === undefined ? readMessages(objects, false, headers) : readBatch(body.root, headers, sessionVersion);
+}
+
+function readBatch(
+  { length = 0, objects }: JsonRoot,
+  headers: McpHeaders,
+  sessionVersion: string | undefined,
+): McpRequest | McpFault {
+  const version = headers['mcp-protocol-version'] ?? sessionVersion ?? BATCH_VERSION;
+  if (length === 0) return invalid('the batch is empty');
+  if (version !== BATCH_VERSION) {
+    return invalid('batches are not part of this protocol version');
+  }
+  if (length > MAX_READ_ELEMENTS) {
+    return invalid(`a batch has at most ${MAX_READ_ELEMENTS} messages`);
+  }
+  return readMessages(objects, true, headers);
 }
 
 /** True for what {@link readMcpRequest} answers when the limiter refuses a body. */
@@ -68,21 +88,41 @@ export function isMcpFault(value: McpRequest | McpFault): value is McpFault {
   return 'code' in value;
 }
 
-/** The tool of the first tools/call of a JSON value: what routing asks to tell MCP from models. */
-export function toolNameOf(value: unknown): string | undefined {
-  const values: readonly unknown[] = Array.isArray(value) ? value : [value];
-  return values.map(readMessage).find((message) => message?.method === TOOLS_CALL)?.name;
+/** What a body says before anybody knows whether an MCP server takes it. */
+export interface JsonRpcFacts {
+  /** It is a JSON-RPC message, or a batch that begins with one. */
+  readonly isJsonRpc: boolean;
+  readonly isBatch: boolean;
+  /** Of its messages, those that have one. */
+  readonly ids: readonly JsonRpcId[];
+  /** The tool of the first tools/call. */
+  readonly tool?: string;
 }
 
-function readSingle(value: unknown, headers: McpHeaders): McpRequest | McpFault {
-  return readMessages([value], false, headers);
+/** What routing and the limiter's own answers ask of a body. */
+export function jsonRpcFacts(body: JsonBody): JsonRpcFacts {
+  if (body.kind !== 'json') return { isJsonRpc: false, isBatch: false, ids: [] };
+  const { length, objects } = body.root;
+  const messages = objects.flatMap((object) => (object === undefined ? [] : [readMessage(object)]));
+  const tool = messages.find(({ method }) => method === TOOLS_CALL)?.name;
+  return {
+    isJsonRpc: objects[0]?.members.has('jsonrpc') === true,
+    isBatch: length !== undefined,
+    ids: messages.flatMap(({ id }) => (id === undefined ? [] : [id])),
+    ...(tool === undefined ? {} : { tool }),
+  };
 }
 
-function readMessages(values: readonly unknown[], isBatch: boolean, headers: McpHeaders): McpRequest | McpFault {
+function readMessages(
+  objects: readonly (JsonObject | undefined)[],
+  isBatch: boolean,
+  headers: McpHeaders,
+): McpRequest | McpFault {
   const messages: McpMessage[] = [];
-  for (const value of values) {
-    const message = readMessage(value);
-    if (message === undefined) return { code: INVALID_REQUEST, message: 'Invalid Request: a message is not an object' };
+  for (const object of objects) {
+    if (object === undefined) return invalid('a message is not an object');
+    const message = readMessage(object);
+    if (message.id === undefined && object.members.has('id')) return invalid('an id is a string, a number or null');
     const problem = headerProblem(message, headers);
     if (problem !== undefined) {
       return { code: HEADER_MISMATCH, message: problem, ...(message.id === undefined ? {} : { id: message.id }) };
@@ -92,23 +132,34 @@ function readMessages(values: readonly unknown[], isBatch: boolean, headers: Mcp
   return { isBatch, messages, calls: messages.filter((message) => message.method === TOOLS_CALL) };
 }
 
-function readMessage(value: unknown): McpMessage | undefined {
-  const record = asRecord(value);
-  if (record === undefined) return undefined;
-  const { method, id } = record;
-  const params = asRecord(record['params']) ?? {};
-  const name = textOf(params['name'] ?? params['uri']);
-  const protocolVersion = method === 'initialize' ? textOf(params['protocolVersion']) : undefined;
+function invalid(problem: string): McpFault {
+  return { code: INVALID_REQUEST, message: `Invalid Request: ${problem}` };
+}
+
+function readMessage({ members }: JsonObject): McpMessage {
+  const method = textOf(members, 'method');
+  const id = idOf(members);
+  const params = members.get('params')?.object?.members ?? NO_MEMBERS;
+  const name = textOf(params, 'name') ?? textOf(params, 'uri');
+  const protocolVersion = method === 'initialize' ? textOf(params, 'protocolVersion') : undefined;
   return {
-    ...(typeof method === 'string' ? { method } : {}),
-    ...(typeof id === 'string' || typeof id === 'number' ? { id } : {}),
+    ...(method === undefined ? {} : { method }),
+    ...(id === undefined ? {} : { id }),
     ...(name === undefined ? {} : { name }),
     ...(protocolVersion === undefined ? {} : { protocolVersion }),
   };
 }
 
-function textOf(value: unknown): string | undefined {
+const NO_MEMBERS: JsonObject['members'] = new Map();
+
+function textOf(members: JsonObject['members'], name: string): string | undefined {
+  const value = members.get(name)?.value;
   return typeof value === 'string' ? value : undefined;
+}
+
+function idOf(members: JsonObject['members']): JsonRpcId | undefined {
+  const id = members.get('id');
+  return id === undefined || id.kind === 'boolean' ? undefined : id.source;
 }
 
 /** Mcp-Method and Mcp-Name, where present, must say what the body says: a gateway in front decides by them. */

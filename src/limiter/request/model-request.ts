@@ -1,52 +1,78 @@
-// Limiter, proxy: reads which model a request names. In: path and body; out: the model's name, and whether the path is
-// one where a model runs (there a body that cannot be read is refused).
-import { asRecord, type JsonBody } from './json-body.ts';
+// Limiter, request stage: which model a request names. In: request line and what its body says; out: the model's name, or undefined
+// where it names none. Whether it must name one is a column of the endpoint table.
+import { plainText } from '../../lib/text.ts';
+import { endpointOf, isNamedByPathAlone, type EndpointMatch } from './endpoints.ts';
 
-/** Paths on which models run, after any prefix. */
-const INFERENCE_PATH =
-  /\/(chat\/completions|completions|embeddings|responses|messages|rerank|score|pooling|classify|generate|generate_stream|invocations|audio\/(speech|transcriptions|translations)|images\/(generations|edits|variations))\/?$/;
-/** Paths that name the model themselves; there the body's `model` means nothing to the upstream. */
-const MODEL_IN_PATH: readonly RegExp[] = [
-  /\/models\/(.+):[A-Za-z]+$/,
-  /\/v2\/models\/(.+?)(?:\/versions\/[^/]+)?\/(?:infer|explain|generate|generate_stream)$/,
-  /\/openai\/deployments\/([^/]+)\/.+$/,
-];
-
-/** Where the API asks for a model in the body: a request without one would run the server's default model, unseen. */
-const MODEL_REQUIRED =
-  /\/(chat\/completions|completions|embeddings|responses|messages|audio\/(speech|transcriptions|translations))\/?$/;
-
-/** true: a POST there must name its model. */
-export function isModelRequired(path: string): boolean {
-  return MODEL_REQUIRED.test(path) && modelOfPath(path) === undefined;
+/**
+ * A model's name as it was given: text with something in it, without the white space around it. Everything else names no
+ * model: a missing member, null, a number, an empty or blank text. An engine runs its default model on all of these.
+ */
+export function modelName(value: unknown): string | undefined {
+  if (typeof value !== 'string') return undefined;
+  const name = plainText(value.trim());
+  return name === '' ? undefined : name;
 }
 
-/** true: a model runs there, so the model's name must be readable. `path` is in normal form. */
-export function isInferencePath(path: string): boolean {
-  return INFERENCE_PATH.test(path) || modelOfPath(path) !== undefined;
+/** What a route names to take every model. */
+export const EVERY_MODEL = '*';
+const DEFAULT_TAG = ':latest';
+
+/**
+ * The form in which two names are one model to some engines: these ignore letter case, and read a name without a tag as
+ * `:latest`. Such a name must not lead past the limits of the other.
+ */
+export function canonicalModel(name: string): string {
+  const folded = plainText(name.trim()).toLowerCase();
+  const bare = folded.endsWith(DEFAULT_TAG) ? folded.slice(0, -DEFAULT_TAG.length) : folded;
+  return bare === '' ? folded : bare;
 }
 
-/** The model that a request names: by its path where the path says so, else by its JSON body whatever its Content-Type. */
-export function modelOf(path: string, body: JsonBody): string | undefined {
-  const inPath = modelOfPath(path);
-  if (inPath !== undefined) return inPath;
-  const model = body.kind === 'json' ? asRecord(body.value)?.['model'] : undefined;
-  return typeof model === 'string' ? model : undefined;
+/** Whether an object with `models` takes a model of that name, in whichever spelling. */
+export function takesModel(models: readonly string[], name: string): boolean {
+  return models.includes(EVERY_MODEL) || claimedModel(models, name) !== undefined;
 }
 
-function modelOfPath(path: string): string | undefined {
-  for (const pattern of MODEL_IN_PATH) {
-    const name = pattern.exec(path)?.[1];
-    if (name !== undefined) return decodeName(name);
-  }
-  return undefined;
+/** The first of `models` that a name stands for: the same name, else one of the same canonical form. */
+export function claimedModel(models: readonly string[], name: string): string | undefined {
+  if (models.includes(name)) return name;
+  const canonical = canonicalModel(name);
+  return models.find((model) => canonicalModel(model) === canonical);
 }
 
-/** A normal path keeps as %XX what it may not hold literally; a name has it decoded. */
-function decodeName(name: string): string {
-  try {
-    return decodeURIComponent(name);
-  } catch {
-    return name;
-  }
+/** true: a request there must name its model, or runs the server's own one; a body that hides it is refused. */
+export function isInferencePath(method: string, path: string): boolean {
+  return (endpointOf(method, path)?.endpoint.need ?? 'none') !== 'none';
+}
+
+/** Which models a request names. */
+export interface NamedModels {
+  readonly model?: string;
+  /** What the body says where the path names the model, and it differs. */
+  readonly bodyModel?: string;
+}
+
+/**
+ * The model that a request names: by its path where the path says so (there the body's `model` means nothing to most
+ * upstreams), by the query of a WebSocket, else by its body.
+ * @param given the `model` of the body, whatever it is
+ */
+export function modelsOf(
+  { method, path, query }: { readonly method: string; readonly path: string; readonly query: URLSearchParams },
+  given: unknown,
+): NamedModels {
+  const found = endpointOf(method, path);
+  const inBody = modelName(given);
+  const isByPath = found?.pathModel !== undefined;
+  const model = isByPath ? modelName(found.pathModel) : (inBody ?? queryModel(found, query));
+  return {
+    ...(model === undefined ? {} : { model }),
+    ...(isByPath && !isNamedByPathAlone(found) && inBody !== undefined && inBody !== model
+      ? { bodyModel: inBody }
+      : {}),
+  };
+}
+
+function queryModel(found: EndpointMatch | undefined, query: URLSearchParams): string | undefined {
+  const values = found?.endpoint.model === 'query' ? query.getAll('model') : [];
+  return values.length === 1 ? modelName(values[0]) : undefined;
 }

@@ -5,6 +5,8 @@
 export interface RequestTarget {
   /** Lower case, without port; '' when the client sent none. */
   readonly host: string;
+  /** The target and the Host header name different hosts: servers differ in which they go by. */
+  readonly hasTwoHosts: boolean;
   /** As it came; "/" for an absolute target that has none. */
   readonly path: string;
   /** With its "?", as it came; '' when there is none. */
@@ -14,21 +16,24 @@ export interface RequestTarget {
 const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)/i;
 
 /** Reads a request target in origin, absolute or asterisk form. Fragments are dropped. */
-export function readRequestTarget(url: string, hostHeader: string | undefined): RequestTarget {
+export function readRequestTarget(url: string, hostHeader = ''): RequestTarget {
   const absolute = ABSOLUTE_FORM.exec(url);
+  const authority = absolute?.[1];
   const local = absolute === null ? url : url.slice(absolute[0].length);
   const [withoutFragment = ''] = local.split('#', 1);
-  const queryAt = withoutFragment.indexOf('?');
-  const path = queryAt < 0 ? withoutFragment : withoutFragment.slice(0, queryAt);
-  return {
-    host: hostName(absolute?.[1] ?? hostHeader ?? ''),
-    path: path === '' ? '/' : path,
-    search: queryAt < 0 ? '' : withoutFragment.slice(queryAt),
-  };
+  const host = hostName(authority ?? hostHeader);
+  const hasTwoHosts = hostHeader !== '' && host !== hostName(hostHeader);
+  return { host, hasTwoHosts, ...pathAndSearch(withoutFragment) };
+}
+
+function pathAndSearch(local: string): Pick<RequestTarget, 'path' | 'search'> {
+  const queryAt = local.indexOf('?');
+  const path = queryAt < 0 ? local : local.slice(0, queryAt);
+  return { path: path === '' ? '/' : path, search: queryAt < 0 ? '' : local.slice(queryAt) };
 }
 
 /** The host of an authority, lower case, without user info and port; IPv6 in its brackets. */
-function hostName(authority: string): string {
+export function hostName(authority: string): string {
   const host = authority.slice(authority.lastIndexOf('@') + 1).toLowerCase();
   if (host.startsWith('[')) return host.slice(0, host.indexOf(']') + 1);
   const [name = ''] = host.split(':', 1);

@@ -2,10 +2,13 @@
 // serves it, resolved once; or unclaimed; or not found. Immutable: a change makes a new index that shares the rest.
 import type { Target } from '../../contract/limiter-config.ts';
 import type { RouteMatch, WireRequest } from '../decide/decision.ts';
-import { believedHeaders } from '../identity/identity.ts';
+import { believedHeaders, unclearIn } from '../identity/identity.ts';
 import { pathBelow } from '../../lib/path.ts';
 import { PersistentMap } from '../../lib/persistent-map.ts';
 import type { RuntimeObject, RuntimeRule } from '../compile/runtime-object.ts';
+import { endpointOf, type ModelNeed } from '../request/endpoints.ts';
+import { canonicalModel, claimedModel, EVERY_MODEL } from '../request/model-request.ts';
+import { unclearText } from '../request/one-value.ts';
 
 /** What becomes of a request that no object takes is the mode's affair. */
 export interface RouteOptions {
@@ -16,12 +19,22 @@ export interface RouteOptions {
 }
 
 /** What routing looks at. `path` is in its normal form (path.ts). */
-export type RouteRequest = Pick<WireRequest, 'method' | 'host' | 'path' | 'headers' | 'peerAddress' | 'model' | 'tool'>;
+export type RouteRequest = Pick<
+  WireRequest,
+  'method' | 'host' | 'path' | 'headers' | 'unclear' | 'peerAddress' | 'model' | 'bodyModel' | 'modelNeed' | 'tool'
+>;
 
 export type Resolution =
   | { readonly kind: 'matched'; readonly object: RuntimeObject; readonly match: RouteMatch }
   /** Sidecar: no object claims it; it is forwarded as it came, uncounted. */
   | { readonly kind: 'unclaimed' }
+  /** It could be told to belong to one object or another, or to none: refused with `message`. */
+  | {
+      readonly kind: 'unclear';
+      readonly code: 'invalid_request' | 'unauthenticated';
+      readonly message: string;
+      readonly object?: RuntimeObject;
+    }
   /** `object` is the one whose response form the 404 takes, when one came near. */
   | {
       readonly kind: 'notFound';
@@ -30,7 +43,13 @@ export type Resolution =
     };
 
 export type Claimed =
-  | { readonly kind: 'claimed'; readonly object: RuntimeObject; readonly upstreamPath: string }
+  | {
+      readonly kind: 'claimed';
+      readonly object: RuntimeObject;
+      readonly upstreamPath: string;
+      /** As in {@link RouteMatch}. */
+      readonly model?: string;
+    }
   | Exclude<Resolution, { kind: 'matched' }>;
 
 /** A number in [0, 1). */
@@ -51,31 +70,40 @@ interface Walk {
   claimed?: RuntimeObject | undefined;
   /** An object at this host and prefix that has other models. */
   near?: RuntimeObject | undefined;
+  /** Why nothing more is looked at. */
+  unclear?: Extract<Resolution, { kind: 'unclear' }> | undefined;
 }
 
-const ANY_MODEL = '*';
+/** Slots of a place: all model objects, MCP servers; `=name` and `~canonical` of a model; `=*` of every model. */
+const PLACE = '*';
 const MCP = '!';
+const EVERY = `=${EVERY_MODEL}`;
 
 /**
  * Routes requests. The most specific object takes a request: exact host before wildcard (longer first) before any host;
- * then the longer prefix; then, of the objects that have the model, the more specific matching rule; then the older
- * object, then its name. An object of which no rule matches leaves the request to the next; when none takes it, 404.
+ * then the longer prefix; then an object that names the model before one that names it in another letter case or without
+ * its `:latest`, before one that takes every model; of these the more specific matching rule; then the older object, then
+ * its name. An object of which no rule matches leaves the request to the next; when none takes it, 404.
  */
 export class RouteIndex {
   readonly #options: RouteOptions;
   readonly #slots: Slots;
-  /** The most labels and segments that any object has: a request is not tried deeper. */
-  readonly #depth: { readonly hostLabels: number; readonly pathSegments: number };
+  readonly #extent: Extent;
 
-  private constructor(options: RouteOptions, slots: Slots, depth: { hostLabels: number; pathSegments: number }) {
+  private constructor(options: RouteOptions, slots: Slots, extent: Extent) {
     this.#options = options;
     this.#slots = slots;
-    this.#depth = depth;
+    this.#extent = extent;
   }
 
   /** An index without objects. */
   static empty(options: RouteOptions): RouteIndex {
-    return new RouteIndex(options, PersistentMap.empty(), { hostLabels: 0, pathSegments: 0 });
+    return new RouteIndex(options, PersistentMap.empty(), { hostLabels: 0, pathSegments: 0, modelObjects: 0 });
+  }
+
+  /** Whether any object limits models here: what no object claims is looked at only then. */
+  get hasModels(): boolean {
+    return this.#extent.modelObjects > 0;
   }
 
   /** An index without `before` and with `after`; either may be absent. Costs as much as their slots have objects. */
@@ -85,11 +113,13 @@ export class RouteIndex {
       const left = (slots.get(key) ?? []).filter(({ resourceName }) => resourceName !== before?.resourceName);
       slots = slots.with(key, left.length === 0 ? undefined : left);
     }
-    if (after === undefined) return new RouteIndex(this.#options, slots, this.#depth);
+    const modelObjects = this.#extent.modelObjects - modelCount(before) + modelCount(after);
+    if (after === undefined) return new RouteIndex(this.#options, slots, { ...this.#extent, modelObjects });
     for (const key of this.#slotKeys(after)) slots = slots.with(key, inserted(slots.get(key) ?? [], after));
     return new RouteIndex(this.#options, slots, {
-      hostLabels: Math.max(this.#depth.hostLabels, ...after.routing.hostnames.map((name) => name.split('.').length)),
-      pathSegments: Math.max(this.#depth.pathSegments, segmentCount(this.#prefixOf(after))),
+      hostLabels: Math.max(this.#extent.hostLabels, ...after.routing.hostnames.map((name) => name.split('.').length)),
+      pathSegments: Math.max(this.#extent.pathSegments, segmentCount(this.#prefixOf(after))),
+      modelObjects,
     });
   }
 
@@ -99,29 +129,54 @@ export class RouteIndex {
    */
   resolve(request: RouteRequest, random: RandomSource): Resolution {
     const walk = this.#walk(request);
-    return walk.found === undefined ? this.#withoutObject(walk) : this.#toTarget(walk.found, random);
+    return walk.found === undefined ? this.#withoutObject(walk, request) : this.#toTarget(walk.found, request, random);
   }
 
   /** The object that takes a request, for callers that send it on themselves: no target is chosen or asked for. */
   claim(request: RouteRequest): Claimed {
     const walk = this.#walk(request);
-    if (walk.found === undefined) return this.#withoutObject(walk);
-    return { kind: 'claimed', object: walk.found.object, upstreamPath: walk.found.below };
+    if (walk.found === undefined) return this.#withoutObject(walk, request);
+    const { object, below } = walk.found;
+    return { kind: 'claimed', object, upstreamPath: below, ...modelIn(object, request) };
   }
 
-  #withoutObject(walk: Walk): Exclude<Resolution, { kind: 'matched' }> {
+  /** false: no object takes anything at this place, whatever a request there says. */
+  mayClaim({ host, path }: Pick<RouteRequest, 'host' | 'path'>): boolean {
+    return this.#hasAny([PLACE, MCP], host, path);
+  }
+
+  #withoutObject(walk: Walk, request: RouteRequest): Exclude<Resolution, { kind: 'matched' }> {
+    if (walk.unclear !== undefined) return walk.unclear;
     if (walk.claimed !== undefined) return { kind: 'notFound', code: 'not_found', object: walk.claimed };
-    if (this.#options.mode === 'sidecar') return { kind: 'unclaimed' };
+    if (this.#options.mode === 'sidecar') return this.#unclaimed(request);
     if (walk.near !== undefined) return { kind: 'notFound', code: 'model_not_found', object: walk.near };
     return { kind: 'notFound', code: 'not_found' };
   }
 
+  /** On a sidecar every model is served by the same pod: a request that could mean a limited one does not pass uncounted. */
+  #unclaimed(request: RouteRequest): Exclude<Resolution, { kind: 'matched' }> {
+    const { model, bodyModel, ...rest } = request;
+    if (!this.#hasAny([PLACE], request.host, request.path)) return { kind: 'unclaimed' };
+    if (model === undefined) return needOf(request) === 'none' ? { kind: 'unclaimed' } : unnamed(undefined);
+    const other = bodyModel === undefined ? undefined : this.#walk({ ...rest, model: bodyModel }).found;
+    if (other === undefined) return { kind: 'unclaimed' };
+    return unclear('the path and the body name different models: name one', other.object);
+  }
+
+  #hasAny(slots: readonly string[], host: string, path: string): boolean {
+    const prefixes = prefixCandidates(path, this.#extent.pathSegments);
+    return hostCandidates(host, this.#extent.hostLabels).some((name) =>
+      prefixes.some((prefix) => slots.some((slot) => this.#at(`${name}\n${prefix}\n${slot}`).length > 0)),
+    );
+  }
+
   #walk(request: RouteRequest): Walk {
     const walk: Walk = {};
-    const prefixes = prefixCandidates(request.path, this.#depth.pathSegments);
-    for (const host of hostCandidates(request.host, this.#depth.hostLabels)) {
+    const prefixes = prefixCandidates(request.path, this.#extent.pathSegments);
+    for (const host of hostCandidates(request.host, this.#extent.hostLabels)) {
       for (const prefix of prefixes) {
         const found = this.#tryPlace(host, prefix, request, walk);
+        if (walk.unclear !== undefined) return walk;
         if (found !== undefined) return { ...walk, found };
       }
     }
@@ -131,29 +186,57 @@ export class RouteIndex {
   #tryPlace(host: string, prefix: string, request: RouteRequest, walk: Walk): Found | undefined {
     const at = `${host}\n${prefix}\n`;
     const below = pathBelow(prefix, request.path) ?? request.path;
-    for (const kind of kindsFor(request)) {
-      const claimants = kind === MCP ? this.#at(at + MCP) : this.#modelClaimants(at, host, prefix, request);
+    for (const slot of this.#slotsFor(host, prefix, request)) {
+      const claimants = this.#at(at + slot);
+      walk.unclear ??= this.#unclearAt(slot, claimants, request);
+      if (walk.unclear !== undefined) return undefined;
       const found = bestOf(claimants, request, below);
       if (found !== undefined) return found;
       walk.claimed ??= claimants[0];
     }
-    if (request.model !== undefined) walk.near ??= this.#at(at + ANY_MODEL)[0];
+    if (request.model !== undefined) walk.near ??= this.#at(at + PLACE)[0];
     return undefined;
   }
 
+  /** The slots of a place that claim a request, in order: a tool call is MCP, a model names a route, else MCP takes all. */
+  #slotsFor(host: string, prefix: string, request: RouteRequest): readonly string[] {
+    const { model, tool } = request;
+    if (model === undefined) return [MCP, ...this.#placeSlots(host, prefix, request)];
+    const models = this.#modelSlots(`${host}\n${prefix}\n`, model);
+    return tool === undefined ? [...models, MCP] : [MCP, ...models];
+  }
+
+  /** Another spelling of a claimed name is that name where it would pass otherwise; elsewhere it is a model not found. */
+  #modelSlots(at: string, model: string): readonly string[] {
+    const wouldPass = this.#options.mode === 'sidecar' || this.#at(at + EVERY).length > 0;
+    return wouldPass ? [`=${model}`, `~${canonicalModel(model)}`, EVERY] : [`=${model}`];
+  }
+
   /**
-   * The model objects at a place that claim the request: by its model, or, when it names none, by the place itself. On
-   * a sidecar a place must say something for that (a host or a prefix): health checks and metrics have no model either.
+   * Which model objects claim a request that names no model. On a sidecar the server's default model may be any: where a
+   * model runs, only objects of every model take such a request, and only if the default is meant. Where none runs, an
+   * object takes what comes to its own host or prefix; health checks and metrics come to neither.
    */
-  #modelClaimants(at: string, host: string, prefix: string, { model }: RouteRequest): readonly RuntimeObject[] {
-    if (model !== undefined) return this.#at(`${at}=${model}`);
-    if (this.#options.mode === 'sidecar' && host === '' && prefix === '/') return [];
-    return this.#at(at + ANY_MODEL);
+  #placeSlots(host: string, prefix: string, request: RouteRequest): readonly string[] {
+    const need = needOf(request);
+    if (this.#options.mode === 'shared') return need === 'default' ? [EVERY, PLACE] : [PLACE];
+    if (need !== 'none') return need === 'default' ? [EVERY] : [];
+    return host === '' && prefix === '/' ? [] : [PLACE];
+  }
+
+  #unclearAt(slot: string, claimants: readonly RuntimeObject[], request: RouteRequest): Walk['unclear'] {
+    for (const object of claimants) {
+      const found = unclearIn(object, request);
+      if (found === undefined) continue;
+      return { kind: 'unclear', code: found.code, message: unclearText(found.source), object };
+    }
+    const isAmbiguous = slot === PLACE && claimants.length > 1 && needOf(request) !== 'none';
+    return isAmbiguous ? unnamed(claimants[0]) : undefined;
   }
 
   #slotKeys(object: RuntimeObject): readonly string[] {
     const { kind, models, hostnames } = object.routing;
-    const names = kind === 'mcp' ? [MCP] : [ANY_MODEL, ...new Set(models.map((model) => `=${model}`))];
+    const names = kind === 'mcp' ? [MCP] : [PLACE, ...new Set(models.flatMap(slotsOfModel))];
     const places = [...new Set(hostnames)].map((host) => `${host}\n${this.#prefixOf(object)}\n`);
     return places.flatMap((place) => names.map((name) => place + name));
   }
@@ -166,11 +249,49 @@ export class RouteIndex {
     return this.#slots.get(slot) ?? [];
   }
 
-  #toTarget({ object, rule, below }: Found, random: RandomSource): Resolution {
+  #toTarget({ object, rule, below }: Found, request: RouteRequest, random: RandomSource): Resolution {
     const target = rule.targets.length === 0 ? this.#options.defaultTarget : chooseTarget(rule.targets, random);
     if (target === undefined) return { kind: 'notFound', code: 'not_found', object };
-    return { kind: 'matched', object, match: { target, ruleName: rule.name, upstreamPath: below } };
+    const match = { target, ruleName: rule.name, upstreamPath: below, ...modelIn(object, request) };
+    return { kind: 'matched', object, match };
   }
+}
+
+/** The most labels and segments that any object has (a request is not tried deeper), and how many objects have models. */
+interface Extent {
+  readonly hostLabels: number;
+  readonly pathSegments: number;
+  readonly modelObjects: number;
+}
+
+function modelCount(object: RuntimeObject | undefined): number {
+  return object?.routing.kind === 'model' ? 1 : 0;
+}
+
+function slotsOfModel(model: string): readonly string[] {
+  return model === EVERY_MODEL ? [EVERY] : [`=${model}`, `~${canonicalModel(model)}`];
+}
+
+/** The model of a request as an object has it: its own spelling, or the canonical one where it takes every model. */
+export function modelIn(
+  { routing }: RuntimeObject,
+  { model }: Pick<RouteRequest, 'model'>,
+): { readonly model?: string } {
+  if (model === undefined) return {};
+  if (routing.models.includes(EVERY_MODEL)) return { model: canonicalModel(model) };
+  return { model: claimedModel(routing.models, model) ?? model };
+}
+
+function needOf({ method, path, modelNeed }: RouteRequest): ModelNeed {
+  return modelNeed ?? endpointOf(method, path)?.endpoint.need ?? 'none';
+}
+
+function unclear(message: string, object: RuntimeObject | undefined): Extract<Resolution, { kind: 'unclear' }> {
+  return { kind: 'unclear', code: 'invalid_request', message, ...(object === undefined ? {} : { object }) };
+}
+
+function unnamed(object: RuntimeObject | undefined): Extract<Resolution, { kind: 'unclear' }> {
+  return unclear('the request names no model: set "model"', object);
 }
 
 /** A target by weight: weight 0 is never chosen; undefined when no target has a weight. */
@@ -183,11 +304,6 @@ export function chooseTarget(targets: readonly Target[], random: RandomSource): 
     if (left < 0) return target;
   }
   return weighted.at(-1);
-}
-
-/** Which kind of object is asked first at one place: a tool call is MCP, a model names a route, else MCP takes all. */
-function kindsFor({ model, tool }: RouteRequest): readonly ('model' | typeof MCP)[] {
-  return tool === undefined && model !== undefined ? ['model', MCP] : [MCP, 'model'];
 }
 
 function bestOf(objects: readonly RuntimeObject[], request: RouteRequest, below: string): Found | undefined {
@@ -231,10 +347,9 @@ function hostCandidates(host: string, mostLabels: number): readonly string[] {
   const name = host.endsWith('.') ? host.slice(0, -1) : host;
   if (name === '') return [''];
   const labels = name.split('.');
-  const wildcards = labels
-    .slice(1)
-    .map((_label, index) => `*.${labels.slice(index + 1).join('.')}`)
-    .slice(-Math.max(0, mostLabels - 1) || labels.length);
+  // No longer than any object's: a host of a thousand labels costs as much as one of five.
+  const known = labels.slice(1).slice(-Math.max(0, mostLabels - 1) || labels.length);
+  const wildcards = known.map((_label, index) => `*.${known.slice(index).join('.')}`);
   return [name, ...wildcards, ''];
 }
 

@@ -1,21 +1,24 @@
-// Reconcile, compile: `authentication` as written -> who a limiter believes a caller to be.
+// Reconcile, compile: `authentication` as written -> how a limiter identifies callers.
 import type { IdentityConfig, TrustedHeaders } from '../../contract/limiter-config.ts';
+import { DEFAULTS } from '../../crd/defaults.ts';
 import type { Authentication } from '../../crd/kinds/authentication.ts';
 import { asCidr } from './compile-conditions.ts';
 import { optional } from '../optional.ts';
 
+const ABSENT = DEFAULTS.authentication;
+
 /** Absent when the object has no `authentication`: user and application parts take their fallback then. */
 export function compileIdentity(spec: Authentication | undefined): { readonly identity?: IdentityConfig } {
   return optional('identity', spec, (authentication) => ({
-    required: authentication.required && establishesIdentity(authentication),
-    trustedHops: authentication.clientIP?.trustedHops ?? 0,
+    required: (authentication.required ?? ABSENT.required) && establishesIdentity(authentication),
+    trustedHops: authentication.clientIP?.trustedHops ?? ABSENT.trustedHops,
     ...optional('trustedHeaders', authentication.trustedHeaders, (headers) =>
       compileTrustedHeaders(headers, authentication.trustedPeers ?? []),
     ),
   }));
 }
 
-/** Whether some method can tell who calls; without one, to require an identity would refuse everybody. */
+/** Whether some method identifies callers. Without one, requiring an identity would refuse every request. */
 export function establishesIdentity(spec: Authentication): boolean {
   return spec.trustedHeaders !== undefined || spec.apiKeys !== undefined || spec.jwt !== undefined;
 }

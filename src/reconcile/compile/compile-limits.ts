@@ -1,4 +1,4 @@
-// Reconcile, compile: `rateLimiting` as written -> the limits that a limiter evaluates, every default filled in.
+// Reconcile, compile: `rateLimiting` as written -> the limits that a limiter evaluates, every default resolved.
 import type {
   BucketRule,
   Enforcement,
@@ -8,6 +8,7 @@ import type {
   WindowPeriod,
   WindowRule,
 } from '../../contract/limiter-config.ts';
+import { DEFAULTS } from '../../crd/defaults.ts';
 import type { KeyPart as KeyPartSpec } from '../../crd/kinds/key-part.ts';
 import type { Bucket, Limit, LimitBucket, Window } from '../../crd/kinds/limit.ts';
 import type { MCPRateLimiting, ModelRateLimiting, Tool } from '../../crd/kinds/rate-limiting.ts';
@@ -15,7 +16,7 @@ import { parseDurationMicros } from '../../lib/duration.ts';
 import { compileMatch } from './compile-conditions.ts';
 import { given } from '../optional.ts';
 
-/** Windows of these periods are Closed when the store is gone: a local share of a day's budget is worth too much. */
+/** Windows of these periods are Closed when the store does not answer: a local share of a day's budget is too large. */
 const LONG_PERIODS: ReadonlySet<WindowPeriod> = new Set(['Day', 'Week', 'Month', 'Year']);
 
 /** What the object says for all its limits. */
@@ -32,26 +33,28 @@ export function compileLimits(rateLimiting: ModelRateLimiting | MCPRateLimiting)
 }
 
 function commonOf(rateLimiting: ModelRateLimiting | MCPRateLimiting): Common {
-  return { enforcement: rateLimiting.enforcement, ...given('failurePolicy', rateLimiting.failurePolicy) };
+  const enforcement = rateLimiting.enforcement ?? DEFAULTS.rateLimiting.enforcement;
+  return { enforcement, ...given('failurePolicy', rateLimiting.failurePolicy) };
 }
 
 function compileLimit(spec: Limit, common: Common): LimitConfig {
   const rule = spec.bucket === undefined ? windowRule(spec.window) : bucketRule(spec.bucket);
   return {
     name: spec.name,
-    measure: spec.measure,
+    measure: spec.measure ?? DEFAULTS.limit.measure,
     rule,
     per: (spec.per ?? []).map(compileKeyPart),
     when: (spec.when ?? []).map(compileMatch),
     ...given('group', spec.group),
-    priority: spec.priority,
+    priority: spec.priority ?? DEFAULTS.limit.priority,
     enforcement: spec.enforcement ?? common.enforcement,
     failurePolicy: common.failurePolicy ?? defaultFailurePolicy(rule),
-    cost: spec.cost ?? 1,
+    cost: spec.cost ?? DEFAULTS.limit.cost,
   };
 }
 
-function defaultFailurePolicy(rule: BucketRule | WindowRule): FailurePolicy {
+/** What a limit does without its store when the object does not say. Each limit has its own; a request needs all of its limits. */
+export function defaultFailurePolicy(rule: BucketRule | WindowRule): FailurePolicy {
   return rule.kind === 'window' && LONG_PERIODS.has(rule.period) ? 'Closed' : 'Local';
 }
 
@@ -70,25 +73,28 @@ function windowRule(spec: Window | undefined): WindowRule {
     kind: 'window',
     limit: spec?.limit ?? 0,
     period: spec?.period ?? 'Second',
-    timeZone: spec?.timeZone ?? 'UTC',
+    timeZone: spec?.timeZone ?? DEFAULTS.timeZone,
   };
 }
 
 /** One part of a key. Header names are lower case, as limiters hold them. */
 function compileKeyPart(spec: KeyPartSpec): KeyPart {
-  const common = { ...given('fallback', spec.fallback), whenAbsent: spec.whenAbsent };
+  const common = { ...given('fallback', spec.fallback), whenAbsent: spec.whenAbsent ?? DEFAULTS.keyPart.whenAbsent };
   if (spec.claim !== undefined) return { type: 'claim', name: spec.claim, ...common };
   if (spec.header !== undefined) return { type: 'header', name: spec.header.toLowerCase(), ...common };
   if (spec.query !== undefined) return { type: 'query', name: spec.query, ...common };
   if (spec.constant !== undefined) return { type: 'constant', value: spec.constant, ...common };
-  if (spec.clientIP !== undefined) return { type: 'clientIP', ...spec.clientIP, ...common };
+  if (spec.clientIP !== undefined) {
+    const { prefixV4 = DEFAULTS.keyPart.prefixV4, prefixV6 = DEFAULTS.keyPart.prefixV6 } = spec.clientIP;
+    return { type: 'clientIP', prefixV4, prefixV6, ...common };
+  }
   return { type: PLAIN_PARTS.find((part) => spec[part] !== undefined) ?? 'user', ...common };
 }
 
 /** Parts that need no more words than their name. */
 const PLAIN_PARTS = ['user', 'application', 'model', 'tool', 'session'] as const;
 
-const ONE_BUCKET_PER_USER: readonly KeyPart[] = [{ type: 'user', whenAbsent: 'Share' }];
+const ONE_BUCKET_PER_USER: readonly KeyPart[] = [{ type: 'user', whenAbsent: DEFAULTS.keyPart.whenAbsent }];
 
 /**
  * The limits that the short form of an MCPServer stands for, the server's first, then those of its tools, which apply to
@@ -125,13 +131,13 @@ function shortLimit(limit: ShortLimit, common: Common): LimitConfig {
   const rule = bucketRule(limit.bucket);
   return {
     name: limit.name,
-    measure: 'Requests',
+    measure: DEFAULTS.limit.measure,
     rule,
     per: limit.per,
     when: limit.tool === undefined ? [] : [{ not: false, tool: { exact: limit.tool } }],
-    priority: 0,
+    priority: DEFAULTS.limit.priority,
     enforcement: common.enforcement,
     failurePolicy: common.failurePolicy ?? defaultFailurePolicy(rule),
-    cost: 1,
+    cost: DEFAULTS.limit.cost,
   };
 }

@@ -1,9 +1,11 @@
 // Reconcile, compile: where requests come in and go out, as written -> routing of a limiter config.
 import type { McpRouting, ModelRouting, RouteRule, Target } from '../../contract/limiter-config.ts';
+import { DEFAULTS } from '../../crd/defaults.ts';
 import type { MCPServerSpec } from '../../crd/kinds/mcp-server.ts';
 import type { ModelRouteSpec, RouteRuleSpec } from '../../crd/kinds/model-route.ts';
 import type { TargetSpec } from '../../crd/kinds/target.ts';
 import { headerMatch, stringMatch } from './compile-conditions.ts';
+import { plainText } from '../../lib/text.ts';
 import { optional } from '../optional.ts';
 
 /** What routing needs to know beside the spec. */
@@ -23,7 +25,7 @@ export function compileModelRouting(spec: ModelRouteSpec, context: RoutingContex
   const models = [...(spec.modelName === undefined ? [] : [spec.modelName]), ...(spec.loraAdapters ?? [])];
   return {
     kind: 'model',
-    models: [...new Set(models)],
+    models: [...new Set(models.map((name) => plainText(name.trim())))],
     ...placeOf(spec, context),
     rules: rules.length > 0 ? rules : [{ name: ONLY_RULE, headers: [], methods: [], targets: ownTargets }],
   };
@@ -32,7 +34,7 @@ export function compileModelRouting(spec: ModelRouteSpec, context: RoutingContex
 export function compileMcpRouting(spec: MCPServerSpec, context: RoutingContext): McpRouting {
   return {
     kind: 'mcp',
-    transport: spec.transport,
+    transport: spec.transport ?? DEFAULTS.mcpServer.transport,
     ...placeOf(spec, context),
     targets: compileTargets(spec.targets, context),
   };
@@ -67,7 +69,7 @@ function compileRule(
 function compileTargets(targets: readonly TargetSpec[] | undefined, context: RoutingContext): Target[] {
   return (targets ?? [])
     .filter((target) => !isNameless(target))
-    .map((target) => ({ url: urlOf(target, context), weight: target.weight }));
+    .map((target) => ({ url: urlOf(target, context), weight: target.weight ?? DEFAULTS.target.weight }));
 }
 
 function urlOf(target: TargetSpec, context: RoutingContext): string {

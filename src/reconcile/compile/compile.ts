@@ -8,6 +8,7 @@ import type {
   ResponseConfig,
   StoreConfig,
 } from '../../contract/limiter-config.ts';
+import { DEFAULTS } from '../../crd/defaults.ts';
 import type { RateLimiting, WeirObject } from '../../crd/types.ts';
 import { compileIdentity } from './compile-identity.ts';
 import { compileLimits, compileShortForm } from './compile-limits.ts';
@@ -19,29 +20,28 @@ import type { ReconcileSettings } from '../types.ts';
 const IN_MEMORY: StoreConfig = { type: 'memory' };
 
 /**
- * Compiles an object that `validate` found nothing wrong with. Without `rateLimiting` the config routes and has no limits;
- * it names no Redis then, so that no limiter connects to one for it.
+ * Compiles an object that `validate` accepts; what an absent field means is resolved here (crd/defaults.ts). Without
+ * `rateLimiting` the config routes and has no limits; it names no Redis then, so that no limiter connects to one for it.
  */
 export function compile(object: WeirObject, settings: ReconcileSettings): LimiterConfig {
   const { namespace, name, uid, creationTimestamp } = object.metadata;
   const context = { namespace, name, ...given('clusterDomain', settings.clusterDomain) };
   const limits = limitsOf(object);
   const store = limits.length === 0 ? IN_MEMORY : (compileStore(object, settings) ?? IN_MEMORY);
+  const routing =
+    object.kind === 'ModelRoute' ? compileModelRouting(object.spec, context) : compileMcpRouting(object.spec, context);
   return {
     kind: object.kind,
     namespace,
     name,
     uid: uid ?? '',
     ...given('createdAt', creationTimestamp),
-    requires: requirements(object, limits, store),
-    routing:
-      object.kind === 'ModelRoute'
-        ? compileModelRouting(object.spec, context)
-        : compileMcpRouting(object.spec, context),
+    requires: requirements(object, { routing, limits, store }),
+    routing,
     ...compileIdentity(object.spec.authentication),
     store,
     limits,
-    response: responseOf(object.spec.rateLimiting),
+    response: responseOf(object.spec.rateLimiting ?? {}),
   };
 }
 
@@ -52,9 +52,13 @@ function limitsOf(object: WeirObject): LimitConfig[] {
   return [...shortForm, ...compileLimits(rateLimiting)];
 }
 
-/** What a limiter must be able to do: what the object asks for by name, and what its defaults stand for. */
-function requirements(object: WeirObject, limits: readonly LimitConfig[], store: StoreConfig): string[] {
-  const ids = usesOf({ spec: object.spec }).map((use) => use.id);
+/** What a limiter must be able to do: what the spec names, and what its absent fields mean. */
+function requirements(
+  { spec }: WeirObject,
+  { routing, limits, store }: Pick<LimiterConfig, 'routing' | 'limits' | 'store'>,
+): string[] {
+  const ids = usesOf({ spec }).map((use) => use.id);
+  if (routing.kind === 'mcp') ids.push(`transport.${routing.transport}`);
   for (const limit of limits) {
     ids.push(`measure.${limit.measure.toLowerCase()}`, `limit.${limit.rule.kind}`);
     if (limit.enforcement === 'Shadow') ids.push('enforcement.shadow');
@@ -71,21 +75,15 @@ function storeNeeds({ username, password, tls }: RedisEndpoint): string[] {
   return ['store.redis', ...(hasLogin ? ['store.redis-auth'] : []), ...(tls === undefined ? [] : ['store.redis-tls'])];
 }
 
-const DEFAULT_RESPONSE: ResponseConfig = {
-  dialect: 'Auto',
-  headers: [],
-  resetFormat: 'Delta',
-  mcp: { form: 'ToolResult', code: 429 },
-};
-
-function responseOf(rateLimiting: RateLimiting | undefined): ResponseConfig {
-  const response = rateLimiting?.response;
-  if (response === undefined) return DEFAULT_RESPONSE;
-  const { dialect, headers, resetFormat, mcp } = response;
+function responseOf({ response }: RateLimiting): ResponseConfig {
+  const { dialect, headers, resetFormat, mcp, cors } = { ...DEFAULTS.response, ...response };
+  const { mcpForm, mcpCode } = DEFAULTS.response;
   return {
     dialect,
     headers: headers ?? [],
     resetFormat,
-    mcp: mcp === undefined ? DEFAULT_RESPONSE.mcp : { form: mcp.form, code: mcp.code },
+    mcp: { form: mcp?.form ?? mcpForm, code: mcp?.code ?? mcpCode },
+    // Absent means the default to limiters: an object that does not name it is the same config as in 0.2.0.
+    ...(cors === DEFAULTS.response.cors ? {} : { cors }),
   };
 }

@@ -2,11 +2,13 @@
 // Pure; what it did once it does not do again, and what later webhooks added is brought in line.
 import { isDeepStrictEqual } from 'node:util';
 import { strangeAnnotations, wantedImage } from './annotations.ts';
-import { choosePort, isRefusal, type Placement, type RefusalReason } from './choose-port.ts';
+import { wantedBounds } from './bounds.ts';
+import { choosePort, isSkip, type Placement } from './choose-port.ts';
 import {
   INJECT_LABEL,
   INJECTED_ANNOTATION,
   LIMITER_CONTAINER,
+  NOT_INJECTED_ANNOTATION,
   REDIRECT_ANNOTATION,
   REDIRECT_CONTAINER,
   VOLUMES,
@@ -21,6 +23,8 @@ import {
   redirectContainer,
   type SidecarSettings,
 } from './sidecar.ts';
+import { fitted, overlaid, roomComplaint, wantedResources, type ContainerRange, type Fitted } from './resources.ts';
+import { formatSkip, skipText, type Skip, type SkipReason } from './skips.ts';
 import { passLimiter, withPreStop } from './workload.ts';
 
 export interface InjectorSettings extends SidecarSettings {
@@ -34,6 +38,9 @@ export interface InjectorSettings extends SidecarSettings {
 export interface NamespaceFacts {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** What its LimitRanges say of containers. */
+  readonly containerRanges?: readonly ContainerRange[];
 }
 
 /** JSON patch (RFC 6902); `add` replaces a member that is there. */
@@ -41,36 +48,16 @@ export type PatchOperation =
   | { readonly op: 'add'; readonly path: string; readonly value: unknown }
   | { readonly op: 'remove'; readonly path: string };
 
-/** Why a pod gets no limiter. */
-export type SkipReason =
-  | RefusalReason
-  | 'NotAsked'
-  | 'OptedOut'
-  | 'ExcludedNamespace'
-  | 'UnwatchedNamespace'
-  | 'MirrorPod'
-  | 'Windows'
-  | 'HostNetwork'
-  | 'NameTaken'
-  | 'PortTaken'
-  | 'NoInitImage';
-
 export type Injection =
   | { readonly kind: 'injected'; readonly patch: readonly PatchOperation[]; readonly warnings: readonly string[] }
   | { readonly kind: 'unchanged'; readonly warnings: readonly string[] }
   | {
       readonly kind: 'skipped';
       readonly reason: SkipReason;
-      /** Takes away an annotation that claims a limiter which is not there. */
+      /** Writes why into the pod, and takes away an annotation that claims a limiter which is not there. */
       readonly patch: readonly PatchOperation[];
       readonly warnings: readonly string[];
     };
-
-interface Skip {
-  readonly reason: SkipReason;
-  /** Told to whoever makes the pod; absent: it is as they want it. */
-  readonly message?: string;
-}
 
 const SYSTEM_NAMESPACES = ['kube-system', 'kube-node-lease'];
 const POD_SECURITY_LABEL = 'pod-security.kubernetes.io/enforce';
@@ -84,24 +71,48 @@ export function inject(
   drainToken: string,
 ): Injection {
   const skip = whyNot(pod, namespace, settings);
-  if (skip !== undefined) return skipped(pod, skip);
+  if (skip !== undefined) return skipped(pod, namespace, skip);
   const present = placementOf(pod.spec);
   if (present !== undefined) return patched(pod, { ...present, settings }, []);
-  const { image = settings.image, complaint } = wantedImage(pod);
-  if (complaint !== undefined) return skipped(pod, { reason: 'WrongAnnotation', message: complaint });
+  const { image = settings.image, complaint: strangeImage } = wantedImage(pod);
+  const { bounds, complaint = strangeImage } = wantedBounds(pod.metadata?.annotations, settings.bounds);
+  if (complaint !== undefined) return skipped(pod, namespace, { reason: 'WrongAnnotation', what: complaint });
   const placement = choosePort(pod);
-  if (isRefusal(placement)) return skipped(pod, placement);
+  if (isSkip(placement)) return skipped(pod, namespace, placement);
   const obstacle = obstacleIn(pod.spec, placement, settings);
-  if (obstacle !== undefined) return skipped(pod, obstacle);
-  const plan = { placement, drainToken, settings: { ...settings, image } };
-  return patched(pod, plan, [...warningsOf(placement, namespace), ...strangeAnnotations(pod)]);
+  if (obstacle !== undefined) return skipped(pod, namespace, obstacle);
+  const sized = withResources(pod, namespace, settings);
+  if ('reason' in sized) return skipped(pod, namespace, sized);
+  const plan = { placement, drainToken, settings: { ...sized.settings, image, bounds } };
+  return patched(pod, plan, [...warningsOf(placement, namespace), ...sized.warnings, ...strangeAnnotations(pod)]);
+}
+
+/** The resources that annotations ask for, as far as the namespace admits them: the limiter must not keep the pod from being created. */
+function withResources(
+  { metadata }: InjectablePod,
+  { name, annotations = {}, containerRanges = [] }: NamespaceFacts,
+  settings: InjectorSettings,
+): { readonly settings: InjectorSettings; readonly warnings: readonly string[] } | Skip {
+  const wanted = wantedResources(metadata?.annotations ?? {}, { name, annotations });
+  if ('reason' in wanted) return wanted;
+  const limiter = fitted(overlaid(settings.resources ?? {}, wanted), containerRanges);
+  const what = roomComplaint(limiter.resources, containerRanges);
+  if (what !== undefined) return { reason: 'NoRoom', what };
+  const init = fitted(overlaid(settings.initResources ?? {}, wanted), containerRanges);
+  return {
+    settings: { ...settings, ...sizesOf('resources', limiter), ...sizesOf('initResources', init) },
+    warnings: limiter.changes.map((change) => `weir: the limiter gets ${change}`),
+  };
+}
+
+function sizesOf(field: 'resources' | 'initResources', { resources }: Fitted): Partial<InjectorSettings> {
+  return Object.keys(resources).length === 0 ? {} : { [field]: resources };
 }
 
 function patched(pod: InjectablePod, plan: Plan, warnings: readonly string[]): Injection {
-  const { annotations } = pod.metadata ?? {};
   const spec = withLimiter(pod.spec, plan);
   const patch = [
-    ...change('/metadata/annotations', annotations, { ...annotations, [INJECTED_ANNOTATION]: plan.settings.version }),
+    ...annotated(pod, { [INJECTED_ANNOTATION]: plan.settings.version }),
     ...(['initContainers', 'containers', 'volumes', 'imagePullSecrets'] as const).flatMap((member) =>
       change(`/spec/${member}`, pod.spec[member], spec[member]),
     ),
@@ -110,7 +121,9 @@ function patched(pod: InjectablePod, plan: Plan, warnings: readonly string[]): I
 }
 
 function whyNot(pod: InjectablePod, namespace: NamespaceFacts, settings: InjectorSettings): Skip | undefined {
-  return unasked(pod, namespace) ?? outOfReach(namespace.name, settings) ?? unfit(pod.spec);
+  const skip = unasked(pod, namespace) ?? outOfReach(namespace.name, settings);
+  const reason = unfitness(pod);
+  return skip ?? (reason === undefined ? undefined : { reason });
 }
 
 /** The pod's label wins over its namespace's. */
@@ -121,51 +134,67 @@ function unasked({ metadata }: InjectablePod, { labels }: NamespaceFacts): Skip 
   if (wish === 'true') return undefined;
   if (wish === 'false') return { reason: 'OptedOut' };
   if (own?.[INJECT_LABEL] === undefined) return { reason: 'NotAsked' };
-  return { reason: 'NotAsked', message: `label ${INJECT_LABEL}: "${String(wish)}" is neither "true" nor "false"` };
+  return { reason: 'WrongLabel', what: `label ${INJECT_LABEL}: "${String(wish)}" is neither "true" nor "false"` };
 }
 
 function outOfReach(name: string, settings: InjectorSettings): Skip | undefined {
-  const { ownNamespace, excludedNamespaces, watchedNamespaces } = settings;
-  if ([...SYSTEM_NAMESPACES, ...excludedNamespaces, ownNamespace].includes(name)) {
-    return { reason: 'ExcludedNamespace', message: `namespace ${name} is left out of injection` };
+  const { watchedNamespaces } = settings;
+  if (isExcluded(name, settings)) {
+    return { reason: 'ExcludedNamespace', what: `namespace ${name} is excluded from injection` };
   }
   if (watchedNamespaces.length === 0 || watchedNamespaces.includes(name)) return undefined;
-  return { reason: 'UnwatchedNamespace', message: `the operator does not watch namespace ${name}` };
+  return { reason: 'UnwatchedNamespace', what: `the operator does not watch namespace ${name}` };
+}
+
+/** Namespaces of the cluster and of Weir are, beside those that the settings name. */
+export function isExcluded(
+  namespace: string,
+  { ownNamespace, excludedNamespaces }: Pick<InjectorSettings, 'ownNamespace' | 'excludedNamespaces'>,
+): boolean {
+  return [...SYSTEM_NAMESPACES, ...excludedNamespaces, ownNamespace].includes(namespace);
 }
 
 /** Pods that no limiter can stand in. */
-function unfit({ hostNetwork, os, nodeSelector }: PodSpec): Skip | undefined {
-  if (os?.name === 'windows' || nodeSelector?.['kubernetes.io/os'] === 'windows') {
-    return { reason: 'Windows', message: 'it runs on Windows, where there is no limiter' };
-  }
-  if (hostNetwork !== true) return undefined;
-  const message = 'it uses the network of its node (hostNetwork), where a limiter would stand before the whole node';
-  return { reason: 'HostNetwork', message };
+export function unfitness({ metadata, spec }: InjectablePod): 'MirrorPod' | 'Windows' | 'HostNetwork' | undefined {
+  const { hostNetwork, os, nodeSelector } = spec;
+  if (metadata?.annotations?.[MIRROR_ANNOTATION] !== undefined) return 'MirrorPod';
+  if (os?.name === 'windows' || nodeSelector?.['kubernetes.io/os'] === 'windows') return 'Windows';
+  return hostNetwork === true ? 'HostNetwork' : undefined;
 }
 
 /** What in the pod is in the way of a first limiter. */
 function obstacleIn(spec: PodSpec, placement: Placement, settings: SidecarSettings): Skip | undefined {
   const containers = [...spec.containers, ...(spec.initContainers ?? [])];
   const name = containers.find((each) => each.name === LIMITER_CONTAINER || each.name === REDIRECT_CONTAINER)?.name;
-  if (name !== undefined)
-    return { reason: 'NameTaken', message: `it has a container ${name} that is not the injector's` };
+  if (name !== undefined) return { reason: 'NameTaken', what: `the container ${name} is not the injector's` };
   const port = portCollision(containers);
-  if (port !== undefined) return { reason: 'PortTaken', message: `port ${port} is the limiter's: use another` };
-  if (!placement.redirect || settings.initImage !== undefined) return undefined;
-  return {
-    reason: 'NoInitImage',
-    message: 'the operator has no image to redirect with: set initImage in its injection config',
-  };
+  if (port !== undefined) return { reason: 'PortTaken', what: `a container uses port ${port}, which is the limiter's` };
+  return placement.redirect && settings.initImage === undefined ? { reason: 'NoInitImage' } : undefined;
 }
 
-function skipped(pod: InjectablePod, { reason, message }: Skip): Injection {
-  const { metadata, spec } = pod;
-  const warnings =
-    message === undefined ? [] : [`weir: the pod gets no limiter: ${message}`, ...strangeAnnotations(pod)];
-  const isForeign = reason === 'MirrorPod' || placementOf(spec) !== undefined;
-  const isClaimed = metadata?.annotations?.[INJECTED_ANNOTATION] !== undefined && !isForeign;
-  const path = `/metadata/annotations/${INJECTED_ANNOTATION.replace('/', '~1')}`;
-  return { kind: 'skipped', reason, patch: isClaimed ? [{ op: 'remove', path }] : [], warnings };
+/** Reasons that the author of the pod chose. */
+const AS_WANTED: readonly SkipReason[] = ['MirrorPod', 'NotAsked', 'OptedOut'];
+
+function skipped(pod: InjectablePod, { name }: NamespaceFacts, skip: Skip): Injection {
+  const { reason } = skip;
+  const text = skipText(skip, name);
+  // A static pod must stay as it is, and a pod that has a limiter is not one without.
+  const isLeftAlone = reason === 'MirrorPod' || placementOf(pod.spec) !== undefined;
+  const written = reason === 'NotAsked' ? {} : { [NOT_INJECTED_ANNOTATION]: formatSkip(reason, text) };
+  const warnings = AS_WANTED.includes(reason)
+    ? []
+    : [`weir: the pod gets no limiter: ${text}`, ...strangeAnnotations(pod)];
+  return { kind: 'skipped', reason, patch: isLeftAlone ? [] : annotated(pod, written), warnings };
+}
+
+/** Sets the two annotations of the injector to what is given, and removes the other one. */
+function annotated({ metadata }: InjectablePod, written: Readonly<Record<string, string>>): PatchOperation[] {
+  const before = metadata?.annotations;
+  const others = Object.entries(before ?? {}).filter(
+    ([name]) => ![INJECTED_ANNOTATION, NOT_INJECTED_ANNOTATION].includes(name),
+  );
+  const after = { ...Object.fromEntries(others), ...written };
+  return before === undefined && Object.keys(after).length === 0 ? [] : change('/metadata/annotations', before, after);
 }
 
 interface Plan {

@@ -3,6 +3,9 @@
 export interface ContainerPort {
   readonly name?: string;
   readonly containerPort: number;
+  /** Of the node. */
+  readonly hostPort?: number;
+  readonly hostIP?: string;
   /** Absent: TCP. */
   readonly protocol?: string;
 }

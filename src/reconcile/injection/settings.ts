@@ -4,6 +4,8 @@ import { Ajv, type ErrorObject } from 'ajv';
 import { parse } from 'yaml';
 import { parseDurationMicros } from '../../lib/duration.ts';
 import { messageOf } from '../../lib/thrown.ts';
+import { boundProblem, BOUNDS, budgetProblem, type BoundField, type Bounds } from './bounds.ts';
+import type { Resources } from './resources.ts';
 
 /** The injection config, as in its file. */
 export interface InjectionConfig {
@@ -18,11 +20,13 @@ export interface InjectionConfig {
   readonly operator: string;
   /** The name in the operator's certificate, when it is not that host. */
   readonly operatorName?: string;
-  readonly resources?: Readonly<Record<string, unknown>>;
-  readonly initResources?: Readonly<Record<string, unknown>>;
+  readonly resources?: Resources;
+  readonly initResources?: Resources;
   readonly storeDeadline?: string;
   readonly unconfiguredPolicy?: 'Pass' | 'Refuse';
   readonly unconfiguredWait?: string;
+  /** Of one request; absent: the limiter's defaults. */
+  readonly bounds?: Bounds;
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
   /** How long a pod that is told to end goes on serving at least, seconds. */
   readonly drainSeconds: number;
@@ -58,6 +62,11 @@ const SCHEMA = {
     storeDeadline: TEXT,
     unconfiguredPolicy: { enum: ['Pass', 'Refuse'] },
     unconfiguredWait: TEXT,
+    bounds: {
+      type: 'object',
+      additionalProperties: false,
+      properties: Object.fromEntries(Object.keys(BOUNDS).map((field) => [field, { type: ['string', 'integer'] }])),
+    },
     logLevel: { enum: ['error', 'warn', 'info', 'debug'], default: 'info' },
     drainSeconds: { type: 'integer', minimum: 0, maximum: 600, default: 5 },
     tokenExpirationSeconds: { type: 'integer', minimum: 600, maximum: 86_400, default: 3600 },
@@ -73,7 +82,7 @@ const validate = new Ajv({ allErrors: true, strict: false, useDefaults: true }).
  */
 export function parseInjectionConfig(text: string): InjectionConfig {
   const value = readYaml(text);
-  const problems = validate(value) ? durationProblems(value as InjectionConfig) : (validate.errors ?? []).map(say);
+  const problems = validate(value) ? textProblems(value as InjectionConfig) : (validate.errors ?? []).map(say);
   if (problems.length > 0) throw new InjectionConfigError(problems.join('; '));
   return value as InjectionConfig;
 }
@@ -86,21 +95,31 @@ function readYaml(text: string): unknown {
   }
 }
 
-function durationProblems(config: InjectionConfig): string[] {
-  return (['storeDeadline', 'unconfiguredWait'] as const)
+function textProblems(config: InjectionConfig): string[] {
+  const bounds = Object.entries(config.bounds ?? {}).flatMap(([field, value]) => {
+    const problem = boundProblem(field as BoundField, value);
+    return problem === undefined ? [] : [`bounds.${field}: "${value}": ${problem}`];
+  });
+  const durations = (['storeDeadline', 'unconfiguredWait'] as const)
     .filter((field) => config[field] !== undefined && parseDurationMicros(config[field]) === undefined)
     .map((field) => `${field}: not a duration: write 50ms, 10s, 1m30s`);
+  const budget = budgetProblem(config.bounds ?? {});
+  return [...durations, ...bounds, ...(budget === undefined ? [] : [`bounds.bodyBudget: ${budget}`])];
 }
 
 function say({ keyword, instancePath, params, message = 'is wrong' }: ErrorObject): string {
   const field = instancePath.slice(1).replaceAll('/', '.') || 'the config';
   if (keyword === 'required') return `${String(params['missingProperty'])}: required`;
   if (keyword === 'additionalProperties') {
-    const known = instancePath === '' ? Object.keys(SCHEMA.properties).join(', ') : 'requests, limits';
-    return `${String(params['additionalProperty'])}: no such field: one of ${known}`;
+    return `${String(params['additionalProperty'])}: no such field: one of ${fieldsAt(instancePath).join(', ')}`;
   }
   if (keyword === 'enum') return `${field}: one of ${(params['allowedValues'] as unknown[]).join(', ')}`;
   if (keyword === 'pattern' && field === 'operator')
     return 'operator: expected host:port, such as weir-operator.weir-system.svc:18000';
   return `${field}: ${message}`;
+}
+
+function fieldsAt(instancePath: string): string[] {
+  if (instancePath === '') return Object.keys(SCHEMA.properties);
+  return instancePath === '/bounds' ? Object.keys(BOUNDS) : ['requests', 'limits'];
 }

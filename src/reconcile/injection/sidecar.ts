@@ -1,5 +1,6 @@
 // Injection: what is added to a pod. Input: the injection config and where the limiter stands. Output: the limiter's container,
 // the container that redirects, their volumes, and the preStop of the workload.
+import { boundFlags } from './bounds.ts';
 import type { Placement } from './choose-port.ts';
 import { LIMITER_CONTAINER, LIMITER_PORTS, PORT_NAMES, REDIRECT_CONTAINER, VOLUMES } from './names.ts';
 import type { Container, ContainerPort, PodSpec, PortCall } from './pod.ts';
@@ -76,6 +77,7 @@ function flagsOf(settings: SidecarSettings, { port }: Placement, drainToken: str
     `--state-dir=${STATE_FOLDER}`,
     `${DRAIN_TOKEN_FLAG}${drainToken}`,
     ...optional.filter(([, value]) => value !== undefined).map(([flag, value]) => `${flag}=${String(value)}`),
+    ...boundFlags(settings.bounds),
     `--log-level=${logLevel}`,
   ];
 }

@@ -1,9 +1,10 @@
 // Injection: what changes in the workload's own containers. Input: a container and where the limiter stands. Output: the
-// container without the names that the limiter took, with probes and hooks that go past the limiter, and with a preStop.
+// container without the names that the limiter took, with ports of the node that lead to the limiter, with probes and hooks that go
+// past it, and with a preStop.
 import { isDeepStrictEqual } from 'node:util';
 import type { Placement } from './choose-port.ts';
 import { LIMITER_PORTS } from './names.ts';
-import { isTcp, type Container, type Lifecycle, type PortCall } from './pod.ts';
+import { isTcp, type Container, type ContainerPort, type Lifecycle, type PortCall } from './pod.ts';
 
 /** What the kubelet calls. */
 interface Called {
@@ -20,7 +21,7 @@ export function passLimiter(container: Container, placement: Placement): Contain
   const redial = placement.redirect ? toProbePort(placement) : toNumber(placement);
   const { lifecycle } = container;
   return {
-    ...withoutNames(container, placement.names),
+    ...withPorts(container, placement),
     ...changed(container, 'livenessProbe', redial),
     ...changed(container, 'readinessProbe', redial),
     ...changed(container, 'startupProbe', redial),
@@ -51,22 +52,25 @@ function toProbePort(placement: Placement): Redial {
   };
 }
 
-function withoutNames(container: Container, names: readonly string[]): Container {
+/** Where traffic is redirected the ports stay as they are: what comes in for them meets the limiter. */
+function withPorts(container: Container, placement: Placement): Container {
   const { ports } = container;
-  if (ports?.some((port) => isTaken(port.name, names) && isTcp(port)) !== true) return container;
-  const nameless = ports.map((port) => {
-    const { name, ...rest } = port;
-    return isTaken(name, names) && isTcp(port) ? rest : port;
-  });
+  if (ports === undefined || placement.redirect) return container;
+  const led = ports.flatMap((port) => (isTcp(port) ? ledToLimiter(port, placement) : [port]));
+  if (isDeepStrictEqual(led, ports)) return container;
   // What was declared once for each name is now the same thing several times.
-  const unique = nameless.filter(
-    (port, index) => nameless.findIndex((each) => isDeepStrictEqual(each, port)) === index,
-  );
+  const unique = led.filter((port, index) => led.findIndex((each) => isDeepStrictEqual(each, port)) === index);
   return { ...container, ports: unique };
 }
 
-function isTaken(name: string | undefined, names: readonly string[]): boolean {
-  return name !== undefined && names.includes(name);
+/** A port of the node stays with this container, because the kubelet maps those of ordinary containers alone. */
+function ledToLimiter(declared: ContainerPort, placement: Placement): ContainerPort[] {
+  const { name, ...nameless } = declared;
+  const port = name !== undefined && placement.names.includes(name) ? nameless : declared;
+  const { hostPort, hostIP, ...inner } = port;
+  if (hostPort === undefined || port.containerPort !== placement.port) return [port];
+  const outer = { containerPort: LIMITER_PORTS.traffic, hostPort, ...(hostIP === undefined ? {} : { hostIP }) };
+  return [inner, { ...outer, protocol: 'TCP' }];
 }
 
 type ProbeName = 'livenessProbe' | 'readinessProbe' | 'startupProbe';

@@ -2,7 +2,8 @@
 import { storeLabelOf } from '../../contract/limiter-report.ts';
 import { storeWordOf } from '../../contract/store-words.ts';
 import type { DegradedReason } from '../../crd/kinds/conditions.ts';
-import { MOST_NAMED, namesOf } from '../names.ts';
+import { namesOf } from '../names.ts';
+import { bypassTexts } from './bypasses.ts';
 import { cut } from '../problems.ts';
 import type { Verdict } from './programmed.ts';
 import type { InForce, LimiterTally, LimiterTrouble } from '../types.ts';
@@ -29,11 +30,15 @@ export function degradedVerdict(
   inForce: InForce | undefined,
   tally: LimiterTally,
 ): Verdict<DegradedReason> | undefined {
-  if (inForce === undefined || tally.desired === 0) return HEALTHY;
+  if (inForce === undefined || tally.desired + tally.bypasses.length === 0) return HEALTHY;
   const present = KINDS.filter((kind) => tally.troubles.some((trouble) => trouble.kind === kind));
   const [gravest] = present;
-  if (gravest === undefined && tally.bypasses.length === 0) return tally.connected === 0 ? undefined : HEALTHY;
-  const texts = [...present.map((kind) => textOf(kind, inForce, tally)), ...bypassTexts(tally)];
+  const unclaimed = unclaimedTexts(tally);
+  if (gravest === undefined && tally.bypasses.length === 0) {
+    if (tally.connected === 0) return undefined;
+    return unclaimed.length === 0 ? HEALTHY : { ...HEALTHY, reason: 'UnclaimedRequests', message: unclaimed.join() };
+  }
+  const texts = [...present.map((kind) => textOf(kind, inForce, tally)), ...bypassTexts(tally), ...unclaimed];
   const reason = gravest === undefined ? 'LimiterBypassed' : REASON_OF[gravest];
   return { holds: true, reason, message: texts.join('; ') };
 }
@@ -55,17 +60,23 @@ function textOf(kind: LimiterTrouble['kind'], inForce: InForce, { troubles, desi
   return `${who} get no connection to ${namesOf(upstreams)}: check that the server runs, listens on that port, and that its Service has ready endpoints`;
 }
 
-/** The operator knows it without any limiter's word. */
-function bypassTexts({ bypasses }: LimiterTally): string[] {
-  const texts = bypasses.slice(0, MOST_NAMED).map(({ service, port, isHeadless, target, pods }) => {
-    const redirect = 'annotate the pod template weir.dev/redirect: "true" and restart the pods';
-    return isHeadless
-      ? `callers of the headless Service ${service} dial port ${target} of ${pods} pods past the limiter: ${redirect}`
-      : `port ${port} of Service ${service} targets number ${target} of ${pods} pods past the limiter: let its targetPort be the name of that port, or ${redirect}`;
-  });
-  return bypasses.length > MOST_NAMED
-    ? [...texts, `and ${bypasses.length - MOST_NAMED} more ports of Services`]
-    : texts;
+const MOST_MODELS = 3;
+const LONGEST_MODEL = 64;
+
+/** No trouble, but not what everyone expects of a route: it limits its own models and no other. */
+function unclaimedTexts({ unclaimed = [] }: LimiterTally): string[] {
+  if (unclaimed.length === 0) return [];
+  const names = unclaimed.slice(0, MOST_MODELS).map(quoteModel).join(', ');
+  return [
+    `requests for models that no route claims pass unlimited (e.g. ${names}): ` +
+      'name these models in a route, or add a route with modelName "*"',
+  ];
+}
+
+/** Callers choose these names: they stand in quotes, short, in printable ASCII alone. */
+function quoteModel(name: string): string {
+  const escaped = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return JSON.stringify(name.slice(0, LONGEST_MODEL)).replaceAll(/[^\x20-\x7e]/g, escaped);
 }
 
 function storeOf({ config: { store } }: InForce): string {

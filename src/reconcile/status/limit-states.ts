@@ -2,11 +2,14 @@
 import { valuesAt } from '../../contract/capabilities.ts';
 import type { LimitConfig } from '../../contract/limiter-config.ts';
 import type { LimitStatus } from '../../crd/kinds/conditions.ts';
-import { formatDuration } from '../../lib/duration.ts';
 import { type Problem, cut } from '../problems.ts';
+import { type LimitContext, describeLimit } from './limit-text.ts';
 
-/** Enforced and Shadow: in force at every limiter; Pending: not at every limiter yet; NotEnforced: the object is refused. */
-export const LIMIT_STATES = ['Enforced', 'Shadow', 'Pending', 'NotEnforced'] as const;
+/**
+ * Enforced and Shadow: in force at every limiter; Pending: not at every limiter yet; NotEnforced: the object is refused; Unknown: no
+ * operator follows the object.
+ */
+export const LIMIT_STATES = ['Enforced', 'Shadow', 'Pending', 'NotEnforced', 'Unknown'] as const;
 export type LimitState = (typeof LIMIT_STATES)[number];
 
 const MAX_MESSAGE = 1024;
@@ -22,31 +25,16 @@ const SHORT_FIELDS = [
 ] as const;
 
 /** The limits that are in force, or will be when every limiter has acknowledged them. */
-export function statesInForce(limits: readonly LimitConfig[], isProgrammed: boolean): LimitStatus[] {
-  return limits.map((limit) => ({
+export function statesInForce(context: LimitContext, isProgrammed: boolean): LimitStatus[] {
+  return context.limits.map((limit) => ({
     name: limit.name,
     state: (isProgrammed ? doneState(limit) : 'Pending') satisfies LimitState,
-    message: describeLimit(limit),
+    message: cut(describeLimit(limit, context), MAX_MESSAGE),
   }));
 }
 
 function doneState(limit: LimitConfig): LimitState {
   return limit.enforcement === 'Shadow' ? 'Shadow' : 'Enforced';
-}
-
-/** What a limit amounts to, and what of it could surprise. */
-function describeLimit({ rule, cost, enforcement }: LimitConfig): string {
-  if (rule.kind === 'window') {
-    if (rule.limit === 0) return `${enforcement === 'Shadow' ? 'would refuse' : 'refuses'} everything: its limit is 0`;
-    return `${rule.limit} per calendar ${rule.period} in ${rule.timeZone}${neverFits(cost, rule.limit)}`;
-  }
-  const first = rule.burst + rule.maxTokens;
-  const refill = `${rule.maxTokens} per ${formatDuration(rule.refillPeriodMicros)}, at most ${rule.burst} at once`;
-  return `${refill}; up to ${first} may pass in the first period${neverFits(cost, rule.burst)}`;
-}
-
-function neverFits(cost: number, capacity: number): string {
-  return cost <= capacity ? '' : `; no request ever passes: one costs ${cost}, more than it holds`;
 }
 
 /** The limits of a refused object, each with what is wrong with it. The spec may be anything. */

@@ -1,6 +1,7 @@
 // Reconcile, status: what the limiters of an object say -> the verdict Programmed.
 import type { ProgrammedReason } from '../../crd/kinds/conditions.ts';
-import { MOST_NAMED, namesOf } from '../names.ts';
+import { bypassedText } from './bypasses.ts';
+import { countOf, MOST_NAMED, namesOf } from '../names.ts';
 import { cut } from '../problems.ts';
 import type { InForce, LimiterTally } from '../types.ts';
 
@@ -12,6 +13,20 @@ export interface Verdict<R extends string = string> {
 }
 
 const LONGEST_WORDS = 500;
+/** Each may be as long as the injector's text. */
+const MOST_REASONS = 5;
+
+/** What of the API server's refusals a limiter may have caused, and how to mend it. */
+const CREATION_MENDS = [
+  {
+    of: /exceeded quota|failed quota|(?:minimum|maximum) \S+ usage|limit to request ratio|must specify|must be less than or equal to/,
+    mend: 'if it is for the limiter, give it other resources by annotations of the pod template or the namespace (weir.dev/limiter-memory-limit, -memory-request, -cpu-limit, -cpu-request)',
+  },
+  {
+    of: /violates PodSecurity.*weir-init/s,
+    mend: 'leave out the annotation weir.dev/redirect, name the port, and let the Service target the name',
+  },
+] as const;
 
 /** A limiter counts when it acknowledged exactly the config in force: nothing is programmed because it was sent. */
 export function programmedVerdict(inForce: InForce | undefined, tally: LimiterTally): Verdict<ProgrammedReason> {
@@ -19,22 +34,42 @@ export function programmedVerdict(inForce: InForce | undefined, tally: LimiterTa
     return not('Pending', 'nothing of this object is in force: there is nothing to acknowledge');
   if (tally.rejected.length > 0) return not('Rejected', rejectionText(tally));
   if (inForce.workloadSelector !== undefined && tally.matchingPods === 0) {
-    return not('NoMatchingPods', noPods(inForce));
+    const failed = failureText(tally, '');
+    return not('NoMatchingPods', [failed ?? noPods(inForce), ...missedTexts(tally)].join('; '));
   }
   return syncVerdict(inForce, tally);
 }
 
 function syncVerdict(inForce: InForce, tally: LimiterTally): Verdict<ProgrammedReason> {
   const { desired, synced } = tally;
-  const carriesNone = tally.unlimitedPods.length > 0;
-  if (desired === 0) return carriesNone ? unlimited(tally) : not('NoLimiters', noLimiters(inForce));
+  const missed = missedTexts(tally);
+  const carriesNone = tally.unlimited.length > 0;
+  if (desired === 0 && missed.length === 0) return not('NoLimiters', noLimiters(inForce));
   const what = inForce.isLastGood ? `generation ${inForce.generation}, which is still in force` : 'this generation';
   const count = `${synced} of ${desired} limiters acknowledged ${what}`;
   if (synced < desired) {
-    const more = [...silentTexts(tally), ...stoppedTexts(tally), ...(carriesNone ? [unlimitedText(tally)] : [])];
+    const more = [...silentTexts(tally), ...stoppedTexts(tally), ...missed];
     return not(synced === 0 ? 'Pending' : 'PartiallyProgrammed', [count, ...more].join('; '));
   }
-  return carriesNone ? unlimited(tally) : { holds: true, reason: 'Programmed', message: count };
+  if (missed.length > 0) return not(carriesNone ? 'UnlimitedPods' : 'LimiterBypassed', missed.join('; '));
+  return { holds: true, reason: 'Programmed', message: count };
+}
+
+/** Pods that serve without limits: those that carry no limiter, and those whose limiter nobody meets. */
+function missedTexts(tally: LimiterTally): string[] {
+  const bypassed = bypassedText(tally);
+  const unlimited = unlimitedTexts(tally);
+  const failed = unlimited.length === 0 ? undefined : failureText(tally, 'new ');
+  return [...unlimited, failed, bypassed].filter((text) => text !== undefined);
+}
+
+/** In the API server's words. */
+function failureText({ creationFailure, matchingPods }: LimiterTally, which: '' | 'new '): string | undefined {
+  if (creationFailure === undefined || (which === 'new ' && matchingPods === 0)) return undefined;
+  const { maker, words } = creationFailure;
+  const quoted = cut(words, LONGEST_WORDS);
+  const mend = CREATION_MENDS.find(({ of }) => of.test(words))?.mend;
+  return `${which}pods cannot be created: ${maker}: ${quoted}${mend === undefined ? '' : `: ${mend}`}`;
 }
 
 function not(reason: ProgrammedReason, message: string): Verdict<ProgrammedReason> {
@@ -80,22 +115,22 @@ function rejectionText({ rejected }: LimiterTally): string {
   return [...words, ...more].join('; ');
 }
 
-function unlimited(tally: LimiterTally): Verdict<ProgrammedReason> {
-  return not('UnlimitedPods', unlimitedText(tally));
-}
-
-function unlimitedText({ unlimitedPods, endingUnlimitedPods: ending }: LimiterTally): string {
-  const staying = unlimitedPods.filter((name) => !ending.includes(name));
-  return [...stayingTexts(staying), ...endingTexts(ending)].join('; ');
-}
-
-/** Which it is of the three the operator does not know: it sees no node's past. */
-function stayingTexts(pods: readonly string[]): string[] {
-  if (pods.length === 0) return [];
-  const which = `selected pods without a limiter, so without limits: ${pods.length} (${namesOf(pods)})`;
-  return [
-    `${which}; restart them (kubectl rollout restart) if they are older than the label weir.dev/inject=true or were made while the webhook was away; pods with hostNetwork get no limiter`,
-  ];
+/** One sentence for each reason, those of many pods first. */
+function unlimitedTexts({ unlimited }: LimiterTally): string[] {
+  const staying = unlimited.filter(({ isEnding }) => !isEnding);
+  const ending = unlimited.filter(({ isEnding }) => isEnding).map(({ pod }) => pod);
+  const byText = new Map<string, string[]>();
+  for (const { pod, reason, message } of staying) {
+    const text = `${reason}: ${message}`;
+    byText.set(text, [...(byText.get(text) ?? []), pod]);
+  }
+  const groups = [...byText].sort(([, a], [, b]) => b.length - a.length);
+  const texts = groups.slice(0, MOST_REASONS).map(([text, pods]) => {
+    const are = pods.length === 1 ? 'has no limiter and is not limited' : 'have no limiter and are not limited';
+    return `${countOf(pods.length, 'selected pod')} ${are} (${namesOf(pods)}): ${text}`;
+  });
+  const more = groups.length - MOST_REASONS;
+  return [...texts, ...(more > 0 ? [`and ${countOf(more, 'more reason')}`] : []), ...endingTexts(ending)];
 }
 
 /** Of these nothing is to be mended. */

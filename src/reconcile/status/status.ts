@@ -27,7 +27,7 @@ const MOST_POD_NAMES = 10;
 /** The status of the object, with the time of each condition's last change of status kept. */
 export function statusOf(input: ReconcileInput, findings: Findings): ObjectStatus {
   const { inForce, tally, problems } = findings;
-  const { desired, synced, rejected, unlimitedPods } = tally;
+  const { desired, synced, rejected, unlimited } = tally;
   const limits = inForce?.config.limits ?? [];
   return {
     observedGeneration: input.object.metadata.generation ?? 0,
@@ -38,8 +38,8 @@ export function statusOf(input: ReconcileInput, findings: Findings): ObjectStatu
     limits:
       inForce === undefined
         ? statesRefused(input.object.spec, problems)
-        : statesInForce(limits, findings.programmed.holds),
-    unlimitedPods: { count: unlimitedPods.length, names: unlimitedPods.slice(0, MOST_POD_NAMES) },
+        : statesInForce(inForce.config, findings.programmed.holds),
+    unlimitedPods: { count: unlimited.length, names: unlimited.slice(0, MOST_POD_NAMES).map(({ pod }) => pod) },
     conditions: conditionsOf(input, findings),
   };
 }
@@ -78,7 +78,7 @@ function conditionsOf(input: ReconcileInput, findings: Findings): Condition[] {
 
 /** What a condition of before says, as a verdict. */
 function toldBefore(condition: Condition | undefined): Verdict | undefined {
-  if (condition === undefined) return undefined;
+  if (condition === undefined || condition.status === 'Unknown') return undefined;
   return { holds: condition.status === 'True', reason: condition.reason, message: condition.message };
 }
 
@@ -96,7 +96,7 @@ export function changedReasons(status: ObjectStatus, present: unknown): Conditio
 }
 
 /** The conditions of a status that may be anything. */
-function conditionsIn(status: unknown): Map<string, Condition> {
+export function conditionsIn(status: unknown): Map<string, Condition> {
   const list = (status as { readonly conditions?: unknown } | null | undefined)?.conditions;
   return new Map((Array.isArray(list) ? (list as unknown[]) : []).filter(isCondition).map((each) => [each.type, each]));
 }

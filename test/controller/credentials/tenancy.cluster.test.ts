@@ -153,6 +153,37 @@ describeOnControlPlane('tenants of the default Redis', {}, (cluster) => {
     await writeFile(passwordFile, PASSWORD);
   }, 60_000);
 
+  test('the password of a Redis of the release is created in the cluster, kept over restarts, and restored when it is deleted', async () => {
+    const secret = ['secret', 'weir-redis-auth', '-n', 'weir-system'];
+    const stored = async (): Promise<string> => {
+      const data = await cluster().mustKubectl(['get', ...secret, '-o', 'jsonpath={.data.password}']);
+      return Buffer.from(data, 'base64').toString('utf8');
+    };
+    const own = { passwordFile: undefined, passwordSecret: 'weir-redis-auth' };
+    rig = await OperatorRig.make(cluster());
+    await start(own);
+    const first = await stored();
+    expect(first).toMatch(/^[-\w]{43}$/);
+    // As the pod of Redis is given it.
+    await redis.ask(`ACL SETUSER default resetpass >${first}`);
+    try {
+      await rig.apply(shared('a'));
+      await untilHeld('a');
+      await waitFor('the user of a', () => /^\d+/.test(cli('a', 'TIME')) || undefined, SOON);
+      await cluster().mustKubectl(['delete', ...secret]);
+      await waitFor('the Secret', stored, SOON);
+      expect(await stored()).toBe(first);
+      await rig.end();
+      rig = await OperatorRig.make(cluster());
+      await start(own);
+      expect(await stored()).toBe(first);
+      expect(lines.join('')).not.toContain(first);
+    } finally {
+      const restore = ['ACL', 'SETUSER', 'default', 'resetpass', `>${PASSWORD}`];
+      spawnSync('redis-cli', ['-p', `${redis.port}`, '-a', first, ...restore]);
+    }
+  }, 60_000);
+
   test('a user goes some time after the last object of its namespace, or the namespace; not if an object is back by then', async () => {
     rig = await OperatorRig.make(cluster());
     const keepMs = 3_000;
@@ -194,6 +225,27 @@ describeOnControlPlane('tenants of the default Redis', {}, (cluster) => {
     // Named like one, but it reaches more: it was made by someone else.
     expect(await users()).toEqual(expect.arrayContaining(['weir-a', 'weir-stranger']));
     await redis.ask('ACL DELUSER weir-stranger');
+  }, 60_000);
+
+  test('the user of a namespace that is no longer watched stays: its limiters go on with it', async () => {
+    rig = await OperatorRig.make(cluster());
+    const keepMs = 200;
+    await start({}, { redisUsers: { everyMs: 50, keepMs } });
+    await rig.apply(shared('a'), shared('b'));
+    await Promise.all(['a', 'b'].map(untilHeld));
+    for (const namespace of ['a', 'b'])
+      await waitFor(`the user of ${namespace}`, () => cli(namespace, 'TIME') !== '' || undefined, SOON);
+    await rig.operator!.stop();
+    await redis.ask('ACL SETUSER weir-named on nopass ~weir:{named}:*');
+    const source = { kind: 'cluster', kubeconfig, namespaces: ['a', 'named'] } as const;
+    await start({}, { source, redisUsers: { everyMs: 50, keepMs } });
+    // Watched and without an object, so its user goes: by then that of b would have gone too.
+    await waitFor(
+      'the end of the user of named',
+      async () => !(await redis.ask('ACL USERS')).includes('weir-named') || undefined,
+      SOON,
+    );
+    expect(await redis.ask('ACL USERS')).toContain('weir-b');
   }, 60_000);
 
   test('without users: the password is for shared limiters and named namespaces; others are told', async () => {

@@ -7,6 +7,7 @@ import { connectKube } from '../../../src/controller/kube/kube.ts';
 import type { KubeObject, ResourceType } from '../../../src/controller/kube/kube-types.ts';
 import type { Change } from '../../../src/controller/kube/object-feed.ts';
 import { describeOnControlPlane, type OwnTestCluster } from '../../../tools/node-cluster/describe-cluster.ts';
+import { capturingLogger } from '../../lib/capturing-logger.ts';
 import { waitFor } from '../../../tools/node-cluster/wait.ts';
 
 interface ConfigMap extends KubeObject {
@@ -227,6 +228,29 @@ describeOnControlPlane('informer', { flags: { 'watch-cache': 'false' } }, (clust
     }
     await waitFor('an answer', () => kube.apply(CONFIG_MAPS, 'default', configMap('frozen', 'f', '2')), SOON);
     await waitFor('the change', () => (valueOf(informer, 'f') === '2' ? true : undefined), SOON);
+  });
+
+  test('a kind in which nothing happens is no failure and no line in the log', async () => {
+    const kube = kubeOf(cluster());
+    const { log, lines } = capturingLogger();
+    let watches = 0;
+    const counted: Pick<Kube, 'list' | 'watch'> = {
+      list: (type, options) => kube.list(type, options),
+      watch: (type, options) => {
+        watches++;
+        return kube.watch(type, options);
+      },
+    };
+    // Far shorter than the two minutes after which the API server sends its first bookmark.
+    const { informer } = inform(counted, 'quiet', { log, timing: { silenceMs: 1100 } });
+    informer.start();
+    await informer.whenSynced();
+    await waitFor('three silent watches', () => (watches > 3 ? true : undefined), SOON);
+    await kube.apply(CONFIG_MAPS, 'default', configMap('quiet', 'q'));
+    await waitFor('the change', () => valueOf(informer, 'q'), SOON);
+    expect(informer.stats.failures).toBe(0);
+    expect(lines.map((line) => (JSON.parse(line) as { level: string }).level)).not.toContain('warn');
+    expect(lines.map((line) => (JSON.parse(line) as { level: string }).level)).not.toContain('info');
   });
 
   test('stop ends the watch and every timer', async () => {

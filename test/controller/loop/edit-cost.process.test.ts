@@ -10,7 +10,7 @@ import { ALWAYS_LEADER } from '../../../src/controller/election/leadership.ts';
 import { ObjectFeed } from '../../../src/controller/kube/object-feed.ts';
 import { Operator } from '../../../src/controller/loop/reconcile-loop.ts';
 import { OperatorMetrics } from '../../../src/controller/operator-metrics.ts';
-import type { KubeObject, Pod, Service, StoredObject } from '../../../src/controller/kube/kube-types.ts';
+import type { EndpointSlice, KubeObject, Pod, Service, StoredObject } from '../../../src/controller/kube/kube-types.ts';
 import type { Provider } from '../../../src/controller/provider/provider.ts';
 import { PushSession } from '../../../src/controller/push/push-session.ts';
 import { NO_SECRETS } from '../../../src/controller/credentials/secret-watcher.ts';
@@ -54,6 +54,9 @@ class Rig {
       mcpServers: none<StoredObject>('mcpservers'),
       services: none<Service>('services'),
       pods: this.#pods,
+      namespaces: none('namespaces'),
+      creationEvents: none('events'),
+      endpointSlices: none<EndpointSlice>('endpointslices'),
       secrets: NO_SECRETS,
       lastGood: new MemoryLastGood(),
       statusSink: {
@@ -70,6 +73,7 @@ class Rig {
       start: () => undefined,
       whenReady: () => Promise.resolve(),
       isReady: () => true,
+      waitsFor: () => [],
       stats: () => ({}),
       depths: () => ({}),
       stop: () => Promise.resolve(),

@@ -54,7 +54,7 @@ describeOnControlPlane('status truth', { audit: true }, (cluster) => {
         ...(isInjected ? { annotations: { [INJECTED_ANNOTATION]: '0.2.0' } } : {}),
       },
       spec: { serviceAccountName: 'limiter', containers: [{ name: 'main', image: 'none' }] },
-    } as Pod);
+    } as unknown as Pod);
   const setStatus = async (name: string, status: object): Promise<void> => {
     const patch = ['--subresource=status', '--type=merge', '-p', JSON.stringify({ status })];
     await cluster().mustKubectl(['patch', 'pod', name, ...patch]);
@@ -78,8 +78,9 @@ describeOnControlPlane('status truth', { audit: true }, (cluster) => {
     raw: RawLimiter,
     stores: LimiterReport['stores'],
     upstreams: LimiterReport['upstreams'] = [],
+    unclaimed: string[] = [],
   ): void => {
-    raw.send(toReportRequest({ stores, upstreams }));
+    raw.send(toReportRequest({ stores, upstreams, unclaimed }));
   };
   const store = storeIdOf({
     namespace: 'default',
@@ -108,7 +109,7 @@ describeOnControlPlane('status truth', { audit: true }, (cluster) => {
     expect(unlimited.unlimitedPods!.names).toEqual(['host']);
     expect([verdict(unlimited), condition(unlimited, 'Ready')!.message]).toEqual([
       'False UnlimitedPods',
-      expect.stringContaining('kubectl rollout restart'),
+      expect.stringContaining('(host): NoInjector: the operator runs without its injector'),
     ]);
     await setStatus('host', { phase: 'Failed', reason: 'Evicted' });
     await until((status) => status.unlimitedPods?.count === 0 && verdict(status) === 'True Ready');
@@ -166,9 +167,14 @@ describeOnControlPlane('status truth', { audit: true }, (cluster) => {
     await until((status) => verdict(status, 'Degraded') === 'True UpstreamUnreachable');
     report(again, []);
     await until((status) => verdict(status, 'Degraded') === 'False Healthy');
+    report(again, [], [], ['qwen', 'caf\u00e9']);
+    const told = await until((status) => verdict(status, 'Degraded') === 'False UnclaimedRequests');
+    expect(condition(told, 'Degraded')!.message).toContain('(e.g. "caf\\u00e9", "qwen")');
+    report(again, []);
+    await until((status) => verdict(status, 'Degraded') === 'False Healthy');
     const events = await cluster().mustKubectl(['get', 'events', '-o', 'jsonpath={.items[*].reason}']);
     expect(events.split(' ')).toEqual(
-      expect.arrayContaining(['StoreUnreachable', 'StoreEvicts', 'UpstreamUnreachable']),
+      expect.arrayContaining(['StoreUnreachable', 'StoreEvicts', 'UpstreamUnreachable', 'UnclaimedRequests']),
     );
   });
 

@@ -80,14 +80,13 @@ function make(
   const writes: Write[] = [];
   const told: string[] = [];
   const outdated: string[] = [];
-  const sink: StatusSink = {
+  const sink: Pick<StatusSink, 'write'> = {
     write: (_object, status) => {
       writes.push({ summary: status.limiters.summary, atMs: performance.now() });
       return new Promise((resolve) => {
         resolve(write(status));
       });
     },
-    tell: (_object, { reason }) => told.push(reason),
   };
   const leadership: Leadership = { isLeader: () => true, deadlineMs: () => Infinity, onChange: jest.fn() };
   const made = new StatusWriter({
@@ -95,6 +94,7 @@ function make(
     leadership,
     log: silentLogger(),
     onOutdated: (name) => outdated.push(name),
+    onChanged: (_name, _object, changed) => told.push(...changed.map(({ reason }) => reason)),
     minIntervalMs: 300,
     settleMs: 150,
     ...more,

@@ -67,7 +67,7 @@ const until = (name: string, maxTokens: number): Promise<StoredObject> =>
   waitFor(`${name} with ${maxTokens}`, () => (maxTokensOf(route(name)) === maxTokens ? route(name) : undefined), SOON);
 
 describe('file provider', () => {
-  test('gives every object of a folder and its subfolders, with defaults, a UID and generation 1', async () => {
+  test('gives every object of a folder and its subfolders, as written, with a UID and generation 1', async () => {
     await mkdir(join(folder, 'team'));
     await put('a.yaml', `${manifest('one')}---\n${manifest('two', 20, ', namespace: other')}`);
     await put('team/b.json', JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'not-ours' } }));
@@ -76,7 +76,7 @@ describe('file provider', () => {
     expect([...provider!.modelRoutes.keys()].sort()).toEqual(['default/one', 'default/three', 'other/two']);
     expect(route('default/one')).toMatchObject({
       metadata: { uid: stableUid('ModelRoute/default/one'), generation: 1 },
-      spec: { targets: [{ weight: 1 }] },
+      spec: { targets: [{ url: 'http://127.0.0.1:9' }] },
     });
     expect(provider?.statuses().problems).toEqual([]);
   });

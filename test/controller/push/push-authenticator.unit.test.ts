@@ -33,6 +33,7 @@ interface World extends Partial<Pick<ReviewApi, 'reviewToken' | 'findPod'>> {
   readonly token?: string;
   readonly log?: Logger;
   readonly namespaces?: readonly string[];
+  readonly watched?: readonly string[];
 }
 
 function ask(world: World = {}): Promise<Admission> {
@@ -41,6 +42,7 @@ function ask(world: World = {}): Promise<Admission> {
     reviewToken: world.reviewToken ?? (() => Promise.resolve(verdict)),
     reviewAccess: ({ namespace }) => Promise.resolve(allowed.includes(namespace)),
     findPod: world.findPod ?? (() => POD),
+    watched: world.watched ?? [],
   };
   const self = { nodeId: 'n', version: '1', ...(namespaces === undefined ? {} : { namespaces }) };
   return createTokenAuthenticator(api, world.log ?? silentLogger(), queue)({ token, self });
@@ -82,6 +84,49 @@ describe('a token without a pod', () => {
       reason: 'denied',
       message: expect.stringContaining('namespace b'),
     });
+  });
+});
+
+describe('an operator that watches some namespaces', () => {
+  const refused = (unwatched: readonly string[]) => ({ admitted: false, reason: 'denied', unwatched });
+
+  test('refuses the sidecar of another one, saying which it watches; that of a watched one it serves', async () => {
+    const refusal = await ask({ verdict: BOUND, watched: ['b', 'c', 'd', 'e'] });
+    expect(refusal).toMatchObject(refused(['a']));
+    expect(refusal).toHaveProperty(
+      'message',
+      'namespace a is not watched by this operator (it watches b, c, d and 1 more): the limiter keeps its last config; add it to watchNamespaces (--namespace) to follow edits',
+    );
+    expect(await ask({ verdict: BOUND, watched: ['a'] })).toMatchObject({ admitted: true });
+  });
+
+  test('serves a shared limiter that wants all, or one that is watched; none of which is, it refuses', async () => {
+    const all = { allowed: [''], watched: ['a'] };
+    expect(await ask(all)).toMatchObject({ admitted: true });
+    expect(await ask({ ...all, namespaces: ['a', 'x'] })).toMatchObject({ view: { namespaces: ['a', 'x'] } });
+    expect(await ask({ ...all, namespaces: ['x', 'y'] })).toMatchObject(refused(['x', 'y']));
+  });
+
+  test('asks the API server once about the token of a limiter that it does not serve, and not before it is believed', async () => {
+    let reviews = 0;
+    let authenticated = false;
+    const api: ReviewApi = {
+      watched: ['b'],
+      reviewToken: () => {
+        reviews += 1;
+        return Promise.resolve({ ...BOUND, authenticated });
+      },
+      reviewAccess: () => Promise.resolve(false),
+      findPod: () => POD,
+    };
+    const authenticate = createTokenAuthenticator(api, silentLogger());
+    const come = (token: string): Promise<Admission> => authenticate({ token, self: { nodeId: 'n', version: '1' } });
+    expect(await come('t')).toMatchObject({ reason: 'unauthenticated' });
+    authenticated = true;
+    for (let turn = 0; turn < 5; turn++) expect(await come('t')).toMatchObject(refused(['a']));
+    expect(reviews).toBe(2);
+    await come('another');
+    expect(reviews).toBe(3);
   });
 });
 

@@ -44,19 +44,21 @@ afterEach(async () => {
 });
 
 async function start(
-  options: Partial<PushServerSettings & PushServerParts> & { table?: AckTableSettings } = {},
+  options: Partial<PushServerSettings & PushServerParts> & { table?: AckTableSettings; watched?: string[] } = {},
 ): Promise<Rig> {
-  const store = new SnapshotStore();
-  const acks = new AckTable((view) => store.namesSeenBy(view), options.table);
   const {
     authenticate = createStaticAuthenticator(TOKEN),
     isHolder = () => true,
     observer = {},
     log = silentLogger(),
+    onUnwatched = () => undefined,
+    watched = [],
     ...settings
   } = options;
+  const store = new SnapshotStore(undefined, watched);
+  const acks = new AckTable((view) => store.namesSeenBy(view), options.table);
   const server = new PushServer(
-    { store, acks, authenticate, log, isHolder, observer },
+    { store, acks, authenticate, log, isHolder, observer, onUnwatched },
     { host: '127.0.0.1', port: 0, tls: certificates.tls, ...settings },
   );
   const port = await server.listen();
@@ -194,6 +196,47 @@ test('the fleet is not told smaller than it was before this operator until its l
   expect(next).toMatchObject({ knownLimiters: 1, sharedLimiters: 1 });
 });
 
+test('a shared limiter is let in, and the namespaces that it asks for or has configs of, and that nobody watches, are told', async () => {
+  const seen: string[] = [];
+  const view: LimiterView = { kind: 'shared', namespaces: ['a', 'b', 'c'] };
+  const { limiter } = await start({
+    watched: ['a'],
+    onUnwatched: (namespaces) => void seen.push(...namespaces),
+    authenticate: () => Promise.resolve({ admitted: true, limiterId: 'l', view }),
+  });
+  const held = { 'ModelRoute/a/r': 'v', 'ModelRoute/c/r': 'v', 'ModelRoute/d/r': 'v', 'Fleet/-/-': 'v' };
+  const first = await limiter().subscribe({}, { initial_resource_versions: held }).next();
+  expect([seen.sort(), first.removed_resources]).toEqual([['b', 'c'], expect.arrayContaining(['ModelRoute/a/r'])]);
+  expect(first.removed_resources).not.toContain('ModelRoute/c/r');
+});
+
+test('a sidecar tells nothing of namespaces that are not its own, whatever it says that it has', async () => {
+  const seen: string[] = [];
+  const { limiter } = await start({
+    watched: ['a'],
+    onUnwatched: (namespaces) => void seen.push(...namespaces),
+    authenticate: podAuthenticator(),
+  });
+  await limiter('pod-web')
+    .subscribe({}, { initial_resource_versions: { 'ModelRoute/b/r': 'v' } })
+    .next();
+  expect(seen).toEqual([]);
+});
+
+test('the log names a sidecar by its pod, not by a UID', async () => {
+  const { log, lines } = capturingLogger();
+  const { limiter } = await start({ log, authenticate: podAuthenticator() });
+  const raw = limiter('pod-web').subscribe();
+  await raw.next();
+  raw.goodbye();
+  await raw.end();
+  const told = lines.map((line) => JSON.parse(line) as { message: string; limiter: string });
+  expect(told.map((line) => [line.message, line.limiter])).toEqual([
+    ['limiter connected', 'a/web'],
+    ['limiter disconnected', 'a/web'],
+  ]);
+});
+
 describe('nobody gets in', () => {
   const isRefused = async (raw: RawLimiter, code: status): Promise<string> => {
     const ended = await raw.end();
@@ -209,6 +252,21 @@ describe('nobody gets in', () => {
     const details = await isRefused(limiter('wrong-token').subscribe(), status.UNAUTHENTICATED);
     expect(lines).toHaveLength(2);
     expect(JSON.stringify([details, lines])).not.toContain('wrong-token');
+  });
+
+  test('whose namespace is not watched: it hears why each time, the log once a minute, and others who care at once', async () => {
+    const { log, lines } = capturingLogger();
+    const seen: string[] = [];
+    const message = 'namespace x is not watched';
+    const refusal: Admission = { admitted: false, reason: 'denied', message, unwatched: ['x'] };
+    const onUnwatched = (namespaces: Iterable<string>): void => void seen.push(...namespaces);
+    const { limiter } = await start({ log, onUnwatched, authenticate: () => Promise.resolve(refusal) });
+    for (let turn = 0; turn < 3; turn++) {
+      expect(await isRefused(limiter().subscribe(), status.PERMISSION_DENIED)).toBe(message);
+    }
+    expect(seen).toEqual(['x', 'x', 'x']);
+    const warnings = lines.filter((line) => line.includes('"warn"'));
+    expect(warnings).toEqual([expect.stringContaining(message)]);
   });
 
   test('who does not say in time who it is', async () => {

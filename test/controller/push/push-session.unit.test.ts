@@ -72,6 +72,31 @@ describe('the first response', () => {
     expect(stateOf('other')).toMatchObject({ ackedVersion: 'old' });
   });
 
+  test.each([
+    ['ModelRoute/a/gone', 'removed'],
+    ['MCPServer/a/gone', 'removed'],
+    ['ModelRoute/elsewhere/x', 'kept'],
+    ['LLMRoute/a/new', 'kept'],
+    ['LLMRoute/elsewhere/new', 'kept'],
+    ['nonsense', 'kept'],
+  ])('of an operator that watches namespace a: %s, which it does not have, is %s', (name, outcome) => {
+    store = new SnapshotStore(undefined, ['a']);
+    const present = put('present', 1);
+    const session = open(SHARED, { [named('present')]: present, [name]: 'v' });
+    expect(last().removed_resources).toEqual(outcome === 'removed' ? [name] : []);
+    // Nor later, when something else of it changes.
+    ack(session);
+    put('present', 2);
+    session.offer([named('present'), name]);
+    expect(last().removed_resources).toEqual([]);
+  });
+
+  test('removes what is of a kind that the operator makes beside objects', () => {
+    store.set(toVersioned('Extra/a/one', { kind: 'Fleet', knownLimiters: 1, egressAllow: [] }), { namespace: 'a' });
+    open(SHARED, { 'Extra/a/two': 'v' });
+    expect(last().removed_resources).toEqual(['Extra/a/two']);
+  });
+
   test('is split by size, and only the last part is whole', () => {
     for (const name of ['a', 'b', 'c']) put(name, 1, 'x'.repeat(700));
     const session = open(SHARED, {}, 1500);

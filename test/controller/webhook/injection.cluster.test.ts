@@ -1,162 +1,27 @@
 // Injection on a real API server: the operator's webhook, registered as the chart registers it, and what the API server stored of
 // the pods that were applied; what it printed to whoever applied them; and the webhook away.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { runOperator, type RunningOperator } from '../../../src/controller/main.ts';
-import { silentLogger } from '../../../src/lib/log.ts';
 import { describeOnControlPlane } from '../../../tools/node-cluster/describe-cluster.ts';
-import { waitFor } from '../../../tools/node-cluster/wait.ts';
-import { objectsIn } from '../../helm/helm.ts';
-import { counter, prepareCluster } from '../operator-rig.ts';
+import { counter } from '../operator-rig.ts';
+import { ASKED, InjectionRig, isInjected, REFUSED, type Applied, type PodWish } from './injection-rig.ts';
 
-const OWN = 'weir-system';
-const CHART = objectsIn(readFileSync(join(import.meta.dirname, '../../helm/golden/default.yaml'), 'utf8'));
 const ENFORCED = { 'pod-security.kubernetes.io/enforce': 'restricted' };
-const ASKED = { 'weir.dev/inject': 'true' };
-const REFUSED = { 'weir.dev/inject': 'false' };
-const SECURE = {
-  runAsNonRoot: true,
-  runAsUser: 65532,
-  allowPrivilegeEscalation: false,
-  capabilities: { drop: ['ALL'] },
-  seccompProfile: { type: 'RuntimeDefault' },
-};
-
-interface Container {
-  readonly name: string;
-  readonly image: string;
-  readonly args?: readonly string[];
-  readonly ports?: readonly { readonly name?: string; readonly containerPort: number }[];
-  readonly readinessProbe?: { readonly httpGet?: { readonly port: number | string } };
-  readonly lifecycle?: { readonly preStop?: { readonly httpGet?: { readonly path: string; readonly port: number } } };
-}
-interface StoredPod {
-  readonly metadata: { readonly annotations?: Readonly<Record<string, string>> };
-  readonly spec: {
-    readonly containers: readonly Container[];
-    readonly initContainers?: readonly Container[];
-    readonly volumes?: readonly { readonly name: string }[];
-  };
-}
-interface Applied {
-  readonly code: number;
-  readonly stderr: string;
-  /** As the API server has it. */
-  readonly stored: StoredPod | undefined;
-}
-interface PodWish {
-  readonly labels?: Readonly<Record<string, string>>;
-  readonly annotations?: Readonly<Record<string, string>>;
-  readonly port?: object | undefined;
-  readonly spec?: object;
-  readonly dryRun?: boolean;
-}
 
 describeOnControlPlane('sidecar injection', {}, (cluster) => {
-  let operator: RunningOperator;
-  let folder = '';
-  let pods = 0;
-
-  const kubectl = (...args: string[]): Promise<string> => cluster().mustKubectl(args);
-
-  async function apply(namespace: string, wish: PodWish = {}): Promise<Applied> {
-    pods += 1;
-    const name = `pod-${pods}`;
-    const { labels = {}, annotations = {}, port = { name: 'http', containerPort: 8000 }, spec = {} } = wish;
-    const main = {
-      name: 'main',
-      image: 'model:1',
-      ports: [port],
-      readinessProbe: { httpGet: { path: '/health', port: 8000 } },
-      securityContext: SECURE,
-    };
-    const pod = {
-      apiVersion: 'v1',
-      kind: 'Pod',
-      metadata: { name, namespace, labels, annotations },
-      spec: { containers: [main], ...spec },
-    };
-    const more = wish.dryRun === true ? ['--dry-run=server', '-o', 'json'] : ['-o', 'json'];
-    const { code, stdout, stderr } = await cluster().kubectl(['apply', '-f', '-', ...more], {
-      input: JSON.stringify(pod),
-    });
-    const isStored = code === 0 && wish.dryRun !== true;
-    const text = isStored ? await kubectl('-n', namespace, 'get', 'pod', name, '-o', 'json') : stdout;
-    return { code, stderr, stored: code === 0 ? (JSON.parse(text) as StoredPod) : undefined };
-  }
-
-  async function namespace(name: string, labels: Readonly<Record<string, string>> = {}): Promise<void> {
-    await kubectl('create', 'namespace', name);
-    if (Object.keys(labels).length > 0)
-      await kubectl('label', 'namespace', name, ...Object.entries(labels).map(([key, value]) => `${key}=${value}`));
-    await kubectl('-n', name, 'create', 'serviceaccount', 'default');
-  }
-
-  /** The chart's, but dialled at this machine: there is no Service network here. */
-  async function register(port: number): Promise<void> {
-    const [configuration] = CHART.filter(({ kind }) => kind === 'MutatingWebhookConfiguration');
-    const webhooks = (configuration?.['webhooks'] as { clientConfig: unknown }[]).map((webhook) => ({
-      ...webhook,
-      clientConfig: { url: `https://127.0.0.1:${port}/inject` },
-    }));
-    await cluster().mustKubectl(['apply', '-f', '-'], { input: JSON.stringify({ ...configuration, webhooks }) });
-    await waitFor(
-      'the CA in each webhook',
-      async () => {
-        const path = 'jsonpath={.webhooks[*].clientConfig.caBundle}';
-        const bundles = await kubectl('get', 'mutatingwebhookconfiguration', 'weir-injector', '-o', path);
-        if (bundles.split(' ').filter((each) => each !== '').length !== webhooks.length) throw new Error(bundles);
-        return true;
-      },
-      { deadlineMs: 20_000, everyMs: 100 },
-    );
-  }
+  let rig: InjectionRig;
+  const kubectl = (...args: string[]): Promise<string> => rig.kubectl(...args);
+  const apply = (namespace: string, wish?: PodWish): Promise<Applied> => rig.apply(namespace, wish);
 
   beforeAll(async () => {
-    await prepareCluster(cluster());
-    folder = await mkdtemp(join(tmpdir(), 'weir-injection-'));
-    const configFile = join(folder, 'injection.yaml');
-    const injection = CHART.find(({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === 'weir-injection');
-    await writeFile(configFile, (injection?.['data'] as Record<string, string>)['injection.yaml'] ?? '');
-    const listen = { host: '127.0.0.1', port: 0 };
-    operator = await runOperator({
-      source: { kind: 'cluster', kubeconfig: cluster().kubeconfig, namespaces: [] },
-      pushListen: listen,
-      adminListen: listen,
-      tlsDir: join(folder, 'tls'),
-      tlsNames: [],
-      certificateSecret: 'weir-certificates',
-      ownNamespace: OWN,
-      webhookConfiguration: 'weir-injector',
-      webhookService: 'weir-webhook',
-      webhook: { listen, configFile, version: '0.2.0', ownNamespace: OWN, caConfigMap: 'weir-ca' },
-      egressAllow: [],
-      logLevel: 'error',
-      log: silentLogger(),
-    });
-    await register(operator.webhookPort ?? 0);
-    await namespace('asked', ASKED);
-    await namespace('plain');
-    await namespace('dry');
-    await namespace('strict', { ...ASKED, ...ENFORCED });
+    rig = await InjectionRig.make(cluster());
+    await rig.namespace('plain');
+    await rig.namespace('dry');
+    await rig.namespace('strict', { ...ASKED, ...ENFORCED });
     await kubectl('-n', 'kube-system', 'create', 'serviceaccount', 'default');
-    await waitFor(
-      'a pod of the labelled namespace with a limiter',
-      async () => {
-        if (!isInjected(await apply('asked'))) throw new Error('the webhook is not asked yet');
-        return true;
-      },
-      { deadlineMs: 20_000, everyMs: 100 },
-    );
   }, 90_000);
-
   afterAll(async () => {
-    await operator.stop();
-    await rm(folder, { recursive: true, force: true });
+    await rig.end();
   }, 30_000);
 
   test('a named port: its name leads to the limiter, which comes first and calls its number; the CA is there', async () => {
@@ -229,11 +94,11 @@ describeOnControlPlane('sidecar injection', {}, (cluster) => {
       [0, true],
     ]);
     expect(host.stderr).toContain(
-      'Warning: weir: the pod gets no limiter: it uses the network of its node (hostNetwork)',
+      'Warning: weir: the pod gets no limiter: the pod uses the network of its node (hostNetwork)',
     );
     expect(unnamed.stderr).toContain('port 8000 has no name that the limiter could take over: name it');
     expect(wrong.stderr).toContain('annotation weir.dev/redirect: "yes" is neither "true" nor "false"');
-    expect(typo.stderr).toContain('annotation weir.dev/prot means nothing');
+    expect(typo.stderr).toContain('annotation weir.dev/prot is unknown');
     for (const { stored } of [host, unnamed, wrong]) expect(stored?.spec.initContainers).toBeUndefined();
   });
 
@@ -263,15 +128,15 @@ describeOnControlPlane('sidecar injection', {}, (cluster) => {
 
   test('what it was asked is counted by its answer', async () => {
     await apply('asked', { spec: { hostNetwork: true }, port: { containerPort: 8000 } });
-    const text = await operator.metrics();
+    const text = await rig.operator.metrics();
     expect(text).toMatch(/weir_admissions_total\{result="injected"\} [1-9]/);
     expect(text).toMatch(/weir_admissions_total\{result="HostNetwork"\} [1-9]/);
-    expect(await counter(operator, 'weir_injection_config_faulty')).toBe(0);
+    expect(await counter(rig.operator, 'weir_injection_config_faulty')).toBe(0);
   });
 
   test('while nobody listens, and while who listens never answers, pods are admitted without a limiter in time', async () => {
-    const port = operator.webhookPort ?? 0;
-    await operator.stop();
+    const port = rig.operator.webhookPort ?? 0;
+    await rig.operator.stop();
     const closed = await apply('asked');
     expect([closed.code, isInjected(closed)]).toEqual([0, false]);
     const { server, end } = await mute(port);
@@ -287,13 +152,6 @@ describeOnControlPlane('sidecar injection', {}, (cluster) => {
     }
   });
 });
-
-function isInjected({ stored }: Applied): boolean {
-  const { initContainers = [] } = stored?.spec ?? {};
-  const hasLimiter = initContainers.some(({ name }) => name === 'weir-limiter');
-  expect(stored?.metadata.annotations?.['weir.dev/injected'] !== undefined).toBe(hasLimiter);
-  return hasLimiter;
-}
 
 /** Takes connections and says nothing. */
 async function mute(port: number): Promise<{ server: Server; end: () => Promise<void> }> {

@@ -33,6 +33,13 @@ describe('compilation refuses', () => {
     );
   });
 
+  test('a star beside names: it takes their requests too', () => {
+    expect(rejection({ routing: modelRouting({ models: ['*', 'm'] }) })).toBe(
+      'routing.models has "*" and names: "*" stands alone',
+    );
+    expect(rejection({ routing: modelRouting({ models: ['*'] }) })).toBe('');
+  });
+
   test('a target that egress does not cover', () => {
     const routing = modelRouting({ rules: [rule({ targets: [{ url: 'http://evil.example', weight: 1 }] })] });
     expect(rejection({ routing })).toBe(

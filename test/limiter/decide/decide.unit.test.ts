@@ -5,7 +5,7 @@ import type { Decider } from '../../../src/limiter/decide/decide.ts';
 import type { Decision, RequestFacts } from '../../../src/limiter/decide/decision.ts';
 import { HOUR, MINUTE, SECOND, tokens, window } from '../store/fixtures.ts';
 import { Bench, remaining, withLimits } from './decider-bench.ts';
-import { compiled, facts } from '../fixtures.ts';
+import { compiled, facts, limit, modelRouting } from '../fixtures.ts';
 
 let bench: Bench;
 
@@ -283,6 +283,18 @@ describe('trap 15: callers who make up their keys', () => {
     expect(decider.explain(object, keyed('b'))[0]?.key).toMatch(/:overflow$/);
     bench.clock.advance(3 * MINUTE);
     expect(decider.explain(object, keyed('b'))[0]?.key).not.toMatch(/:overflow$/);
+  });
+
+  test('names of models under a route of every model are bounded, names that a route has are not', async () => {
+    const byModel = [limit({ per: [{ type: 'model', whenAbsent: 'Share' }] })];
+    const keyOfSecond = async (models: string[]): Promise<string | undefined> => {
+      const decider = bench.decider({ liveKeys: 1 });
+      const object = compiled({ routing: modelRouting({ models }), limits: byModel });
+      await bench.ask(decider, object, facts({ model: 'a' }));
+      return decider.explain(object, facts({ model: 'b' }))[0]?.key;
+    };
+    expect(await keyOfSecond(['*'])).toMatch(/:overflow$/);
+    expect(await keyOfSecond(['a', 'b'])).not.toMatch(/:overflow$/);
   });
 
   test('identities that were established are not bounded', async () => {

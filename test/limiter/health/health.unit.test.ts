@@ -4,6 +4,7 @@ import type { LimiterReport } from '../../../src/contract/limiter-report.ts';
 import { HealthWatch } from '../../../src/limiter/health/health-watch.ts';
 import { BAD_TO_TELL, GOOD_TO_TELL, StoreHealth } from '../../../src/limiter/store/store-health.ts';
 import type { Examination, Store } from '../../../src/limiter/store/store.ts';
+import { FORGET_UNCLAIMED_MS, UnclaimedModels } from '../../../src/limiter/health/unclaimed-models.ts';
 import { CALM_MS, FAILURES_TO_TELL, FORGET_MS, UpstreamHealth } from '../../../src/limiter/health/upstream-health.ts';
 
 const GOOD: Examination = { reachable: true, detail: '' };
@@ -57,7 +58,7 @@ describe('an upstream', () => {
   const [OBJECT, URL] = ['ModelRoute/a/r', 'http://u.test:8000/base'];
   const dead = (): UpstreamHealth => {
     const health = new UpstreamHealth();
-    for (let call = 0; call < FAILURES_TO_TELL; call++) health.unreachable(OBJECT, URL, call);
+    for (let call = 0; call < FAILURES_TO_TELL; call++) health.unreachable(OBJECT, URL, call, 'refused');
     return health;
   };
 
@@ -70,7 +71,7 @@ describe('an upstream', () => {
   test('of which an answer between makes none', () => {
     const health = new UpstreamHealth();
     for (let call = 0; call < 10; call++) {
-      for (let again = 1; again < FAILURES_TO_TELL; again++) health.unreachable(OBJECT, URL, call);
+      for (let again = 1; again < FAILURES_TO_TELL; again++) health.unreachable(OBJECT, URL, call, 'refused');
       health.answered(OBJECT, URL);
     }
     expect(health.troubles(10)).toEqual([]);
@@ -80,7 +81,7 @@ describe('an upstream', () => {
     const health = dead();
     health.answered(OBJECT, URL);
     expect(health.troubles(CALM_MS / 2)).toHaveLength(1);
-    health.unreachable(OBJECT, URL, CALM_MS);
+    health.unreachable(OBJECT, URL, CALM_MS, 'refused');
     health.answered(OBJECT, URL);
     expect(health.troubles(CALM_MS + CALM_MS / 2)).toHaveLength(1);
     expect(health.troubles(3 * CALM_MS)).toEqual([]);
@@ -99,7 +100,8 @@ describe('an upstream', () => {
   test('of each of many objects costs bounded memory', () => {
     const health = new UpstreamHealth();
     for (let object = 0; object < 5_000; object++) {
-      for (let call = 0; call < FAILURES_TO_TELL; call++) health.unreachable(`ModelRoute/a/r${object}`, URL, 0);
+      for (let call = 0; call < FAILURES_TO_TELL; call++)
+        health.unreachable(`ModelRoute/a/r${object}`, URL, 0, 'refused');
     }
     expect(health.troubles(1).length).toBeLessThanOrEqual(1_000);
   });
@@ -112,9 +114,11 @@ describe('a report', () => {
     const store = { examine: () => Promise.resolve(examination) } as unknown as Store;
     let stores = new Map([['s', store]]);
     const upstreams = new UpstreamHealth();
+    const unclaimed = new UnclaimedModels();
     const parts = {
       stores: () => stores,
       upstreams,
+      unclaimed,
       nowMs: () => 0,
       onReport: (each: LimiterReport) => reports.push(each),
     };
@@ -132,5 +136,27 @@ describe('a report', () => {
     await look(10);
     expect(reports).toHaveLength(2);
     expect(reports[1]!.stores).toEqual([]);
+    unclaimed.passed('m', 0);
+    await look(10);
+    expect(reports).toHaveLength(3);
+    expect(reports[2]!.unclaimed).toEqual(['m']);
+  });
+});
+
+describe('models that no route claims', () => {
+  test('are a few names, which a caller who makes up more does not change', () => {
+    const models = new UnclaimedModels();
+    for (const name of ['c', 'a', 'b', 'd', 'a']) models.passed(name, 0);
+    for (let made = 0; made < 10_000; made += 1) models.passed(`made-up-${made}`, 1);
+    expect(models.names(2)).toEqual(['a', 'b', 'c']);
+  });
+
+  test('are forgotten when nobody names them any more, and when a route claims them', () => {
+    const models = new UnclaimedModels();
+    models.passed('old', 0);
+    models.passed('new', 1);
+    expect(models.names(FORGET_UNCLAIMED_MS + 1)).toEqual(['new']);
+    models.forgetClaimed((name) => name === 'new');
+    expect(models.names(2)).toEqual([]);
   });
 });

@@ -137,7 +137,7 @@ describe('Problem', () => {
 describe('MCP', () => {
   const toolCall = (
     form: ResponseConfig['mcp']['form'],
-    rest: Partial<RefusalContext> = { jsonRpcId: 7 },
+    rest: Partial<RefusalContext> = { jsonRpcId: '7' },
     code = 429,
   ) => refuse(denied(outcome()), context('mcp', { mcp: { form, code } }, rest));
 
@@ -171,8 +171,8 @@ describe('MCP', () => {
   });
 
   test('the id keeps its type and is left out when there was none', () => {
-    expect(parsed(toolCall('HTTP429', { jsonRpcId: '7' }))).toMatchObject({ id: '7' });
-    expect(parsed(toolCall('HTTP429', { jsonRpcId: 0 }))).toMatchObject({ id: 0 });
+    expect(parsed(toolCall('HTTP429', { jsonRpcId: '"7"' }))).toMatchObject({ id: '7' });
+    expect(parsed(toolCall('HTTP429', { jsonRpcId: '0' }))).toMatchObject({ id: 0 });
     expect(parsed(toolCall('HTTP429', {}))).not.toHaveProperty('id');
   });
 
@@ -197,7 +197,7 @@ describe('MCP', () => {
   test('a limit of 0 is 403 in form HTTP429 and readable in the others', () => {
     const blocked = denied(outcome({ waitMicros: Infinity }), [], 'blocked');
     const inForm = (form: ResponseConfig['mcp']['form']) =>
-      refuse(blocked, context('mcp', { mcp: { form, code: 429 } }, { jsonRpcId: 1 }));
+      refuse(blocked, context('mcp', { mcp: { form, code: 429 } }, { jsonRpcId: '1' }));
     expect(inForm('HTTP429')).toMatchObject({ status: 403, headers: { 'x-should-retry': 'false' } });
     expect(parsed(inForm('HTTP429'))).toMatchObject({ error: { code: 403, data: { limit: 'chat' } } });
     expect(parsed(inForm('ToolResult'))).toMatchObject({ result: { isError: true } });
@@ -207,7 +207,7 @@ describe('MCP', () => {
   test.each(['ToolResult', 'JSONRPCError', 'HTTP429'] as const)('trap 44: an outage is 503 in form %s', (form) => {
     const reply = refuse(
       { kind: 'unavailable', limit: limit({ name: 'chat' }), outcomes: [], degraded: 'Closed' },
-      context('mcp', { mcp: { form, code: 429 } }, { jsonRpcId: 1 }),
+      context('mcp', { mcp: { form, code: 429 } }, { jsonRpcId: '1' }),
     );
     expect(reply.status).toBe(503);
     expect(parsed(reply)).toMatchObject({ id: 1, error: { code: 503, data: { limit: 'chat' } } });
@@ -220,7 +220,7 @@ describe('in every shape', () => {
 
   test.each(shapes)('trap 6: %s: what can never fit is 400, names the limit, and has no Retry-After', (shape) => {
     const by = { ...outcome({ limit: 60, waitMicros: Infinity }), amount: 61 };
-    const reply = refuse(denied(by, [], 'too-large'), context(shape, HTTP, { jsonRpcId: 1 }));
+    const reply = refuse(denied(by, [], 'too-large'), context(shape, HTTP, { jsonRpcId: '1' }));
     expect(reply.status).toBe(400);
     expect(reply.headers).not.toHaveProperty('retry-after');
     expect(reply.headers).not.toHaveProperty('retry-after-ms');
@@ -234,7 +234,7 @@ describe('in every shape', () => {
   test.each(shapes)('trap 29: %s: a limit of 0 is 403 and not retried', (shape) => {
     const reply = refuse(
       denied(outcome({ waitMicros: Infinity }), [], 'blocked'),
-      context(shape, HTTP, { jsonRpcId: 1 }),
+      context(shape, HTTP, { jsonRpcId: '1' }),
     );
     expect(reply.status).toBe(403);
     expect(reply.headers).toMatchObject({ 'x-should-retry': 'false' });
@@ -246,7 +246,7 @@ describe('in every shape', () => {
     (shape, degraded) => {
       const reply = refuse(
         { kind: 'unavailable', limit: limit(), outcomes: [], degraded },
-        context(shape, HTTP, { jsonRpcId: 1 }),
+        context(shape, HTTP, { jsonRpcId: '1' }),
       );
       expect(reply.status).toBe(503);
       expect(reply.headers).toMatchObject({ 'retry-after': '5', 'retry-after-ms': '5000' });
@@ -287,7 +287,7 @@ describe('in every shape', () => {
   test('every error of the table has an answer in every shape', () => {
     for (const code of Object.keys(ERRORS) as ErrorName[]) {
       for (const shape of shapes) {
-        const reply = renderError(code, context(shape, {}, { jsonRpcId: 3 }), 'because');
+        const reply = renderError(code, context(shape, {}, { jsonRpcId: '3' }), 'because');
         expect([code, shape, reply.status]).toEqual([code, shape, ERRORS[code].status]);
         expect(reply.body).toContain('because');
         expect(reply.headers['x-request-id']).toBe('req-1');
@@ -296,10 +296,10 @@ describe('in every shape', () => {
   });
 
   test('an unauthenticated call gets WWW-Authenticate; a differing MCP header its own code', () => {
-    expect(renderError('unauthenticated', context('mcp', {}, { jsonRpcId: 1 })).headers['www-authenticate']).toBe(
+    expect(renderError('unauthenticated', context('mcp', {}, { jsonRpcId: '1' })).headers['www-authenticate']).toBe(
       'Bearer realm="weir"',
     );
-    expect(parsed(renderError('header_mismatch', context('mcp', {}, { jsonRpcId: 1 })))).toMatchObject({
+    expect(parsed(renderError('header_mismatch', context('mcp', {}, { jsonRpcId: '1' })))).toMatchObject({
       error: { code: -32020 },
     });
   });

@@ -1,7 +1,6 @@
 // What the limiter reads must be what any upstream reads: bodies on which parsers disagree are told apart.
 import { describe, expect, test } from '@jest/globals';
 import { readJsonBody } from '../../../src/limiter/request/json-body.ts';
-import { isInferencePath, modelOf } from '../../../src/limiter/request/model-request.ts';
 
 const kindOf = (body: string | Buffer): string => readJsonBody(Buffer.from(body)).kind;
 
@@ -82,41 +81,5 @@ describe('a member that parsers read differently', () => {
     '{"model":"m","tools":[{"function":{"parameters":{"properties":{"id":{},"Id":{}}}}}]}',
   ])('does not make %s ambiguous', (body) => {
     expect(kindOf(body)).toBe('json');
-  });
-});
-
-describe('the model of a request', () => {
-  const body = readJsonBody(Buffer.from('{"model":"in-body"}'));
-  test.each([
-    ['/v1/chat/completions', 'in-body'],
-    ['/v1/models/sklearn-iris:predict', 'sklearn-iris'],
-    ['/any/v1/models/org/name:predict', 'org/name'],
-    ['/v2/models/resnet/infer', 'resnet'],
-    ['/v2/models/resnet/versions/3/infer', 'resnet'],
-    ['/v2/models/a%25b/infer', 'a%b'],
-    ['/openai/deployments/gpt/chat/completions', 'gpt'],
-    ['/v1/models/in-list', 'in-body'],
-  ])('of %s is %s', (path, model) => {
-    expect(modelOf(path, body)).toBe(model);
-  });
-
-  test('is unknown without a text', () => {
-    expect(modelOf('/v1/chat/completions', readJsonBody(Buffer.from('{"model":7}')))).toBeUndefined();
-    expect(modelOf('/v1/chat/completions', readJsonBody(Buffer.from('["model"]')))).toBeUndefined();
-  });
-
-  test('paths where a model runs, after any prefix', () => {
-    for (const path of [
-      '/v1/chat/completions',
-      '/openai/v1/embeddings/',
-      '/v1/messages',
-      '/generate',
-      '/v1/models/m:predict',
-    ]) {
-      expect([path, isInferencePath(path)]).toEqual([path, true]);
-    }
-    for (const path of ['/health', '/v1/models', '/metrics', '/v1/files', '/']) {
-      expect([path, isInferencePath(path)]).toEqual([path, false]);
-    }
   });
 });

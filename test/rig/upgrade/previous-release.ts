@@ -1,5 +1,5 @@
 // Upgrade: the release before this one. In: the commit that previous-release.json names; out: its `weir`, built in a git worktree of
-// its own and kept under .run, or why it cannot be had.
+// its own and kept under .run, or its sources, or why it cannot be had.
 import { execFile } from 'node:child_process';
 import { access, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,30 +16,43 @@ export interface PreviousRelease {
   readonly program: string;
 }
 
+export interface PreviousSources {
+  readonly version: string;
+  /** As the release has it: sources, chart, Dockerfile. */
+  readonly folder: string;
+}
+
 export interface NoPreviousRelease {
   readonly missing: string;
 }
 
 /** Builds it once; a clone without that commit (a shallow one) has no previous release. */
 export async function previousRelease(): Promise<PreviousRelease | NoPreviousRelease> {
+  const sources = await previousSources();
+  if ('missing' in sources) return sources;
+  const { version, folder } = sources;
+  if (!(await exists(join(folder, 'dist', '.whole')))) await build(folder);
+  return { version, program: join(folder, 'bin', 'weir') };
+}
+
+/** A git worktree of its commit, made once. */
+export async function previousSources(): Promise<PreviousSources | NoPreviousRelease> {
   const file = join(import.meta.dirname, 'previous-release.json');
   const { version, commit } = JSON.parse(await readFile(file, 'utf8')) as { version: string; commit: string };
   const folder = join(projectFolder, '.run', 'previous-release', commit);
-  const program = join(folder, 'bin', 'weir');
-  if (await exists(join(folder, 'dist', '.whole'))) return { version, program };
+  if (await exists(join(folder, '.git'))) return { version, folder };
   if (!(await hasCommit(commit))) {
     return { missing: `this clone lacks the commit of ${version}, ${commit}; to enable: git fetch --unshallow` };
   }
-  await build(folder, commit);
-  return { version, program };
-}
-
-/** The mark comes last: a build that was cut short is begun again. */
-async function build(folder: string, commit: string): Promise<void> {
   await rm(folder, { recursive: true, force: true });
   await mkdir(join(folder, '..'), { recursive: true });
   await git(['worktree', 'prune']);
   await git(['worktree', 'add', '--detach', '--force', folder, commit]);
+  return { version, folder };
+}
+
+/** The mark comes last: a build that was cut short is begun again. */
+async function build(folder: string): Promise<void> {
   const options = { cwd: folder, timeout: BUILD_DEADLINE_MS, maxBuffer: 16 * 1024 * 1024 };
   await run('npm', ['ci', '--no-audit', '--no-fund'], options);
   await run('npm', ['run', 'build'], options);

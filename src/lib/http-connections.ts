@@ -1,0 +1,119 @@
+// Leaf of every HTTP server: what becomes of a connection whose bytes are not HTTP. In: errors of the parser; out: an answer in its
+// turn, behind those of earlier requests, and a close that lets the client read it.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import type { ErrorName, WeirError } from './errors.ts';
+import { randomUUID } from 'node:crypto';
+import { faultOfParser, rawHeadOf, type AnsweredRequest, type OwnAnswer, type ParserError } from './http-faults.ts';
+import { linger } from './lingering-close.ts';
+
+export interface ConnectionsOptions {
+  readonly answerTo: (fault: WeirError, request: AnsweredRequest) => OwnAnswer;
+  readonly onFault: (code: ErrorName) => void;
+  /** Answers a request in flight whose body turned out to be faulty. */
+  readonly refuse: (request: IncomingMessage, response: ServerResponse, fault: WeirError) => void;
+  /** An answer is complete, and the connection about to close: what else arrives does not matter. */
+  readonly isAnswered: (response: ServerResponse) => boolean;
+}
+
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
+/** The connections of one server: which exchanges are open on each, and which have failed. */
+export class Connections {
+  readonly #options: ConnectionsOptions;
+  readonly #open = new WeakMap<Socket, Exchange[]>();
+  /** The parser reports each further chunk of a failed connection as one more error: only the first one counts. */
+  readonly #failed = new WeakSet<Socket>();
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options;
+  }
+
+  /** A request's head was read. */
+  began(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
+    const exchange = { request, response };
+    const before = this.#open.get(socket);
+    if (before === undefined) this.#open.set(socket, [exchange]);
+    else before.push(exchange);
+    response.once('close', () => {
+      const open = this.#open.get(socket) ?? [];
+      open.splice(open.indexOf(exchange), 1);
+    });
+  }
+
+  /** The parser, or its deadline, gave a connection up. */
+  parserFailed(error: ParserError, socket: Socket): void {
+    if (this.#failed.has(socket)) return;
+    const fault = faultOfParser(error);
+    // Who sent nothing (a load balancer that looks whether the port is open) asked nothing.
+    if (fault === undefined || socket.bytesRead === 0 || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const last = this.#open.get(socket)?.at(-1);
+    if (last !== undefined && !last.request.complete) this.#failBody(last, socket, fault);
+    else
+      this.failed(
+        socket,
+        fault,
+        { ...rawHeadOf(error.rawPacket), headers: {}, requestId: randomUUID() },
+        last?.response,
+      );
+  }
+
+  /** Answers on the bare connection, after `earlier` if there is one. */
+  failed(socket: Socket, fault: WeirError, request: AnsweredRequest, earlier?: ServerResponse): void {
+    this.#failed.add(socket);
+    this.#options.onFault(fault.code);
+    const write = (): void => {
+      const answer = this.#options.answerTo(fault, request);
+      endGently(socket, rawAnswer(answer, request.method === 'HEAD'));
+    };
+    if (earlier === undefined) write();
+    else earlier.once('close', write);
+  }
+
+  /** The body of the request in flight is faulty: it is the one to be answered, if it still can be. */
+  #failBody({ request, response }: Exchange, socket: Socket, fault: WeirError): void {
+    this.#failed.add(socket);
+    if (this.#options.isAnswered(response)) {
+      // The client has closed its side: it does not send what is still waited for.
+      if (socket.readableEnded) response.end();
+      // Nothing more can be read as a body: the client need not wait for the end of it.
+      else if (response.socket === socket) socket.end();
+      return;
+    }
+    if (response.headersSent) {
+      this.#options.onFault(fault.code);
+      socket.destroy();
+    } else this.#options.refuse(request, response, fault);
+  }
+}
+
+/** The bytes of an answer that no ServerResponse can write any more. */
+export function rawAnswer({ status, headers, body }: OwnAnswer, isHead: boolean): string {
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  const length = `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n`;
+  const date = `date: ${new Date().toUTCString()}\r\n`;
+  const head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('')}${date}${length}\r\n`;
+  return isHead ? head : head + body;
+}
+
+/** Writes, says that no more will come, reads and drops what the client still sends, closes. */
+function endGently(socket: Socket, bytes: string): void {
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  socket.on('error', () => undefined);
+  socket.end(bytes);
+  socket.resume();
+  linger(socket, () => {
+    socket.destroy();
+  });
+}
