@@ -332,7 +332,8 @@ class Limiter implements RunningLimiter {
   }
 
   #onApplied(inForce: InForce, { compiled, removals, outcomes, isPartial }: AppliedChange): void {
-    this.#sharers.applied(inForce, compiled, removals);
+    const updates = outcomes.map(({ name }) => name);
+    this.#sharers.applied(inForce, compiled, updates, removals);
     for (const { config, resourceName, secrets } of compiled) {
       this.#upstreamHealth.forget(resourceName);
       this.#metrics.objectInForce(config);

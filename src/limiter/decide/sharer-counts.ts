@@ -1,6 +1,7 @@
 // Limiter, decide stage without a store: how many limiters share the buckets of an object. In: what the operator tells (Fleet and Sharers)
 // and which stores serve; out: the number that divides what is left in an outage.
 import {
+  isSharersName,
   namespaceSharersNameOf,
   sharersNameOf,
   type FleetConfig,
@@ -25,7 +26,7 @@ interface Entry {
   readonly namespaceName: string;
   /** false: its sidecars send to their own pods, and a shared limiter has nowhere to send to. */
   readonly hasTargets: boolean;
-  /** The number that was told when the store last served. */
+  /** The largest number that was told since the store last served. */
   count: number;
 }
 
@@ -52,25 +53,34 @@ export class SharerCounts {
     this.#told = told;
   }
 
-  /** A change was applied: `compiled` are the objects that are in force in a new form. */
-  applied(told: Told, compiled: readonly RuntimeObject[], removals: readonly string[]): void {
-    if (!isSame(this.#told, told)) this.#told = told;
+  /** A change was applied: `compiled` are the objects that are in force in a new form, `updates` the names of what came. */
+  applied(
+    told: Told,
+    compiled: readonly RuntimeObject[],
+    updates: readonly string[],
+    removals: readonly string[],
+  ): void {
+    const isFleetNew = !isSameFleet(this.#told, told);
+    if (isFleetNew || this.#told.sharers !== told.sharers) this.#told = told;
     for (const name of removals) this.#entries.delete(name);
     for (const { resourceName, config } of compiled) this.#note(resourceName, config);
+    const sharers = updates.filter(isSharersName);
+    const isForMany = isFleetNew || sharers.some((name) => name.endsWith('/-'));
+    const risen = isForMany ? this.#entries.values() : sharers.map((name) => this.#entries.get(objectOf(name)));
+    for (const entry of risen) if (entry !== undefined) entry.count = this.#effective(entry);
   }
 
   /** At least 1; Infinity: this limiter has no share. */
   of({ resourceName, config }: Pick<RuntimeObject, 'resourceName' | 'config'>): number {
     const entry = this.#entries.get(resourceName);
-    const told = this.#toldOf(entry ?? subjectOf(config), this.#told);
-    return entry === undefined ? told : Math.max(told, entry.count);
+    return entry === undefined ? this.#toldOf(subjectOf(config), this.#told) : this.#effective(entry);
   }
 
   /** By resource name, of the objects whose store can be away; 0: no share. For `/config_dump`. */
   all(): Record<string, number> {
     const all: Record<string, number> = {};
     for (const [name, entry] of this.#entries) {
-      const count = Math.max(entry.count, this.#toldOf(entry, this.#told));
+      const count = this.#effective(entry);
       all[name] = count === NO_SHARE ? 0 : count;
     }
     return all;
@@ -85,10 +95,14 @@ export class SharerCounts {
     this.#candidate = undefined;
     let isAll = true;
     for (const entry of this.#entries.values()) {
-      if (serving.has(entry.storeId)) entry.count = this.#toldOf(entry, told);
-      else isAll = false;
+      if (!serving.has(entry.storeId)) isAll = false;
+      else entry.count = Math.max(this.#toldOf(entry, this.#told), Math.min(entry.count, this.#toldOf(entry, told)));
     }
     if (isAll) this.#settled = told;
+  }
+
+  #effective(entry: Entry): number {
+    return Math.max(entry.count, this.#toldOf(entry, this.#told));
   }
 
   #note(resourceName: string, config: LimiterConfig): void {
@@ -127,10 +141,12 @@ function subjectOf(config: LimiterConfig): Subject {
   };
 }
 
-function isSame(a: Told, b: Told): boolean {
-  return (
-    a.sharers === b.sharers &&
-    a.fleet.knownLimiters === b.fleet.knownLimiters &&
-    a.fleet.sharedLimiters === b.fleet.sharedLimiters
-  );
+/** Resource name of the object that a name of Sharers speaks of. */
+function objectOf(name: string): string {
+  const [, namespace = '', kindAndName = ''] = name.split('/');
+  return kindAndName.replace('.', `/${namespace}/`);
+}
+
+function isSameFleet({ fleet: a }: Told, { fleet: b }: Told): boolean {
+  return a.knownLimiters === b.knownLimiters && a.sharedLimiters === b.sharedLimiters;
 }

@@ -35,7 +35,7 @@ interface Seen {
   /** Believed until then. */
   untilMs: number;
   /** The question whether it still refuses, while that is on its way: others with the same one wait for its answer. */
-  asking?: Promise<StoreDecision>;
+  asking: Promise<StoreDecision> | undefined;
 }
 
 /** What passed through here of one bucket; times are monotonic ms. */
@@ -115,17 +115,15 @@ export class ExhaustedCache implements Store {
   }
 
   /** Rejects with the one that asks: it has waited as long. */
-  async #askOnce(reservation: Reservation, refusing: Seen): Promise<StoreDecision> {
-    if (refusing.asking !== undefined) {
-      await refusing.asking;
-      return this.reserve(reservation);
-    }
-    refusing.asking = this.#ask(reservation);
-    try {
-      return await refusing.asking;
-    } finally {
-      delete refusing.asking;
-    }
+  #askOnce(reservation: Reservation, refusing: Seen): Promise<StoreDecision> {
+    if (refusing.asking !== undefined) return refusing.asking.then(() => this.reserve(reservation));
+    const asking = this.#ask(reservation);
+    const answered = (): void => {
+      refusing.asking = undefined;
+    };
+    refusing.asking = asking;
+    asking.then(answered, answered);
+    return asking;
   }
 
   #remember(reservation: Reservation, states: readonly BucketState[], turn: number, sentMs: number): void {
@@ -137,7 +135,7 @@ export class ExhaustedCache implements Store {
       // A refund after the question is not in the answer.
       const heedAtMs = refunds !== undefined && refunds.turn > turn ? refunds.heedAtMs : Infinity;
       const untilMs = Math.min(sentMs + BELIEVE_MS, heedAtMs);
-      this.#seen.set(key, { rule, amount, shadow, state, sentMs, heardMs, untilMs });
+      this.#seen.set(key, { rule, amount, shadow, state, sentMs, heardMs, untilMs, asking: undefined });
     });
   }
 

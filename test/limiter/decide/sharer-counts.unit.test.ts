@@ -31,7 +31,7 @@ function told(fleet: Partial<FleetConfig>, sharers: Readonly<Record<string, numb
 /** The counts of a limiter that was told something with its object. */
 function counting(first: Told, mode: 'shared' | 'sidecar' = 'sidecar'): SharerCounts {
   const counts = new SharerCounts(mode, told({ knownLimiters: 1 }));
-  counts.applied(first, [object], []);
+  counts.applied(first, [object], [OWN], []);
   return counts;
 }
 
@@ -69,13 +69,13 @@ describe('the number', () => {
       const first = told({ sharedLimiters: 2 }, { [sharersNameOf(own.config)]: 3, [NAMESPACE]: 1 });
       const [sidecar, shared] = (['sidecar', 'shared'] as const).map((mode) => {
         const counts = new SharerCounts(mode, first);
-        counts.applied(first, [own], []);
+        counts.applied(first, [own], [OWN], []);
         return counts;
       });
       expect([sidecar!.of(own), shared!.of(own)]).toEqual([3, Infinity]);
       expect(shared!.all()).toEqual({ [own.resourceName]: 0 });
       // Without sidecars the shared limiters are the only ones; not before the store has served.
-      shared!.applied(told({ sharedLimiters: 2 }), [], []);
+      shared!.applied(told({ sharedLimiters: 2 }), [], [OWN], []);
       look(shared!, new Set());
       expect(shared!.of(own)).toBe(Infinity);
       look(shared!, SERVING);
@@ -85,10 +85,10 @@ describe('the number', () => {
 
   test('rises at once and falls when the store has served since', () => {
     const counts = counting(told({ sharedLimiters: 0 }, { [OWN]: 3 }));
-    counts.applied(told({ sharedLimiters: 0 }, { [OWN]: 5 }), [], []);
+    counts.applied(told({ sharedLimiters: 0 }, { [OWN]: 5 }), [], [OWN], []);
     expect(counts.of(object)).toBe(5);
     look(counts, SERVING);
-    counts.applied(told({ sharedLimiters: 0 }, { [OWN]: 2 }), [], []);
+    counts.applied(told({ sharedLimiters: 0 }, { [OWN]: 2 }), [], [OWN], []);
     expect(counts.of(object)).toBe(5);
     // The first look may have found a write of before it was told.
     counts.looked(SERVING, (nowMs += 1_000));
@@ -97,13 +97,41 @@ describe('the number', () => {
     expect(counts.of(object)).toBe(2);
   });
 
+  test('what was told before the object came says nothing of it', () => {
+    const counts = new SharerCounts('sidecar', told({ sharedLimiters: 0, knownLimiters: 6 }));
+    counts.looked(SERVING, (nowMs += 1_000));
+    counts.applied(told({ sharedLimiters: 0 }, { [OWN]: 3 }), [object], [OWN], []);
+    look(counts, SERVING);
+    expect(counts.of(object)).toBe(3);
+  });
+
+  test('a rise that an outage follows at once stays, whatever is told in it', () => {
+    const counts = counting(told({ sharedLimiters: 0 }, { [OWN]: 3 }));
+    look(counts, SERVING);
+    counts.applied(told({ sharedLimiters: 0 }, { [OWN]: 5 }), [], [OWN], []);
+    counts.applied(told({ sharedLimiters: 0 }, { [OWN]: 2 }), [], [OWN], []);
+    look(counts, new Set());
+    expect(counts.of(object)).toBe(5);
+    counts.applied(told({ sharedLimiters: 4 }, { [OWN]: 2 }), [], ['Fleet/-/-'], []);
+    expect(counts.of(object)).toBe(6);
+    counts.applied(told({ sharedLimiters: 4 }, { [OWN]: 2, [NAMESPACE]: 3 }), [], [NAMESPACE], []);
+    counts.applied(told({ sharedLimiters: 0 }, { [OWN]: 1 }), [], [OWN, NAMESPACE], []);
+    expect(counts.of(object)).toBe(9);
+    look(counts, SERVING);
+    expect(counts.of(object)).toBe(1);
+  });
+
   test('never falls in an outage, whatever is told in it', () => {
     const counts = counting(told({ sharedLimiters: 0 }, { [OWN]: 4 }));
     look(counts, SERVING);
-    for (const count of [1, 9, 2]) {
-      counts.applied(told({ sharedLimiters: 0 }, { [OWN]: count }), [], []);
+    for (const [count, effective] of [
+      [1, 4],
+      [9, 9],
+      [2, 9],
+    ] as const) {
+      counts.applied(told({ sharedLimiters: 0 }, { [OWN]: count }), [], [OWN], []);
       look(counts, new Set());
-      expect(counts.of(object)).toBe(Math.max(4, count));
+      expect(counts.of(object)).toBe(effective);
     }
     look(counts, SERVING);
     expect(counts.of(object)).toBe(2);
@@ -116,12 +144,12 @@ describe('the number', () => {
       store: { type: 'redis', redis: { address: 'b.test:1' } },
     });
     const counts = new SharerCounts('shared', told({ sharedLimiters: 4 }));
-    counts.applied(told({ sharedLimiters: 4 }), [object, other], []);
-    counts.applied(told({ sharedLimiters: 2 }), [], []);
+    counts.applied(told({ sharedLimiters: 4 }), [object, other], [OWN], []);
+    counts.applied(told({ sharedLimiters: 2 }), [], [OWN], []);
     look(counts, SERVING);
     expect([counts.of(object), counts.of(other)]).toEqual([2, 4]);
     expect(counts.all()).toEqual({ [object.resourceName]: 2, [other.resourceName]: 4 });
-    counts.applied(told({ sharedLimiters: 2 }), [], [other.resourceName]);
+    counts.applied(told({ sharedLimiters: 2 }), [], [], [other.resourceName]);
     expect(counts.all()).toEqual({ [object.resourceName]: 2 });
   });
 });
@@ -179,7 +207,7 @@ describe('trap 52: a share is a part of what the sharers of the object have, not
             const kinds = await bench.kinds(limiter.decider, object, each.calls);
             passed += kinds.filter((kind) => kind === 'allowed').length;
           } else if (each.what === 'tell') {
-            limiter.counts.applied(told({ sharedLimiters: 0 }, { [OWN]: each.count }), [], []);
+            limiter.counts.applied(told({ sharedLimiters: 0 }, { [OWN]: each.count }), [], [OWN], []);
             look(limiter.counts, new Set());
           } else if (each.what === 'restart') limiters[place] = make(false);
           else limiters.push(make(false));
