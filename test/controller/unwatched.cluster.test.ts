@@ -71,9 +71,9 @@ describeOnControlPlane('what is not watched', {}, (cluster) => {
     await rig.start(watching());
     const sidecars = { kept: await rig.sidecar('kept', 'web'), dropped: await rig.sidecar('dropped', 'web') };
     const shared = await rig.limiter();
-    const before = await until('dropped', (status) => verdict(status) === 'True Ready');
-    await until('kept', (status) => verdict(status) === 'True Ready');
-    expect(before.limiters?.summary).toBe('2/2');
+    const isWhole = (status: Status): boolean => verdict(status) === 'True Ready' && status.limiters?.summary === '2/2';
+    const before = await until('dropped', isWhole);
+    await until('kept', isWhole);
     await rig.operator!.stop();
 
     const { log, lines } = capturingLogger();
@@ -101,7 +101,7 @@ describeOnControlPlane('what is not watched', {}, (cluster) => {
     await rig.operator!.stop();
 
     await rig.start(watching());
-    await until('dropped', (status) => verdict(status) === 'True Ready' && status.limiters?.summary === '2/2');
+    await until('dropped', isWhole);
   }, 120_000);
 
   test('what it does watch is taken away when it is gone, also while nobody looked', async () => {
