@@ -25,7 +25,7 @@ const FEW = 100;
 const MANY = 1_000;
 /** V8 may count a function too seldom that was being optimised before; one look at each further object would be twice as much. */
 const NOISE = (MANY - FEW) / 2;
-/** Longer than every wait of the operator. */
+/** Longer than the operator waits before it looks at an edit. */
 const SETTLED_MS = 10_000;
 
 interface Stream extends IndexedStream {
@@ -107,8 +107,8 @@ class Rig {
       this.#connect(`pod/${index}`, { kind: 'pod', pod });
     }
     this.#connect('shared', { kind: 'shared', namespaces: 'all' });
-    // The answers of many limiters are looked at a few hundred objects a second.
-    await jest.advanceTimersByTimeAsync(3 * SETTLED_MS);
+    // The answers of many limiters are looked at a few hundred objects a second, and what is not programmed for a minute is told.
+    await jest.advanceTimersByTimeAsync(10 * SETTLED_MS);
   }
 
   put({ namespace, name }: ReturnType<Placement>, generation: number, maxTokens: number): void {
