@@ -1,6 +1,7 @@
 // Lint rules of the house: type-checked, no floating promises, no any, small functions and files.
 import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
+import house from './scripts/house-rules.js';
 
 export default tseslint.config(
   {
@@ -8,6 +9,7 @@ export default tseslint.config(
       'jest.config.js',
       'scripts/strip-types.js',
       'scripts/test-order.js',
+      'scripts/house-rules.js',
       'dist/',
       'node_modules/',
       '.run/',
@@ -20,7 +22,10 @@ export default tseslint.config(
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    plugins: { house },
     rules: {
+      'house/comment-length': 'error',
+      'house/file-header': 'error',
       complexity: ['error', 10],
       'max-lines-per-function': ['error', { max: 50, skipBlankLines: true, skipComments: true }],
       'max-lines': ['error', { max: 400 }],

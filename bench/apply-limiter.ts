@@ -1,5 +1,6 @@
-// One limiter of bench/apply.ts, a process of its own: `weir limiter` as it is, with a word to the parent at each config in force.
-// In: who it is, as JSON; out: a message per resource, with the time on the clock that all processes of a machine share.
+// One limiter of bench/apply.ts, a process of its own: `weir limiter` as it is, with a word to the parent at each
+// config in force. In: who it is, as JSON; out: a message per resource, with the time on the clock that all processes
+// of a machine share.
 import { join } from 'node:path';
 import { silentLogger } from '../src/lib/log.ts';
 import { ConfigClient } from '../src/limiter/config/config-client.ts';

@@ -1,6 +1,6 @@
-// Benchmark of an apply: from an edit of one object at the API server to every limiter having it in force and the operator having
-// every ACK. In: objects, limiters, seconds; out: JSON. All parts are real processes on loopback: etcd, kube-apiserver, Redis, the
-// built operator, and one process per limiter (bench/apply-limiter.ts).
+// Benchmark of an apply: from an edit of one object at the API server to every limiter having it in force and the
+// operator having every ACK. In: objects, limiters, seconds; out: JSON. All parts are real processes on loopback:
+// etcd, kube-apiserver, Redis, the built operator, and one process per limiter (bench/apply-limiter.ts).
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -48,7 +48,10 @@ export interface ApplyBenchResult extends ApplyBenchOptions {
   readonly fromSending: { readonly lastLimiterInForce: Times; readonly lastAckAtOperator: Times };
 }
 
-/** Between two edits, so that what the last one set off (files, statuses) is over: one edit is measured, not a stream of them. */
+/**
+ * Between two edits, so that what the last one set off (files, statuses) is over: one edit is measured, not a stream
+ * of them.
+ */
 const REST_MS = 400;
 const AT_ONCE = 16;
 const NAMESPACE = 'bench';

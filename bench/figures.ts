@@ -1,4 +1,5 @@
-// Benchmarks, what their figures are made of. In: times in ms, a seed; out: quantiles, and numbers that are the same in every run.
+// Benchmarks, what their figures are made of. In: times in ms, a seed; out: quantiles, and numbers that are the same
+// in every run.
 
 /** How long something took, over many times: ms. */
 export interface Times {

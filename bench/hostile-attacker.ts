@@ -1,5 +1,5 @@
-// Benchmarks, a hostile caller: a thread that sends one attack again and again until it is ended. In: its worker data; out: a
-// message when the first request is under way, and on request how many were answered, and how.
+// Benchmarks, a hostile caller: a thread that sends one attack again and again until it is ended. In: its worker
+// data; out: a message when the first request is under way, and on request how many were answered, and how.
 import { connect } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
 import { ATTACKS } from './hostile-attacks.ts';

@@ -1,5 +1,5 @@
-// Benchmarks, hostile callers: each attack is one request, sent again and again over some connections. In: nothing; out: the bytes of
-// requests that cost a reader the most for what they cost their sender, up to 16 MiB.
+// Benchmarks, hostile callers: each attack is one request, sent again and again over some connections. In: nothing;
+// out: the bytes of requests that cost a reader the most for what they cost their sender, up to 16 MiB.
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { drawer, SEED } from './figures.ts';
 import { ROUTE } from './limiter-process.ts';

@@ -1,6 +1,7 @@
-// Benchmark of hostile callers: how other callers fare, and what the limiter holds, while each attack of hostile-attacks.ts goes on. In:
-// seconds for each, the cap; out: JSON. The limiter is the built `weir limiter`, under a container's cap of memory where that can be had;
-// attackers and upstream are threads of their own. Other callers send small requests at a fixed rate, whether answered or not.
+// Benchmark of hostile callers: how other callers fare, and what the limiter holds, while each attack of
+// hostile-attacks.ts goes on. In: seconds for each, the cap; out: JSON. The limiter is the built `weir limiter`,
+// under a container's cap of memory where that can be had; attackers and upstream are threads of their own. Other
+// callers send small requests at a fixed rate, whether answered or not.
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -38,7 +39,9 @@ export interface OtherCallers {
   readonly worstMs: number;
 }
 
-/** Of the event loop: by the clock, and in CPU time of its thread, which other work on the machine does not lengthen. */
+/**
+ * Of the event loop: by the clock, and in CPU time of its thread, which other work on the machine does not lengthen.
+ */
 interface Turn {
   readonly wallMs: number;
   readonly cpuMs: number;

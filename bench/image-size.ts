@@ -1,5 +1,5 @@
-// Benchmark of pods, the image. In: the archive that `make image` left in the cache, and those of its bases; out: its size, and how much
-// of it are layers of its own. Without compression: what a node's disk holds.
+// Benchmark of pods, the image. In: the archive that `make image` left in the cache, and those of its bases; out: its
+// size, and how much of it are layers of its own. Without compression: what a node's disk holds.
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
-// Benchmarks, a limiter: the built `weir limiter` with its usual flags, a process of its own, which reads its config from disk; no
-// operator is there. In: a folder that is prepared for it; out: its addresses, and what it costs.
+// Benchmarks, a limiter: the built `weir limiter` with its usual flags, a process of its own, which reads its config
+// from disk; no operator is there. In: a folder that is prepared for it; out: its addresses, and what it costs.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -84,7 +84,10 @@ export class LimiterProcess {
   }
 }
 
-/** What a limiter needs to serve from its disk: one route to `url`, a bucket of `requests` an hour per team in its memory. */
+/**
+ * What a limiter needs to serve from its disk: one route to `url`, a bucket of `requests` an hour per team in its
+ * memory.
+ */
 export async function prepareFolder(folder: string, url: string, requests = 10): Promise<void> {
   const sample = sampleConfig(OBJECT, requests);
   const limits = sample.limits.map((limit) => ({

@@ -1,5 +1,6 @@
-// Benchmarks, a cap on a process's memory, as a container has it. In: MiB; out: the command that begins a process under it, and the most
-// that it used; undefined where this machine lets nobody make a control group (then only the process's own figures say something).
+// Benchmarks, a cap on a process's memory, as a container has it. In: MiB; out: the command that begins a process
+// under it, and the most that it used; undefined where this machine lets nobody make a control group (then only the
+// process's own figures say something).
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 

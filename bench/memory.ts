@@ -1,5 +1,6 @@
-// Benchmark of one limiter's size: start to ready, memory idle and with many live keys. In: seconds, keys; out: JSON. The limiter is
-// the built `weir limiter` with its usual flags, a process of its own, and reads its config from disk; no operator is there.
+// Benchmark of one limiter's size: start to ready, memory idle and with many live keys. In: seconds, keys; out: JSON.
+// The limiter is the built `weir limiter` with its usual flags, a process of its own, and reads its config from disk;
+// no operator is there.
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';

@@ -1,5 +1,5 @@
-// Benchmarks, page: which figures docs/benchmarks.md shows. In: results as the rows print them; out: one number for each figure,
-// with what performance is required, the goal, the peer and the method.
+// Benchmarks, page: which figures docs/benchmarks.md shows. In: results as the rows print them; out: one number for
+// each figure, with what performance is required, the goal, the peer and the method.
 
 export interface Figure {
   readonly row: string;

@@ -1,5 +1,5 @@
-// Benchmarks, page: writes docs/benchmarks.md and its chart. In: bench/published/<row>[-n].json, the published runs of a row; out:
-// the median and range of each figure beside what is required. Usage: node bench/page.ts
+// Benchmarks, page: writes docs/benchmarks.md and its chart. In: bench/published/<row>[-n].json, the published runs
+// of a row; out: the median and range of each figure beside what is required. Usage: node bench/page.ts
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { FIGURES, type Figure } from './page-figures.ts';
 

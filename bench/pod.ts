@@ -1,6 +1,6 @@
-// Benchmark of pods: what a sidecar costs on a real node. In: a cluster that has Weir (WEIR_TEST_KUBECONFIG, or the one of `make
-// cluster-up` with `make image`), seconds; out: JSON: the image, an idle limiter's memory, and the time from asking for a pod to its
-// being ready, with and without injection, in turns.
+// Benchmark of pods: what a sidecar costs on a real node. In: a cluster that has Weir (WEIR_TEST_KUBECONFIG, or the
+// one of `make cluster-up` with `make image`), seconds; out: JSON: the image, an idle limiter's memory, and the time
+// from asking for a pod to its being ready, with and without injection, in turns.
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { readFile } from 'node:fs/promises';

@@ -1,4 +1,5 @@
-// The limiters of bench/push.ts, all in one process. In: port, folder with CA and token, options; out: configs compiled and acknowledged.
+// The limiters of bench/push.ts, all in one process. In: port, folder with CA and token, options; out: configs
+// compiled and acknowledged.
 import { join } from 'node:path';
 import { ownCapabilities } from '../src/contract/capabilities.ts';
 import { silentLogger } from '../src/lib/log.ts';

@@ -1,6 +1,6 @@
-// Benchmark of the push: from a new version in the snapshot store to its last ACK. In: objects, limiters, seconds; out: JSON.
-// Operator and limiters are two processes on loopback, TLS and ACK table as in production; what an apply costs in the API
-// server and in reconcile is not in it.
+// Benchmark of the push: from a new version in the snapshot store to its last ACK. In: objects, limiters, seconds;
+// out: JSON. Operator and limiters are two processes on loopback, TLS and ACK table as in production; what an apply
+// costs in the API server and in reconcile is not in it.
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';

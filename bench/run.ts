@@ -1,5 +1,6 @@
-// `make bench`: runs one scenario, or all, in a process of its own. In: --row, --seconds; out: its JSON with machine and date, on the
-// terminal and, kept for good, in bench/results/<row>-<time>.json. What a scenario says while it runs goes to stderr.
+// `make bench`: runs one scenario, or all, in a process of its own. In: --row, --seconds; out: its JSON with machine
+// and date, on the terminal and, kept for good, in bench/results/<row>-<time>.json. What a scenario says while it
+// runs goes to stderr.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';

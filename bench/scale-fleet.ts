@@ -1,4 +1,5 @@
-// Benchmark of scale, a process of limiters as the benchmark sees it. In: port, CA, limiters; out: what they hold, and each ACK of an edit.
+// Benchmark of scale, a process of limiters as the benchmark sees it. In: port, CA, limiters; out: what they hold,
+// and each ACK of an edit.
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { FleetNews, LightLimiter } from './scale-limiters.ts';

@@ -1,5 +1,6 @@
-// The limiters of bench/scale.ts, many in one process: each a stream of its own that acknowledges at once and keeps names alone. In: one
-// message with port, CA and tokens; out: a message per second of progress and one per ACK that may belong to an edit.
+// The limiters of bench/scale.ts, many in one process: each a stream of its own that acknowledges at once and keeps
+// names alone. In: one message with port, CA and tokens; out: a message per second of progress and one per ACK that
+// may belong to an edit.
 import { Client, Metadata } from '@grpc/grpc-js';
 import {
   LIMITER_CONFIG_TYPE_URL,
@@ -30,7 +31,10 @@ export interface FleetNews {
   readonly acks: readonly { readonly name: string; readonly atMs: number }[];
 }
 
-/** As limiters do it: doubled each time until one was served, or a thousand of them would leave no CPU to a starting operator. */
+/**
+ * As limiters do it: doubled each time until one was served, or a thousand of them would leave no CPU to a starting
+ * operator.
+ */
 const RETRY_MS = 200;
 const MAX_RETRY_MS = 5_000;
 /** A response with no more than this may be of an edit; each ACK of it is told. */

@@ -1,6 +1,7 @@
-// Benchmark of scale: namespaces x objects x limiters, each limiter with the objects of its namespace, and one shared limiter with all.
-// In: sizes, seconds; out: JSON. Real etcd and kube-apiserver, the built operator with TLS and token review, tokens bound to pods;
-// the limiters are light (bench/scale-limiters.ts) and share two processes. Measured twice: with a tenth of the objects, and with all.
+// Benchmark of scale: namespaces x objects x limiters, each limiter with the objects of its namespace, and one shared
+// limiter with all. In: sizes, seconds; out: JSON. Real etcd and kube-apiserver, the built operator with TLS and
+// token review, tokens bound to pods; the limiters are light (bench/scale-limiters.ts) and share two processes.
+// Measured twice: with a tenth of the objects, and with all.
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -34,7 +35,10 @@ export interface ScaleBenchOptions {
 export interface StartFigures {
   readonly objects: number;
   readonly connections: number;
-  /** From the operator's start to the last object acknowledged by the last limiter; its caches and those of the limiters were empty. */
+  /**
+   * From the operator's start to the last object acknowledged by the last limiter; its caches and those of the
+   * limiters were empty.
+   */
   readonly startToReadyMs: number;
   readonly startToLastAckMs: number;
   /** CPU of the operator until then: it says more than the time where other work shares the machine. */
@@ -48,17 +52,26 @@ export interface StartFigures {
 export interface ScaleFigures extends StartFigures {
   /** Of one core, with nothing to do: before and after the edits. */
   readonly cpuAtRestPercent: readonly [number, number];
-  /** One edit of one object, to the last ACK of the limiters that have it: from sending, and from the API server's answer. */
+  /**
+   * One edit of one object, to the last ACK of the limiters that have it: from sending, and from the API server's
+   * answer.
+   */
   readonly fromSending: Times;
   readonly fromAnswer: Times;
-  /** CPU of the operator per edit, status, last good form and Events included; what it does at rest, before and after, subtracted. */
+  /**
+   * CPU of the operator per edit, status, last good form and Events included; what it does at rest, before and after,
+   * subtracted.
+   */
   readonly cpuPerEditMs: number;
 }
 
 export interface ScaleBenchResult extends ScaleBenchOptions {
   readonly seed: number;
   readonly tenth: ScaleFigures;
-  /** Nine tenths of the objects are new to the operator: it writes a status, a last good form and an Event or two for each. */
+  /**
+   * Nine tenths of the objects are new to the operator: it writes a status, a last good form and an Event or two for
+   * each.
+   */
   readonly whole: ScaleFigures;
   /** The same once more, with nothing new: as after an update of the operator. */
   readonly restart: StartFigures;
@@ -169,7 +182,10 @@ class ScaleBench {
     };
   }
 
-  /** Starts a new operator with `objects` per namespace, and new limiters before it: they look for it. Resolves when all is silent. */
+  /**
+   * Starts a new operator with `objects` per namespace, and new limiters before it: they look for it. Resolves when
+   * all is silent.
+   */
   async #start(
     objects: number,
     limiters: readonly LightLimiter[],
@@ -229,7 +245,10 @@ class ScaleBench {
     return ((await cpuMsOf(pid)) - cpuMs) / (nowMs() - beginMs);
   }
 
-  /** At a fixed rate; what is written after the last ACK of an edit belongs to it, so the CPU is read when all is silent again. */
+  /**
+   * At a fixed rate; what is written after the last ACK of an edit belongs to it, so the CPU is read when all is
+   * silent again.
+   */
   async #edits(
     objects: number,
     pid: number,

@@ -1,5 +1,6 @@
-// Benchmark of the store: decisions on two buckets (one of 10,000 callers' and one hot one), a tenth of them refused, on a real
-// Redis. In: seconds per subject and load; out: JSON. Weir beside rate-limiter-flexible at three settings, interleaved, medians.
+// Benchmark of the store: decisions on two buckets (one of 10,000 callers' and one hot one), a tenth of them refused,
+// on a real Redis. In: seconds per subject and load; out: JSON. Weir beside rate-limiter-flexible at three settings,
+// interleaved, medians.
 import { parseArgs } from 'node:util';
 import { Redis } from 'ioredis';
 import { RateLimiterRedis, RateLimiterUnion } from 'rate-limiter-flexible';
@@ -60,7 +61,10 @@ function weir(address: string): Subject {
 
 type Setting = 'plain' | 'autopipelining' | 'union with in-memory block';
 
-/** Two limiters per decision, as its documentation combines them. Its refusals spend the other bucket: it has no rollback. */
+/**
+ * Two limiters per decision, as its documentation combines them. Its refusals spend the other bucket: it has no
+ * rollback.
+ */
 function peer(port: number, setting: Setting): Subject {
   const storeClient = new Redis({ port, host: '127.0.0.1', enableAutoPipelining: setting === 'autopipelining' });
   const limiter = (keyPrefix: string, points: number): RateLimiterRedis =>

@@ -1,5 +1,5 @@
-// Benchmarks, loaded into a limiter: answers each message with the longest turn of its event loop since the last one, as the clock sees
-// it (which goes on while the process waits for a core) and in CPU time of its thread.
+// Benchmarks, loaded into a limiter: answers each message with the longest turn of its event loop since the last one,
+// as the clock sees it (which goes on while the process waits for a core) and in CPU time of its thread.
 const EVERY_MS = 1;
 
 let longest = { wallMs: 0, cpuMs: 0 };

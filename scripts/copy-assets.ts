@@ -1,4 +1,5 @@
-// Build step: copies what the compiler leaves behind (Lua scripts, .proto files, pages) from src/ to the same place in dist/.
+// Build step: copies what the compiler leaves behind (Lua scripts, .proto files, pages) from src/ to the same place
+// in dist/.
 import { cpSync } from 'node:fs';
 import { extname } from 'node:path';
 

@@ -1,5 +1,5 @@
-// Test summary. In: the JSON reports of all stages; out: the tests that were skipped or failed, by name, how to run each failed one
-// alone, and last one line "N passed, N failed, N skipped".
+// Test summary. In: the JSON reports of all stages; out: the tests that were skipped or failed, by name, how to run
+// each failed one alone, and last one line "N passed, N failed, N skipped".
 import { globSync, readFileSync } from 'node:fs';
 import { basename, relative } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';

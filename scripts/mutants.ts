@@ -1,11 +1,13 @@
-// Tests of the tests: seeds the faults of test/mutants/faults.ts one by one into a copy of the project and runs the tests
-// that must notice. Exits 1 when a fault survives, when a fault no longer fits the source, or when the copy is not green.
+// Tests of the tests: seeds the faults of test/mutants/faults.ts one by one into a copy of the project and runs the
+// tests that must notice. Exits 1 when a fault survives, when a fault no longer fits the source, or when the copy is
+// not green.
 import { execFile, execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { FAULTS, type Fault } from '../test/mutants/faults.ts';
+import type { Fault } from '../test/mutants/fault.ts';
+import { FAULTS } from '../test/mutants/faults.ts';
 
 /** A fault may leave a caller without an answer: then the test is red by its time. */
 const TEST_TIMEOUT_MS = '30000';

@@ -1,5 +1,5 @@
-// Release: the places that name the version of this release. Usage: node scripts/release-version.ts [VERSION]. With a version
-// it writes it into all of them; without one it prints the version, and fails when the places disagree.
+// Release: the places that name the version of this release. Usage: node scripts/release-version.ts [VERSION]. With a
+// version it writes it into all of them; without one it prints the version, and fails when the places disagree.
 import { readFileSync, writeFileSync } from 'node:fs';
 
 interface Place {

@@ -1,5 +1,5 @@
-// Jest's order of test files: by path, on every machine and in every run. By its own measure (what was slow or red last time, else
-// the size of the file) a clean clone would run them in an order in which nobody had run them before.
+// Jest's order of test files: by path, on every machine and in every run. By its own measure (what was slow or red
+// last time, else the size of the file) a clean clone would run them in an order in which nobody had run them before.
 import { createRequire } from 'node:module';
 
 const { default: Sequencer } = createRequire(import.meta.url)('@jest/test-sequencer');

@@ -1,4 +1,5 @@
-// Reference: the commands; in: their definitions, out: docs/reference/flags.md with every flag and environment variable.
+// Reference: the commands; in: their definitions, out: docs/reference/flags.md with every flag and environment
+// variable.
 import { readdirSync } from 'node:fs';
 import type { Command, Option } from 'commander';
 import { code, page, prose, table } from './markdown.ts';

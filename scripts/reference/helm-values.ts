@@ -1,4 +1,5 @@
-// Reference: the chart; in: values.yaml with its comments and the schema of the values, out: docs/reference/helm-values.md.
+// Reference: the chart; in: values.yaml with its comments and the schema of the values, out:
+// docs/reference/helm-values.md.
 import { readFileSync } from 'node:fs';
 import { isMap, isScalar, parseDocument, type Pair, type YAMLMap } from 'yaml';
 import { code, page, prose, table } from './markdown.ts';

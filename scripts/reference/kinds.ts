@@ -1,4 +1,5 @@
-// Reference: the kinds; in: their schemas, out: docs/reference/kinds.md with every field, type, bound, default and rule.
+// Reference: the kinds; in: their schemas, out: docs/reference/kinds.md with every field, type, bound, default and
+// rule.
 import { isDeepStrictEqual } from 'node:util';
 import { CAPABILITIES } from '../../src/contract/capabilities.ts';
 import { KINDS, GROUP, VERSION, type Kind } from '../../src/crd/kinds/kinds.ts';

@@ -12,10 +12,17 @@ export function metricsPage(): string {
   return page('Metrics', 'the metrics that limiter and operator register', [
     'Prometheus text at `/metrics` of the admin port. The operator also exports the usual metrics of a Node.js process (`process_*`, `nodejs_*`).',
     '## Limiter',
-    tableOf(new LimiterMetrics().registry),
+    tableOf(limiterRegistry()),
     '## Operator',
     tableOf(operatorRegistry()),
   ]);
+}
+
+/** The limiter's registry with the figures that it reads on demand. */
+function limiterRegistry(): Registry {
+  const metrics = new LimiterMetrics();
+  metrics.watchBodies({ heldBytes: 0, refusedBodies: 0 });
+  return metrics.registry;
 }
 
 /** The operator's registry with everything that it reads on demand; nothing is read here. */

@@ -1,5 +1,5 @@
-// CLI: `weir cleanup`, run by the chart after `helm uninstall`. Input: flags. Output: what operators created while they ran is gone and
-// statuses say so, exit code 0; else exit code 1 and what is left.
+// CLI: `weir cleanup`, run by the chart after `helm uninstall`. Input: flags. Output: what operators created while
+// they ran is gone and statuses say so, exit code 0; else exit code 1 and what is left.
 import { Command, InvalidArgumentError } from 'commander';
 import { cleanUp, type CleanupSettings } from '../controller/install/cleanup.ts';
 import { connectKube } from '../controller/kube/kube.ts';

@@ -1,5 +1,6 @@
-// CLI: `weir crds`, run by the chart before an install and an upgrade. Input: flags, a folder of CustomResourceDefinitions.
-// Output: the API server serves them, exit code 0; else exit code 1 and why. What is there and wider stays.
+// CLI: `weir crds`, run by the chart before an install and an upgrade. Input: flags, a folder of
+// CustomResourceDefinitions. Output: the API server serves them, exit code 0; else exit code 1 and why. What is there
+// and wider stays.
 import { globSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { Command } from 'commander';

@@ -1,5 +1,5 @@
-// CLI: `weir demo`. Input: a folder of manifests (the package's own by default). Output: Weir on this machine in a minute, with
-// traffic, refusals and an edit while it runs; exit code 0 when every count agrees with the upstream's.
+// CLI: `weir demo`. Input: a folder of manifests (the package's own by default). Output: Weir on this machine in a
+// minute, with traffic, refusals and an edit while it runs; exit code 0 when every count agrees with the upstream's.
 import { Command } from 'commander';
 import { fileURLToPath } from 'node:url';
 import { runDemo } from './demo/story.ts';

@@ -1,5 +1,5 @@
-// CLI: the values that flags of several commands take. Input: text from the command line or the environment. Output: checked
-// values; a text that cannot be meant is an InvalidArgumentError, which ends with exit code 2.
+// CLI: the values that flags of several commands take. Input: text from the command line or the environment. Output:
+// checked values; a text that cannot be meant is an InvalidArgumentError, which ends with exit code 2.
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { isIP } from 'node:net';
 
@@ -15,7 +15,10 @@ const SWITCH_WORDS: ReadonlyMap<string, boolean> = new Map([
   ...['false', '0', 'no', 'off'].map((word) => [word, false] as const),
 ]);
 
-/** Commander takes a flag without a value as given as soon as its variable is there, whatever it says: here what it says counts. */
+/**
+ * Commander takes a flag without a value as given as soon as its variable is there, whatever it says: here what it
+ * says counts.
+ */
 export function readSwitches(command: Command): void {
   for (const option of command.options) {
     const name = option.attributeName();

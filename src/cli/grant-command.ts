@@ -1,5 +1,5 @@
-// CLI: `weir grant`; in: a namespace and names of Secrets, or manifests that name them, out: the Roles and RoleBindings that let the
-// operator read exactly those Secrets, as YAML for `kubectl apply -f -`.
+// CLI: `weir grant`; in: a namespace and names of Secrets, or manifests that name them, out: the Roles and
+// RoleBindings that let the operator read exactly those Secrets, as YAML for `kubectl apply -f -`.
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { text as readAll } from 'node:stream/consumers';

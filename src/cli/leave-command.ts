@@ -1,5 +1,5 @@
-// CLI: `weir leave`, run by the chart before `helm uninstall`. Input: flags. Output: a text that says which objects exist and what holds
-// without Weir, exit code 0; or why the uninstall is refused, exit code 1.
+// CLI: `weir leave`, run by the chart before `helm uninstall`. Input: flags. Output: a text that says which objects
+// exist and what holds without Weir, exit code 0; or why the uninstall is refused, exit code 1.
 import { Command } from 'commander';
 import { leave, type LeaveSettings } from '../controller/install/leave.ts';
 import { connectKube } from '../controller/kube/kube.ts';

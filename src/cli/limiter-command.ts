@@ -1,5 +1,5 @@
-// CLI: `weir limiter`. Input: flags, each also from the environment (WEIR_…). Output: a running limiter that drains on SIGTERM
-// and SIGINT; exit code 2 for invalid flags.
+// CLI: `weir limiter`. Input: flags, each also from the environment (WEIR_…). Output: a running limiter that drains
+// on SIGTERM and SIGINT; exit code 2 for invalid flags.
 import { Command } from 'commander';
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';

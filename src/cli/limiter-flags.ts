@@ -1,5 +1,5 @@
-// CLI: the values that only `weir limiter` takes. Input: text from the command line or the environment; output: checked values
-// with their unit; an invalid text is an InvalidArgumentError, which ends with exit code 2.
+// CLI: the values that only `weir limiter` takes. Input: text from the command line or the environment; output:
+// checked values with their unit; an invalid text is an InvalidArgumentError, which ends with exit code 2.
 import { InvalidArgumentError } from 'commander';
 import { CAPABILITIES } from '../contract/capabilities.ts';
 import { parseByteSize } from '../lib/byte-size.ts';

@@ -1,4 +1,5 @@
-// The executable `weir`: argv in, exit code out. 0 = done, 1 = failed while running, 2 = wrong flags or arguments.
+// CLI: the executable `weir`. Input: argv. Output: exit code 0 = done, 1 = failed while running, 2 = wrong flags or
+// arguments.
 import { Command, CommanderError } from 'commander';
 import { messageOf } from '../lib/thrown.ts';
 import { readSwitches } from './flags.ts';

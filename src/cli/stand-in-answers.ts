@@ -1,5 +1,6 @@
-// CLI, stand-in model: what a model server would say. In: path and parsed body of a request; out: the pieces of an answer
-// in the shape of OpenAI, Anthropic or JSON-RPC (MCP). Deterministic: one token per word, four characters of input each.
+// CLI, stand-in model: what a model server would say. In: path and parsed body of a request; out: the pieces of an
+// answer in the shape of OpenAI, Anthropic or JSON-RPC (MCP). Deterministic: one token per word, four characters of
+// input each.
 
 /** An answer, whole or as the server-sent events of a stream. */
 export type StandInAnswer =

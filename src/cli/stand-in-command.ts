@@ -1,5 +1,5 @@
-// CLI: `weir stand-in`. Input: flags. Output: the stand-in model server on an address, until SIGTERM: a workload for trials
-// that says at /count and /ledger what reached it.
+// CLI: `weir stand-in`. Input: flags. Output: the stand-in model server on an address, until SIGTERM: a workload for
+// trials that says at /count and /ledger what reached it.
 import { Command } from 'commander';
 import { createLogger, type LogLevel } from '../lib/log.ts';
 import { flag, LOG_LEVELS, parseListen } from './flags.ts';

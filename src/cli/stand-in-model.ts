@@ -1,5 +1,6 @@
-// CLI, stand-in model: a small model server for the demo and for tests, which counts what reaches it. In: HTTP requests in
-// the shapes of OpenAI, Anthropic and MCP; out: answers, and at /count and /ledger what it saw (/reset forgets it).
+// CLI, stand-in model: a small model server for the demo and for tests, which counts what reaches it. In: HTTP
+// requests in the shapes of OpenAI, Anthropic and MCP; out: answers, and at /count and /ledger what it saw (/reset
+// forgets it).
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { answerOf, type StandInAnswer } from './stand-in-answers.ts';

@@ -1,5 +1,5 @@
-// CLI: `weir standalone`. Input: a folder of manifests and flags. Output: operator and limiter in one process, with the same
-// code and the same push between them as on a cluster; buckets in memory unless a Redis is named.
+// CLI: `weir standalone`. Input: a folder of manifests and flags. Output: operator and limiter in one process, with
+// the same code and the same push between them as on a cluster; buckets in memory unless a Redis is named.
 import { Command, type Option } from 'commander';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';

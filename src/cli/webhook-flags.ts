@@ -1,5 +1,5 @@
-// CLI: the flags of sidecar injection. Input: the command line or the environment. Output: settings of the webhook, or what is
-// missing.
+// CLI: the flags of sidecar injection. Input: the command line or the environment. Output: settings of the webhook,
+// or what is missing.
 import type { Command } from 'commander';
 import type { OperatorSettings } from '../controller/settings.ts';
 import { flag } from './flags.ts';

@@ -13,7 +13,9 @@ export interface ObjectRef {
 /** What a limiter is told of one ModelRoute or MCPServer. Resource name: `<kind>/<namespace>/<name>`. */
 export interface LimiterConfig extends ObjectRef {
   readonly uid: string;
-  /** metadata.creationTimestamp (RFC 3339): of two equally specific matches the older object's wins. Absent: by name. */
+  /**
+   * metadata.creationTimestamp (RFC 3339): of two equally specific matches the older object's wins. Absent: by name.
+   */
   readonly createdAt?: string;
   /** Ids of src/contract/capabilities.ts that a limiter must have to enforce this config; sorted. */
   readonly requires: readonly string[];
@@ -104,7 +106,10 @@ export type StoreConfig = { readonly type: 'memory' } | RedisStoreConfig;
 export interface RedisStoreConfig {
   readonly type: 'redis';
   readonly redis: RedisEndpoint;
-  /** true: the operator's own default, which every limiter may dial. Absent: an object named it, and egress rules apply. */
+  /**
+   * true: the operator's own default, which every limiter may dial. Absent: an object named it, and egress rules
+   * apply.
+   */
   readonly isDefault?: boolean;
 }
 
@@ -129,8 +134,8 @@ export interface RedisTls {
 }
 
 /**
- * A value that a config needs and never holds: it travels beside the config. The version of a config changes when the Secret does,
- * because UID and resourceVersion are in it.
+ * A value that a config needs and never holds: it travels beside the config. The version of a config changes when the
+ * Secret does, because UID and resourceVersion are in it.
  */
 export interface SecretReference {
   readonly secret: {
@@ -175,7 +180,9 @@ export interface LimitConfig {
   readonly cost: number;
 }
 
-/** A token bucket: `maxTokens` flow in per `refillPeriodMicros`, continuously; it holds at most `burst`; starts full. */
+/**
+ * A token bucket: `maxTokens` flow in per `refillPeriodMicros`, continuously; it holds at most `burst`; starts full.
+ */
 export interface BucketRule {
   readonly kind: 'bucket';
   readonly maxTokens: number;
@@ -241,12 +248,13 @@ export interface ResponseConfig {
 export interface FleetConfig {
   readonly kind: 'Fleet';
   /**
-   * All limiters of the cluster; at least 1. Divides what is left when the store is gone (failurePolicy Local) where nothing better is
-   * known: see {@link SharersConfig}.
+   * All limiters of the cluster; at least 1. Divides what is left when the store is gone (failurePolicy Local) where
+   * nothing better is known: see {@link SharersConfig}.
    */
   readonly knownLimiters: number;
   /**
-   * Shared limiters of all namespaces: each shares the buckets of every object. Absent: this operator sends no {@link SharersConfig}.
+   * Shared limiters of all namespaces: each shares the buckets of every object. Absent: this operator sends no {@link
+   * SharersConfig}.
    */
   readonly sharedLimiters?: number;
   /**
@@ -264,8 +272,9 @@ export interface FleetConfig {
 export const FLEET_RESOURCE_NAME = 'Fleet/-/-';
 
 /**
- * How many limiters share the buckets of one object, beside `sharedLimiters` of the Fleet: its sidecars (`<kind>.<name>`), and the shared
- * limiters of single namespaces (`-`). The two and the Fleet's are added up. Absent: none. Resource name: `Sharers/<namespace>/<name>`.
+ * How many limiters share the buckets of one object, beside `sharedLimiters` of the Fleet: its sidecars
+ * (`<kind>.<name>`), and the shared limiters of single namespaces (`-`). The two and the Fleet's are added up.
+ * Absent: none. Resource name: `Sharers/<namespace>/<name>`.
  */
 export interface SharersConfig {
   readonly kind: 'Sharers';

@@ -1,6 +1,7 @@
-// Contract: what a limiter has trouble with, told to the operator beside ACK and NACK. In: stores and upstreams in trouble; out: one
-// more DeltaDiscoveryRequest on the stream, with a type of its own and no nonce, so that an operator that does not know it reads
-// an answer to nothing. It is sent only to an operator whose Fleet resource says that it takes reports.
+// Contract: what a limiter has trouble with, told to the operator beside ACK and NACK. In: stores and upstreams in
+// trouble; out: one more DeltaDiscoveryRequest on the stream, with a type of its own and no nonce, so that an
+// operator that does not know it reads an answer to nothing. It is sent only to an operator whose Fleet resource says
+// that it takes reports.
 import { createHash } from 'node:crypto';
 import { secretKeyOf, type LimiterConfig, type RedisEndpoint, type SecretReference } from './limiter-config.ts';
 import type { DeltaDiscoveryRequest } from './push-protocol.ts';
@@ -49,8 +50,8 @@ export const NO_TROUBLE: LimiterReport = { stores: [], upstreams: [] };
 export type StoreUse = Pick<LimiterConfig, 'store' | 'namespace'>;
 
 /**
- * What makes a store: where it is, and the names of its secrets, which belong to a namespace. Their values do not: a store outlives
- * their rotation.
+ * What makes a store: where it is, and the names of its secrets, which belong to a namespace. Their values do not: a
+ * store outlives their rotation.
  */
 export function storePlaceOf({ store, namespace }: StoreUse): string {
   if (store.type === 'memory') return canonicalJson(store);
@@ -93,7 +94,10 @@ export function isReport(request: DeltaDiscoveryRequest): boolean {
   return request.type_url === LIMITER_REPORT_TYPE_URL;
 }
 
-/** The reverse of {@link toReportRequest}, within its bounds; undefined for what is no report. Parts that cannot be read are left out. */
+/**
+ * The reverse of {@link toReportRequest}, within its bounds; undefined for what is no report. Parts that cannot be
+ * read are left out.
+ */
 export function fromReportRequest(request: DeltaDiscoveryRequest): LimiterReport | undefined {
   let report: unknown;
   try {

@@ -6,5 +6,7 @@ export const USUAL_ACCOUNT = 'weir-system/weir-operator';
 /** The label without which no Secret is read out to limiters: it says that whoever edits objects may use it. */
 export const CREDENTIAL_LABEL = 'weir.dev/credential';
 
-/** In place of the name of a Secret: the credentials of the operator's own default Redis. No Secret can be called so. */
+/**
+ * In place of the name of a Secret: the credentials of the operator's own default Redis. No Secret can be called so.
+ */
 export const DEFAULT_REDIS_SECRET = '@default-redis';

@@ -1,5 +1,5 @@
-// Contract: the push protocol on the wire. In: the .proto files of Envoy and our own; out: the method, its messages as types,
-// and the words that both ends put into them (resources, rejections, what a limiter says of itself).
+// Contract: the push protocol on the wire. In: the .proto files of Envoy and our own; out: the method, its messages
+// as types, and the words that both ends put into them (resources, rejections, what a limiter says of itself).
 import type { MethodDefinition } from '@grpc/grpc-js';
 import { loadSync, type MessageTypeDefinition, type PackageDefinition } from '@grpc/proto-loader';
 import { createRequire } from 'node:module';
@@ -15,9 +15,15 @@ export const TOKEN_AUDIENCE = 'weir.dev';
 export const WILDCARD = '*';
 /** `system_version_info` of a response that is continued by the next: only after the last one the snapshot is whole. */
 export const PARTIAL_RESPONSE = 'partial';
-/** Most bytes of one message from a limiter: room for the versions of 40,000 resources, or for thousands of rejections. */
+/**
+ * Most bytes of one message from a limiter: room for the versions of 40,000 resources, or for thousands of
+ * rejections.
+ */
 export const MAX_REQUEST_BYTES = 8 * 1024 * 1024;
-/** Most bytes of one message from the operator: one resource is never split, and no Kubernetes object compiles to more. */
+/**
+ * Most bytes of one message from the operator: one resource is never split, and no Kubernetes object compiles to
+ * more.
+ */
 export const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
 /** Longest text that a rejection may carry, in characters; longer ones are cut. */
 export const MAX_REJECTION_TEXT = 1000;
@@ -78,8 +84,8 @@ export interface LimiterSelf {
   /** Stable over restarts of the same limiter (pod name, or host and port). */
   readonly nodeId: string;
   /**
-   * The namespaces that a shared limiter wants; `['*']` = all. Absent: a limiter with a pod token is the sidecar of that
-   * pod; one with a token without a pod wants all.
+   * The namespaces that a shared limiter wants; `['*']` = all. Absent: a limiter with a pod token is the sidecar of
+   * that pod; one with a token without a pod wants all.
    */
   readonly namespaces?: readonly string[];
   /** The version of the program, for the operator's log. */
@@ -209,7 +215,8 @@ function namespacesIn(fields: Readonly<Record<string, WireValue>>): string[] {
 }
 
 /**
- * The last request of a limiter that leaves on purpose: a stream that just ends was lost, its limiter still counts as seen.
+ * The last request of a limiter that leaves on purpose: a stream that just ends was lost, its limiter still counts as
+ * seen.
  */
 export const GOODBYE: DeltaDiscoveryRequest = {
   type_url: LIMITER_CONFIG_TYPE_URL,
@@ -220,7 +227,10 @@ export function isGoodbye(request: DeltaDiscoveryRequest): boolean {
   return request.resource_names_unsubscribe?.includes(WILDCARD) ?? false;
 }
 
-/** The text of a NACK's error_detail: a JSON list of what was not taken. The more there are, the shorter their messages. */
+/**
+ * The text of a NACK's error_detail: a JSON list of what was not taken. The more there are, the shorter their
+ * messages.
+ */
 export function formatRejections(rejections: readonly Rejection[]): string {
   const most = Math.min(MAX_REJECTION_TEXT, Math.floor(MAX_NACK_TEXT / rejections.length));
   return JSON.stringify(

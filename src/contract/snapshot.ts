@@ -2,7 +2,9 @@
 import { createHash } from 'node:crypto';
 import type { Resource, SecretValues } from './limiter-config.ts';
 
-/** A resource as it travels: its canonical bytes and the version that is their hash. Versions are opaque to limiters. */
+/**
+ * A resource as it travels: its canonical bytes and the version that is their hash. Versions are opaque to limiters.
+ */
 export interface VersionedResource {
   readonly name: string;
   readonly version: string;
@@ -22,8 +24,9 @@ export function canonicalJson(value: unknown): string {
 }
 
 /**
- * Written by hand, in place of a replacer of JSON.stringify: every object is written and compared this way, again and again.
- * In parts that are joined once: a text that grew by addition stays a tree of its pieces, for as long as somebody keeps it.
+ * Written by hand, in place of a replacer of JSON.stringify: every object is written and compared this way, again and
+ * again. In parts that are joined once: a text that grew by addition stays a tree of its pieces, for as long as
+ * somebody keeps it.
  */
 function write(value: unknown, parts: string[]): void {
   if (value === null || typeof value !== 'object') parts.push(JSON.stringify(value));

@@ -1,11 +1,12 @@
-// Contract: the one table of what a Redis server answers when it cannot serve. In: the text of an error reply; out: what the limiter
-// does about it, and the advice that the status gives. docs/failure.md prints this table; a test holds the two together.
+// Contract: the one table of what a Redis server answers when it cannot serve. In: the text of an error reply; out:
+// what the limiter does about it, and the advice that the status gives. docs/failure.md prints this table; a test
+// holds the two together.
 
 /**
- * redial: a new connection with a fresh look-up, with back-off. reload: send the script again. wait: the connection is good, ask
- * again. retry: the same, it may pass at once. login: the credentials or their rights are not enough: log in again, with back-off.
- * refuse: nothing that the limiter can do. After one answer of redial or wait an outage begins, after three in a row of the others (never of
- * reload): failurePolicy decides until a write succeeds.
+ * redial: a new connection with a fresh look-up, with back-off. reload: send the script again. wait: the connection
+ * is good, ask again. retry: the same, it may pass at once. login: the credentials or their rights are not enough:
+ * log in again, with back-off. refuse: nothing that the limiter can do. After one answer of redial or wait an outage
+ * begins, after three in a row of the others (never of reload): failurePolicy decides until a write succeeds.
  */
 export type Remedy = 'redial' | 'reload' | 'wait' | 'retry' | 'login' | 'refuse';
 

@@ -1,5 +1,5 @@
-// Controller: the operator's own face. Input: HTTP on the admin port. Output: health, metrics, and (standalone) the statuses
-// of all objects; nothing secret.
+// Controller: the operator's own face. Input: HTTP on the admin port. Output: health, metrics, and (standalone) the
+// statuses of all objects; nothing secret.
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Logger } from '../lib/log.ts';

@@ -233,8 +233,8 @@ class OperatorProcess implements RunningOperator {
   }
 
   /**
-   * Between the taking of the lease and the first limiter: what another leader did must be known, whatever the watches of this
-   * process have missed, because what is not known is taken away from limiters.
+   * Between the taking of the lease and the first limiter: what another leader did must be known, whatever the
+   * watches of this process have missed, because what is not known is taken away from limiters.
    */
   async #prepareToLead(): Promise<void> {
     if (this.#provider instanceof ClusterProvider) await this.#provider.refresh();

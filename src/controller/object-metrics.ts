@@ -1,5 +1,6 @@
-// Controller: how the objects stand, as Prometheus gauges. Input: the outcome of each reconcile. Output: objects by reason, limiters
-// by object, pods without limits by reason. Only the leader has series: no other replica hears from limiters.
+// Controller: how the objects stand, as Prometheus gauges. Input: the outcome of each reconcile. Output: objects by
+// reason, limiters by object, pods without limits by reason. Only the leader has series: no other replica hears from
+// limiters.
 import { Gauge, type Registry } from 'prom-client';
 import { parseResourceName } from '../contract/limiter-config.ts';
 import type { LimiterTally, ObjectStatus } from '../reconcile/types.ts';

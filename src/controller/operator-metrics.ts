@@ -1,5 +1,5 @@
-// Controller: what the operator counts. Input: what its parts report. Output: Prometheus text. Labels are few and fixed:
-// names of objects are in object-metrics.ts alone, and bounded there.
+// Controller: what the operator counts. Input: what its parts report. Output: Prometheus text. Labels are few and
+// fixed: names of objects are in object-metrics.ts alone, and bounded there.
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { ObjectMetrics } from './object-metrics.ts';
 import type { ElectionObserver } from './election/leader-election.ts';

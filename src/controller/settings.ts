@@ -1,4 +1,5 @@
-// Controller: the words of the wiring. Input: nothing. Output: what an operator is started with, and what can be done with a running one.
+// Controller: the words of the wiring. Input: nothing. Output: what an operator is started with, and what can be done
+// with a running one.
 import type { ListenAddress } from '../lib/http-listener.ts';
 import type { Logger, LogLevel } from '../lib/log.ts';
 import type { CertificateSettings } from './certificates/operator-certificates.ts';
@@ -49,7 +50,10 @@ export interface OperatorSettings extends CertificateSettings {
   readonly election?: CandidacySettings | undefined;
   /** Default: JSON lines on stderr. */
   readonly log?: Logger;
-  /** After the push port opened or the lease was taken, limiters get this long to come back before a status says that they are missing; ms. */
+  /**
+   * After the push port opened or the lease was taken, limiters get this long to come back before a status says that
+   * they are missing; ms.
+   */
   readonly reconnectGraceMs?: number;
   /** How long what a rollout passes through must persist before it becomes an Event, ms; default one minute. */
   readonly eventPersistsMs?: number | undefined;

@@ -1,6 +1,6 @@
-// CRD: what an absent field means; in: nothing, out: the one table that `kubectl explain`, the compiler and the reference
-// read. The API server fills in none of these: what is stored is what was written, so that applying a file twice changes
-// nothing and two field managers with one manifest do not conflict.
+// CRD: what an absent field means; in: nothing, out: the one table that `kubectl explain`, the compiler and the
+// reference read. The API server fills in none of these: what is stored is what was written, so that applying a file
+// twice changes nothing and two field managers with one manifest do not conflict.
 
 /** By owner: the fields of a spec that have a fixed default. */
 export const DEFAULTS = {

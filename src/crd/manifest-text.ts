@@ -19,8 +19,8 @@ export interface TextDocument {
 }
 
 /**
- * Reads every document of a text; empty ones are left out, and a list (`kubectl get -o yaml`) counts as its elements. Words
- * are read as the API server's YAML does: `yes` and `on` are booleans, `22:00` and dates are texts.
+ * Reads every document of a text; empty ones are left out, and a list (`kubectl get -o yaml`) counts as its elements.
+ * Words are read as the API server's YAML does: `yes` and `on` are booleans, `22:00` and dates are texts.
  */
 export function readDocuments(text: string): TextDocument[] {
   const lines = new LineCounter();
@@ -67,8 +67,8 @@ function readDocument(document: Document.Parsed, lines: LineCounter): TextDocume
 }
 
 /**
- * As kubectl splits a list: an element without a kind is of the kind that the list names. kubectl does not split a list within
- * a list.
+ * As kubectl splits a list: an element without a kind is of the kind that the list names. kubectl does not split a
+ * list within a list.
  */
 function elementsOf(document: TextDocument): TextDocument[] {
   const { value, findings } = document;

@@ -1,5 +1,6 @@
-// CRD: what one schema admits and another does not; in: two CustomResourceDefinitions as plain data, out: the places where the
-// other is narrower. A missing place is lost data: the API server drops unknown fields when an object is next written.
+// CRD: what one schema admits and another does not; in: two CustomResourceDefinitions as plain data, out: the places
+// where the other is narrower. A missing place is lost data: the API server drops unknown fields when an object is
+// next written.
 
 /** The part of a CustomResourceDefinition that says what may be written. */
 export interface KindDefinition {
@@ -26,8 +27,8 @@ export interface SchemaNode {
 const UPPER_BOUNDS = ['maximum', 'maxLength', 'maxItems', 'maxProperties'] as const;
 
 /**
- * Versions, fields, words of an enum and upper bounds of `wide` that `other` does not admit:
- * `v1alpha1 .spec.modelName`, `v1alpha1 .spec.mode: "Shadow"`, `v1alpha1 .spec.targets: maxItems 32`. Empty: `other` is not
+ * Versions, fields, words of an enum and upper bounds of `wide` that `other` does not admit: `v1alpha1
+ * .spec.modelName`, `v1alpha1 .spec.mode: "Shadow"`, `v1alpha1 .spec.targets: maxItems 32`. Empty: `other` is not
  * narrower in these. Patterns and CEL rules are not compared.
  */
 export function lostIn(other: KindDefinition, wide: KindDefinition): string[] {

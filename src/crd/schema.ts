@@ -96,7 +96,9 @@ export function flag(description: string): Schema<boolean> {
   return { type: 'boolean', description };
 }
 
-/** A schema whose field means `value` when it is absent. The API server does not fill it in: the compiler reads it so. */
+/**
+ * A schema whose field means `value` when it is absent. The API server does not fill it in: the compiler reads it so.
+ */
 export function withDefault<T>(schema: Schema<T>, value: T): Schema<T> {
   return { ...schema, whenAbsent: { value } };
 }

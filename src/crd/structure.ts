@@ -1,4 +1,5 @@
-// CRD: pruning as the API server does it; in: a value and its schema, out: the value that is stored, or its unknown fields.
+// CRD: pruning as the API server does it; in: a value and its schema, out: the value that is stored, or its unknown
+// fields.
 import type { Located, Segments } from './finding.ts';
 import { isRecord } from './finding.ts';
 import type { SchemaData } from './schema.ts';

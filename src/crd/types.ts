@@ -1,4 +1,5 @@
-// CRD: the types of the objects as they were written, derived from the schemas. What an absent field means: defaults.ts.
+// CRD: the types of the objects as they were written, derived from the schemas. What an absent field means:
+// defaults.ts.
 import type { Status } from './kinds/conditions.ts';
 import type { MCPServerSpec } from './kinds/mcp-server.ts';
 import type { ModelRouteSpec } from './kinds/model-route.ts';

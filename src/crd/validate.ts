@@ -1,5 +1,5 @@
-// CRD: the verdict of the API server, offline; in: manifests as text or data, out: every finding with its field path, and
-// the object as it would be stored.
+// CRD: the verdict of the API server, offline; in: manifests as text or data, out: every finding with its field path,
+// and the object as it would be stored.
 import { celErrors } from './cel.ts';
 import { isRecord, formatPath, show } from './finding.ts';
 import type { Finding, FindingType, Located } from './finding.ts';

@@ -1,4 +1,5 @@
-// CRD: plain scalars of YAML that are not strings; in: a scalar, out: its value for the API server's YAML reader (go-yaml 2).
+// CRD: plain scalars of YAML that are not strings; in: a scalar, out: its value for the API server's YAML reader
+// (go-yaml 2).
 import type { ScalarTag, Tags } from 'yaml';
 
 const TRUE = /^(?:y|Y|yes|Yes|YES|true|True|TRUE|on|On|ON)$/;

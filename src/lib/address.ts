@@ -1,4 +1,4 @@
-// Limiter, leaf of compile, identity and egress: texts of IP addresses and CIDRs -> values that compare. An IPv4-mapped
+// Lib, for compile, identity and egress: texts of IP addresses and CIDRs -> values that compare. An IPv4-mapped
 // IPv6 address is its IPv4 address everywhere.
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';

@@ -1,4 +1,4 @@
-// Leaf: sizes such as 16Mi or 65536 to bytes.
+// Lib: sizes such as 16Mi or 65536 to bytes.
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, Ki: 1024, Mi: 1024 ** 2, Gi: 1024 ** 3 };
 

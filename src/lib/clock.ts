@@ -1,4 +1,4 @@
-// Leaf: the one door to time, so that tests can hold it still.
+// Lib: the one door to time, so that tests can hold it still.
 
 /** A source of time. `nowMicros` is wall-clock time in µs since the epoch; `monotonicMs` never steps back. */
 export interface Clock {

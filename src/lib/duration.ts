@@ -1,4 +1,4 @@
-// Leaf: Kubernetes-style durations ("1h30m", "250ms") to whole microseconds and back.
+// Lib: Kubernetes-style durations ("1h30m", "250ms") to whole microseconds and back.
 
 /** The grammar of a duration, as the CRD schema states it. */
 export const DURATION_PATTERN = '^([0-9]{1,5}(h|m|s|ms)){1,4}$';

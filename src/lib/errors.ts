@@ -1,4 +1,4 @@
-// Leaf: the one table of error codes that callers of a limiter can meet; docs/errors.md is tied to it by a test.
+// Lib: the one table of error codes that callers of a limiter can meet; docs/errors.md is tied to it by a test.
 
 /** What a code means over HTTP. `message` is the default text; a reply may say more, never less. */
 export interface ErrorCode {

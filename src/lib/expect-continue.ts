@@ -1,5 +1,5 @@
-// Leaf of every HTTP server: clients that wait for leave to send their body (`Expect: 100-continue`). In: such a request; out: 100 as
-// soon as somebody reads the body or asks for it, once.
+// Lib, HTTP servers: clients that wait for leave to send their body (`Expect: 100-continue`). In: such a
+// request; out: 100 as soon as somebody reads the body or asks for it, once.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 const waiting = new WeakMap<IncomingMessage, () => void>();

@@ -1,5 +1,5 @@
-// Leaf: joins chunks of bytes as they come. In: chunks of any size, however many; out: one buffer. Room grows with what came,
-// never with what was announced, and a chunk of one byte costs one byte.
+// Lib: joins chunks of bytes as they come. In: chunks of any size, however many; out: one buffer. Room grows with
+// what came, never with what was announced, and a chunk of one byte costs one byte.
 
 const FIRST_BYTES = 4096;
 

@@ -1,9 +1,9 @@
-// Leaf: an observer that can fail without anybody noticing but the one who must. In: an object whose methods return nothing that
-// matters (metrics, a logger, a listener); out: the same object, whose methods do not throw.
+// Lib: an observer that can fail without anybody noticing but the one who must. In: an object whose methods return
+// nothing that matters (metrics, a logger, a listener); out: the same object, whose methods do not throw.
 
 /**
- * Wraps `target`: what a method throws goes to `onThrow`, and the method returns undefined. For observers alone: a method
- * whose answer somebody needs must not be hidden behind this.
+ * Wraps `target`: what a method throws goes to `onThrow`, and the method returns undefined. For observers alone: a
+ * method whose answer somebody needs must not be hidden behind this.
  */
 export function guarded<T extends object>(target: T, onThrow: (error: unknown) => void): T {
   const wrapped = new Map<PropertyKey, unknown>();

@@ -1,5 +1,5 @@
-// Leaf of every HTTP server: what becomes of a connection whose bytes are not HTTP. In: errors of the parser; out: an answer in its
-// turn, behind those of earlier requests, and a close that lets the client read it.
+// Lib, HTTP servers: what becomes of a connection whose bytes are not HTTP. In: errors of the parser; out: an
+// answer in its turn, behind those of earlier requests, and a close that lets the client read it.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';

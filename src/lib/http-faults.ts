@@ -1,5 +1,5 @@
-// Leaf of every HTTP server: what is wrong with a request before a handler sees it. In: errors of the parser, heads of requests;
-// out: an error of the table, or undefined. Pure.
+// Lib, HTTP servers: what is wrong with a request before a handler sees it. In: errors of the parser, heads
+// of requests; out: an error of the table, or undefined. Pure.
 import type { IncomingMessage } from 'node:http';
 import { WeirError, type ErrorName } from './errors.ts';
 

@@ -1,5 +1,5 @@
-// Leaf of every HTTP server: starts listening, answers what no handler can (faults of a request, a handler that throws), answers in
-// JSON, stops within a grace period.
+// Lib, HTTP servers: starts listening, answers what no handler can (faults of a request, a handler that
+// throws), answers in JSON, stops within a grace period.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
@@ -42,8 +42,8 @@ export interface ConnectionFront {
 }
 
 /**
- * Serves upgrades; every other request that asks for one is served as if it did not. One whose `accepts` throws is none; one
- * whose `take` throws, or rejects, is cut.
+ * Serves upgrades; every other request that asks for one is served as if it did not. One whose `accepts` throws is
+ * none; one whose `take` throws, or rejects, is cut.
  */
 export interface UpgradeHandler {
   accepts(request: IncomingMessage): boolean;
@@ -222,9 +222,10 @@ function settled(call: () => unknown, onThrow: (error: unknown) => void): void {
 const answered = new WeakSet<ServerResponse>();
 
 /**
- * Answers a request, once: further answers are dropped. One whose body is still on its way is answered at once: the answer
- * is complete, `Connection: close` is on it, and what the client still sends is read and dropped within bounds before the
- * connection closes. Never throws; an answer of somebody else that has begun, or one that cannot be written, is cut.
+ * Answers a request, once: further answers are dropped. One whose body is still on its way is answered at once: the
+ * answer is complete, `Connection: close` is on it, and what the client still sends is read and dropped within bounds
+ * before the connection closes. Never throws; an answer of somebody else that has begun, or one that cannot be
+ * written, is cut.
  */
 export function sendAnswer(request: IncomingMessage, response: ServerResponse, answer: OwnAnswer): void {
   if (response.destroyed || response.writableEnded || answered.has(response)) return;

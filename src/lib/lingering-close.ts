@@ -1,5 +1,6 @@
-// Leaf of every HTTP server: ends a connection so that a client which still sends can read the answer. In: a socket to which the
-// answer was written; out: a call when nothing more needs to be read. Closing at once would reset the connection (RFC 9112, 9.6).
+// Lib, HTTP servers: ends a connection so that a client which still sends can read the answer. In: a socket
+// to which the answer was written; out: a call when nothing more needs to be read. Closing at once would reset the
+// connection (RFC 9112, 9.6).
 import type { Socket } from 'node:net';
 
 /** What is read and dropped after an early answer. Whichever comes first ends it. */
@@ -15,9 +16,8 @@ export const LINGER: LingerBounds = { idleMs: 5_000, totalMs: 30_000, bytes: 64 
 const LOOKS_PER_IDLE = 10;
 
 /**
- * Calls `done` once, when the client sent nothing for `idleMs` or says that it sends no more, when a bound is reached, or when
- * the socket closes.
- * The caller has to keep the socket flowing.
+ * Calls `done` once, when the client sent nothing for `idleMs` or says that it sends no more, when a bound is
+ * reached, or when the socket closes. The caller has to keep the socket flowing.
  * @returns ends the wait at once
  */
 export function linger(socket: Socket, done: () => void, bounds: LingerBounds = LINGER): () => void {

@@ -1,4 +1,4 @@
-// Leaf: structured JSON logs on stderr; messages are constant texts, everything that varies is a field.
+// Lib: structured JSON logs on stderr; messages are constant texts, everything that varies is a field.
 import winston from 'winston';
 
 export type Logger = winston.Logger;

@@ -1,5 +1,6 @@
-// Leaf of every HTTP server: a body is read at a pace. In: a request whose body is read, or read and dropped; out: no turn of the event
-// loop that many bytes, or many pieces, of bodies make long; and no body in pieces of a few bytes, which cost a thousand times theirs.
+// Lib, HTTP servers: a body is read at a pace. In: a request whose body is read, or read and dropped; out: no
+// turn of the event loop that many bytes, or many pieces, of bodies make long; and no body in pieces of a few bytes,
+// which cost a thousand times theirs.
 import type { IncomingMessage } from 'node:http';
 import { nextTurn } from './turns.ts';
 
@@ -25,8 +26,8 @@ interface Counts {
 const paced = new WeakMap<IncomingMessage, Pace>();
 
 /**
- * Watches the pieces of a body from now on, also while it is read and dropped: it rests when others are due, and its connection
- * is cut when it goes on in shreds after somebody had the time to answer.
+ * Watches the pieces of a body from now on, also while it is read and dropped: it rests when others are due, and its
+ * connection is cut when it goes on in shreds after somebody had the time to answer.
  */
 export function pace(request: IncomingMessage): Pace {
   const known = paced.get(request);

@@ -1,4 +1,4 @@
-// Limiter, before routing: the path of a request line -> its one normal form, or undefined when it is ambiguous. Routes
+// Lib, before routing: the path of a request line -> its one normal form, or undefined when it is ambiguous. Routes
 // and conditions look at this form, and the upstream is sent it: what was matched is what is served.
 
 const PCHAR = /[A-Za-z0-9\-._~!$&'()*+,;=:@/]/;
@@ -16,7 +16,8 @@ const FOLDER_ENDS = new Set(['', '.', '..']);
  * 1. It begins with "/"; anything else is refused ("*" is for the caller to keep).
  * 2. Every %XX is decoded once, "%2F" included: servers that decode before they route see the same segments that were
  *    matched here. A malformed escape, a control character and a backslash are refused: servers disagree on them.
- * 3. Bytes that a path may hold literally (RFC 3986 pchar) are written literally, all others as upper-case %XX: so "%3A"
+ * 3. Bytes that a path may hold literally (RFC 3986 pchar) are written literally, all others as upper-case %XX: so
+ *   "%3A"
  *    is ":", "%61" is "a", and a literal "%" stays "%25".
  * 4. "//" is "/"; "." and ".." segments are resolved and never leave the root; "..;" segments are refused.
  * 5. A slash at the end stays (servers redirect on it), but no match depends on it, see {@link pathForms}.

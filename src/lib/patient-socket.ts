@@ -1,13 +1,15 @@
-// Leaf: a TCP connection on which a failed write does not cost what the other side has already sent. In: as net.Socket; out: the
-// same, except that after a failed write everything more is dropped, and reading goes on to its own end.
+// Lib: a TCP connection on which a failed write does not cost what the other side has already sent. In: as
+// net.Socket; out: the same, except that after a failed write everything more is dropped, and reading goes on to its
+// own end.
 import { Socket, type NetConnectOpts } from 'node:net';
 
 type Done = (error?: Error | null) => void;
 type Chunks = { chunk: unknown; encoding: BufferEncoding }[];
 
 /**
- * A server may answer early, and close, while its client still sends. The next write then fails, and node destroys the socket
- * although the answer waits in it unread. Here the reader comes to the answer, and then to the end or the reset.
+ * A server may answer early, and close, while its client still sends. The next write then fails, and node destroys
+ * the socket although the answer waits in it unread. Here the reader comes to the answer, and then to the end or the
+ * reset.
  */
 export class PatientSocket extends Socket {
   #hasFailed = false;

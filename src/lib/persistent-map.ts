@@ -1,4 +1,4 @@
-// Limiter, leaf of the runtime set: an immutable map from texts; a changed copy shares all but the changed leaves.
+// Lib, for the runtime set: an immutable map from texts; a changed copy shares all but the changed leaves.
 
 const BITS = 6;
 const WIDTH = 1 << BITS;
@@ -7,7 +7,9 @@ const EMPTY_LEAF: ReadonlyMap<string, never> = new Map<string, never>();
 type Leaf<V> = ReadonlyMap<string, V>;
 type Node<V> = readonly (Leaf<V> | undefined)[];
 
-/** An immutable map. Reading costs two array look-ups and one of a Map; a change copies two arrays and one small Map. */
+/**
+ * An immutable map. Reading costs two array look-ups and one of a Map; a change copies two arrays and one small Map.
+ */
 export class PersistentMap<V> {
   readonly #root: readonly (Node<V> | undefined)[];
   readonly size: number;

@@ -1,9 +1,9 @@
-// Leaf: the last net under a process that serves many. In: errors that nobody caught, as events of the process; out: a call for
-// each. The process goes on: what was thrown in one request is no reason to drop all others.
+// Lib: the last net under a process that serves many. In: errors that nobody caught, as events of the process; out:
+// a call for each. The process goes on: what was thrown in one request is no reason to drop all others.
 
 /**
- * Reports uncaught exceptions and unhandled rejections to `onError` from now on. Install it once the process serves: an error
- * before that must end it.
+ * Reports uncaught exceptions and unhandled rejections to `onError` from now on. Install it once the process serves:
+ * an error before that must end it.
  * @param onError must not throw: that would end the process
  * @returns takes the net away
  */

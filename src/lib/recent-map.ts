@@ -1,10 +1,11 @@
-// Limiter, leaf of settling and local shares: a map of bounded size that forgets what was longest unused.
+// Lib, for settling and local shares: a map of bounded size that forgets what was longest unused.
 
 /**
- * A bounded map in two generations: what is set goes to the younger one; when that holds half of `max`, the older one is
- * forgotten whole and the younger one becomes it. So the `max / 2` keys that were set last are always there, memory grows
- * with what is held, and no operation looks for a victim. (lru-cache allocates its bound ahead and clears all of it when
- * the last entry goes; a Map from which the first key is taken again and again walks over its holes.)
+ * A bounded map in two generations: what is set goes to the younger one; when that holds half of `max`, the older one
+ * is forgotten whole and the younger one becomes it. So the `max / 2` keys that were set last are always there,
+ * memory grows with what is held, and no operation looks for a victim. (lru-cache allocates its bound ahead and
+ * clears all of it when the last entry goes; a Map from which the first key is taken again and again walks over its
+ * holes.)
  */
 export class RecentMap<V> {
   readonly #half: number;

@@ -1,5 +1,5 @@
-// Leaf: the one door to the Redis client. Input: where a Redis is and how to prove who asks; output: a client that never sends
-// anything twice by itself, and that dials what a lookup has checked.
+// Lib: the one door to the Redis client. Input: where a Redis is and how to prove who asks; output: a client that
+// never sends anything twice by itself, and that dials what a lookup has checked.
 import { AbstractConnector, Cluster, Command, Redis, type RedisOptions } from 'ioredis';
 import { connect, isIP, type LookupFunction, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
@@ -97,7 +97,8 @@ function connectorOf(server: ServerAddress, tls: RedisLogin['tls'], lookup: Look
   const secured = {
     ...target,
     ...(tls?.ca === undefined ? {} : { ca: tls.ca }),
-    // An address must not be sent as the name of a server (RFC 6066); the certificate is checked against it all the same.
+    // An address must not be sent as the name of a server (RFC 6066); the certificate is checked against it all the
+    // same.
     ...(isIP(serverName) === 0 ? { servername: serverName } : {}),
   };
   return class OwnConnector extends AbstractConnector {
@@ -137,8 +138,9 @@ function splitAddress(address: string): ServerAddress {
 }
 
 /**
- * Calls a script, `EVALSHA` by its hash or `EVAL` by its text, with keys and one argument. As the client's own `callBuffer`, which
- * measures and writes each key by itself: for a hundred keys that takes longer than all else that a caller does for a call.
+ * Calls a script, `EVALSHA` by its hash or `EVAL` by its text, with keys and one argument. As the client's own
+ * `callBuffer`, which measures and writes each key by itself: for a hundred keys that takes longer than all else that
+ * a caller does for a call.
  */
 export function callScript(
   client: Redis | Cluster,

@@ -1,5 +1,5 @@
-// Leaf of every HTTP server: the id of a request. In: the incoming message; out: the caller's X-Request-Id or a new one, the same
-// one each time.
+// Lib, HTTP servers: the id of a request. In: the incoming message; out: the caller's X-Request-Id or a new
+// one, the same one each time.
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 

@@ -1,4 +1,5 @@
-// Leaf: bounds how much of one kind of work goes on at once. In: tasks; out: their results; those beyond the bound wait in line.
+// Lib: bounds how much of one kind of work goes on at once. In: tasks; out: their results; those beyond the bound
+// wait in line.
 
 export class Slots {
   #free: number;

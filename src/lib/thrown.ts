@@ -1,4 +1,4 @@
-// Leaf: what is known of anything that was thrown: its message, and its code when Node.js threw it.
+// Lib: what is known of anything that was thrown: its message, and its code when Node.js threw it.
 
 /** The message, without its stack. */
 export function messageOf(error: unknown): string {

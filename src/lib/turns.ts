@@ -1,5 +1,5 @@
-// Leaf: shares of the event loop. In: long work that is cut into slices; out: of all such work at most one slice in a turn of
-// the loop, first come first served, so that many long tasks together hold up nobody longer than one does.
+// Lib: shares of the event loop. In: long work that is cut into slices; out: of all such work at most one slice in a
+// turn of the loop, first come first served, so that many long tasks together hold up nobody longer than one does.
 
 const waiting: (() => void)[] = [];
 let isScheduled = false;

@@ -13,8 +13,8 @@ export interface AdminView {
   /** Everything in force, secrets left out. For callers on loopback: it names hosts, paths and limits. */
   configDump(): unknown;
   /**
-   * Turns readiness off for good; requests are still served. Resolves after `delayMs`, and when none is in flight any more,
-   * but after `maxMs` at the latest.
+   * Turns readiness off for good; requests are still served. Resolves after `delayMs`, and when none is in flight any
+   * more, but after `maxMs` at the latest.
    */
   drain(hold: DrainHold): Promise<void>;
   /** Who may drain must bring it in the header; absent: callers on loopback may. */

@@ -1,5 +1,5 @@
-// Limiter: faults of its own that nobody foresaw. In: what was thrown and where; out: a metric for each, and one log line for the
-// first of a place, then at most one in ten seconds. The last net: nothing here throws.
+// Limiter: faults of its own that nobody foresaw. In: what was thrown and where; out: a metric for each, and one log
+// line for the first of a place, then at most one in ten seconds. The last net: nothing here throws.
 import { systemClock, type Clock } from '../lib/clock.ts';
 import { attempt } from '../lib/guarded.ts';
 import type { Logger } from '../lib/log.ts';

@@ -1,5 +1,5 @@
-// Limiter, wiring: settings -> a running limiter. The order of a request is in proxy/proxy.ts; here is who knows whom, and
-// the order of starting and stopping.
+// Limiter, wiring: settings -> a running limiter. The order of a request is in proxy/proxy.ts; here is who knows
+// whom, and the order of starting and stopping.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { systemClock, type Clock } from '../lib/clock.ts';
@@ -70,9 +70,10 @@ export interface LimiterParts {
 }
 
 /**
- * Starts a limiter. Resolves once it listens and what was at hand of its configs is in force; an operator or a Redis that
- * is away is no error.
- * @throws Error for settings that cannot work (a port that is taken, a decision API without a token), naming the setting
+ * Starts a limiter. Resolves once it listens and what was at hand of its configs is in force; an operator or a Redis
+ * that is away is no error.
+ * @throws Error for settings that cannot work (a port that is taken, a decision API without a token), naming the
+ * setting
  */
 export async function runLimiter(settings: LimiterSettings, parts: LimiterParts = {}): Promise<RunningLimiter> {
   const limiter = new Limiter(settings, parts);

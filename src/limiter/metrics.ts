@@ -1,5 +1,6 @@
-// Limiter, beside the request path: counts what was decided. In: decisions and states; out: Prometheus text. Every label
-// comes from a config or a fixed list, never from a caller; the series of a deleted object or limit vanish with it.
+// Limiter, beside the request path: counts what was decided. In: decisions and states; out: Prometheus text. Every
+// label comes from a config or a fixed list, never from a caller; the series of a deleted object or limit vanish with
+// it.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { LimiterConfig } from '../contract/limiter-config.ts';
 import { resourceName } from '../contract/limiter-config.ts';

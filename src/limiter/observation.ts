@@ -1,5 +1,5 @@
-// Limiter, beside the request path: who is told what happens, and the nets under it. In: a logger, metrics, a clock; out: the same,
-// unable to throw, and the observers that listeners and upstreams report to.
+// Limiter, beside the request path: who is told what happens, and the nets under it. In: a logger, metrics, a clock;
+// out: the same, unable to throw, and the observers that listeners and upstreams report to.
 import type { Clock } from '../lib/clock.ts';
 import { guarded } from '../lib/guarded.ts';
 import type { ListenOptions } from '../lib/http-listener.ts';

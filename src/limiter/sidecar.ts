@@ -1,5 +1,5 @@
-// Limiter, wiring of a sidecar: what stands before and beside the judging stages there. In: settings and what is in force; out: the
-// front door, and what passes on requests that nobody claims.
+// Limiter, wiring of a sidecar: what stands before and beside the judging stages there. In: settings and what is in
+// force; out: the front door, and what passes on requests that nobody claims.
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import type { InForce } from './config/config-applier.ts';

@@ -1,5 +1,5 @@
-// Reconcile, validate: checks of single values that schema and CEL cannot do. Input: a text of the spec; output: what is wrong
-// with it, or nothing.
+// Reconcile, validate: checks of single values that schema and CEL cannot do. Input: a text of the spec; output: what
+// is wrong with it, or nothing.
 import ipaddr from 'ipaddr.js';
 import { RE2JS } from 're2js';
 import { messageOf } from '../lib/thrown.ts';

@@ -1,5 +1,5 @@
-// Reconcile, form: one form of an object (its present spec, or the last good one) -> its config, or everything that is wrong
-// with it.
+// Reconcile, form: one form of an object (its present spec, or the last good one) -> its config, or everything that
+// is wrong with it.
 import { type LimiterConfig, type ObjectRef, resourceName } from '../contract/limiter-config.ts';
 import type { WorkloadSelector } from '../crd/types.ts';
 import { compile } from './compile/compile.ts';
@@ -42,8 +42,8 @@ export function formsOf(object: ObjectAsRead, lastGood: LastGood | undefined, se
 }
 
 /**
- * A form that was good stays in force under an operator that refuses such a value by now: an upgrade removes no limit. This
- * does not hold for a field that nothing enforces (NotSupported), or for a missing store.
+ * A form that was good stays in force under an operator that refuses such a value by now: an upgrade removes no
+ * limit. This does not hold for a field that nothing enforces (NotSupported), or for a missing store.
  */
 function asKept(form: Form): Form {
   const isOnlyInvalid = form.config !== undefined && form.problems.every(({ reason }) => reason === 'Invalid');

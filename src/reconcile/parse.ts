@@ -1,4 +1,5 @@
-// Reconcile, parse: an object as read -> the same with its type established, or everything in it that violates schema and CEL.
+// Reconcile, parse: an object as read -> the same with its type established, or everything in it that violates schema
+// and CEL.
 import { type Finding, judgeObject } from '../crd/validate.ts';
 import { API_VERSION } from '../crd/kinds/kinds.ts';
 import type { WeirObject } from '../crd/types.ts';

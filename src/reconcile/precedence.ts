@@ -1,5 +1,5 @@
-// Reconcile, precedence: which of several objects that want the same requests gets them. Input: an object and its rivals;
-// output: the form of it that may be in force, and who stands in the way of the others.
+// Reconcile, precedence: which of several objects that want the same requests gets them. Input: an object and its
+// rivals; output: the form of it that may be in force, and who stands in the way of the others.
 import { type LimiterConfig, type RouteRule, resourceName } from '../contract/limiter-config.ts';
 import { canonicalJson } from '../contract/snapshot.ts';
 import type { WorkloadSelector } from '../crd/types.ts';
@@ -16,8 +16,8 @@ export interface Standing {
 }
 
 /**
- * The keys under which an object is looked up by its rivals: two objects can only conflict when they share one. Covers the
- * last good form too. An object that cannot be read has none.
+ * The keys under which an object is looked up by its rivals: two objects can only conflict when they share one.
+ * Covers the last good form too. An object that cannot be read has none.
  */
 export function conflictKeys(
   object: ObjectAsRead,
@@ -36,8 +36,8 @@ export function keysOf(form: Claim): string[] {
 }
 
 /**
- * Decides by age: the older object wins, then the one whose name comes first (standalone manifests have no age). A rival
- * that is itself not in force stands in nobody's way. Each rival is decided once, oldest first.
+ * Decides by age: the older object wins, then the one whose name comes first (standalone manifests have no age). A
+ * rival that is itself not in force stands in nobody's way. Each rival is decided once, oldest first.
  */
 export function standingOf(
   object: ObjectAsRead,
@@ -127,8 +127,8 @@ function conflicts(a: Claim, b: Claim): boolean {
 }
 
 /**
- * Objects that both belong to pods meet on pods. Otherwise objects meet on shared limiters: but nobody in another namespace
- * can take an object away from the pods that it belongs to.
+ * Objects that both belong to pods meet on pods. Otherwise objects meet on shared limiters: but nobody in another
+ * namespace can take an object away from the pods that it belongs to.
  */
 function meetOnShared(a: Claim, b: Claim): boolean {
   const noPods = a.workloadSelector === undefined && b.workloadSelector === undefined;

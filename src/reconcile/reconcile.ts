@@ -1,5 +1,5 @@
-// Reconcile: the path on one screen. Input: an object as read and the world around it; output: what must be in force for it,
-// and its status. Pure: equal inputs give equal outcomes, and no input makes it throw.
+// Reconcile: the path on one screen. Input: an object as read and the world around it; output: what must be in force
+// for it, and its status. Pure: equal inputs give equal outcomes, and no input makes it throw.
 //
 //   forms (parse, validate, compile) -> precedence -> in force -> references, limiters -> verdicts -> status
 import { valuesAt } from '../contract/capabilities.ts';
@@ -21,8 +21,8 @@ import type { InForce, LastGood, ReconcileInput, ReconcileOutcome, World } from 
 const SERVICES_THERE = 'every referenced Service exists and has the port';
 
 /**
- * Decides what of an object is in force. The present form is, unless something is wrong with it or an older object takes the
- * same requests; then the last good form goes on; else nothing is.
+ * Decides what of an object is in force. The present form is, unless something is wrong with it or an older object
+ * takes the same requests; then the last good form goes on; else nothing is.
  */
 export function reconcile(input: ReconcileInput): ReconcileOutcome {
   const { object, lastGood, world } = input;

@@ -1,5 +1,5 @@
-// Reconcile, references: the Services and Secrets that an object names -> whether they are there, may be used, and have the port
-// or the key.
+// Reconcile, references: the Services and Secrets that an object names -> whether they are there, may be used, and
+// have the port or the key.
 import { valuesAt } from '../contract/capabilities.ts';
 import { CREDENTIAL_LABEL } from '../contract/names.ts';
 import type { ResolvedRefsReason } from '../crd/kinds/conditions.ts';
@@ -47,7 +47,10 @@ function unresolvedSecrets(
   });
 }
 
-/** @returns undefined when limiters get the value as it is now. No key that the Secret has is named: not everyone may know them. */
+/**
+ * @returns undefined when limiters get the value as it is now. No key that the Secret has is named: not everyone may
+ * know them.
+ */
 function troubleWith(
   { state, keys, account }: SecretFacts,
   { namespace, name, key }: { readonly namespace: string; readonly name: string; readonly key: string },

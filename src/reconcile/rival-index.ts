@@ -13,8 +13,9 @@ interface Entry {
 }
 
 /**
- * Holds every object that there is. The controller keeps it so: `put` on each change of an object or of its last good form,
- * `hold` after each reconcile, `remove` when an object is gone; what `hold` and `remove` return must be reconciled again.
+ * Holds every object that there is. The controller keeps it so: `put` on each change of an object or of its last good
+ * form, `hold` after each reconcile, `remove` when an object is gone; what `hold` and `remove` return must be
+ * reconciled again.
  */
 export class RivalIndex {
   readonly #settings: ReconcileSettings;

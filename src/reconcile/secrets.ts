@@ -1,5 +1,5 @@
-// Reconcile, secrets: a compiled config that only names Secrets -> the same with the state of each in it, and the values beside it.
-// An object gets the Secrets of its own namespace and no others.
+// Reconcile, secrets: a compiled config that only names Secrets -> the same with the state of each in it, and the
+// values beside it. An object gets the Secrets of its own namespace and no others.
 import {
   secretKeyOf,
   type LimiterConfig,

@@ -56,11 +56,16 @@ export interface SecretValue {
 
 /** What is known of a Secret. */
 export interface SecretFacts {
-  /** unlabelled: it lacks the label that gives it free. unknown: no answer yet. absent: this operator has no Secrets at all. */
+  /**
+   * unlabelled: it lacks the label that gives it free. unknown: no answer yet. absent: this operator has no Secrets
+   * at all.
+   */
   readonly state: 'found' | 'missing' | 'forbidden' | 'unlabelled' | 'unknown' | 'absent';
   /** Keys that it has now, each with something in it; empty unless `found`. */
   readonly keys: ReadonlySet<string>;
-  /** What may be handed out: also the last values of a Secret or a key that is gone, never those of an unlabelled one. */
+  /**
+   * What may be handed out: also the last values of a Secret or a key that is gone, never those of an unlabelled one.
+   */
   readonly values: ReadonlyMap<string, SecretValue>;
   /** forbidden: the account that lacks the right, `<namespace>/<name>`, when it is not the usual one. */
   readonly account?: string;
@@ -104,7 +109,10 @@ export interface UnlimitedPod {
 
 /** A way by which calls of pods go past their limiters. */
 export interface Bypass {
-  /** HeadlessService: its callers dial the pods themselves. EndpointSlice: one that no selector makes. HostPort: a port of the node. */
+  /**
+   * HeadlessService: its callers dial the pods themselves. EndpointSlice: one that no selector makes. HostPort: a
+   * port of the node.
+   */
   readonly via: 'Service' | 'HeadlessService' | 'EndpointSlice' | 'HostPort';
   /** Of the Service, or of the slice when it is of none; '' for a HostPort. */
   readonly name: string;
@@ -130,7 +138,10 @@ export interface LimiterTally {
   readonly rejected: readonly { readonly limiter: string; readonly message: string }[];
   /** Pods that the selector matches and that are not terminating, with or without a limiter; 0 without a selector. */
   readonly matchingPods: number;
-  /** The pods that the selector matches and that carry no limiter, the terminating ones too: they may still answer. By name. */
+  /**
+   * The pods that the selector matches and that carry no limiter, the terminating ones too: they may still answer. By
+   * name.
+   */
   readonly unlimited: readonly UnlimitedPod[];
   /** Why what would make selected pods cannot; absent: it can, as far as is known. */
   readonly creationFailure?: { readonly maker: string; readonly words: string };

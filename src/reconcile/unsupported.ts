@@ -1,10 +1,11 @@
-// Reconcile, validate: a use of a capability that no limiter of this version has -> what is wrong, and what to do about it
-// that does not change what the other limits mean.
+// Reconcile, validate: a use of a capability that no limiter of this version has -> what is wrong, and what to do
+// about it that does not change what the other limits mean.
 import type { CapabilityUse } from '../contract/capabilities.ts';
 
 /**
- * What to do instead. `field`: the object means the same to a limiter of this version without the field. `limit`: without the field
- * the limit would count something else, or apply to other requests, so the limit as a whole must go. Else: in words.
+ * What to do instead. `field`: the object means the same to a limiter of this version without the field. `limit`:
+ * without the field the limit would count something else, or apply to other requests, so the limit as a whole must
+ * go. Else: in words.
  */
 type Remedy = 'field' | 'limit' | { readonly instead: string };
 

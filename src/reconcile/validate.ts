@@ -71,7 +71,10 @@ function checkFields(object: { readonly spec: unknown }): Problem[] {
   );
 }
 
-/** A target without service and url is the sidecar's own pod; among others it has no address to distribute requests to. */
+/**
+ * A target without service and url is the sidecar's own pod; among others it has no address to distribute requests
+ * to.
+ */
 function checkTargets(object: WeirObject): Problem[] {
   const { targets = [], ...spec } = object.spec;
   const rules = 'rules' in spec ? (spec.rules ?? []) : [];

@@ -1,5 +1,5 @@
-// Benchmarks: every row's program still works. In: each row for a second, small; out: figures that can be figures. None of them is judged:
-// a benchmark is no test.
+// Benchmarks: every row's program still works. In: each row for a second, small; out: figures that can be figures.
+// None of them is judged: a benchmark is no test.
 import { describe, expect, test } from '@jest/globals';
 import { benchApply } from '../../bench/apply.ts';
 import { benchMemory } from '../../bench/memory.ts';

@@ -1,4 +1,5 @@
-// Benchmarks: the store's row still works. In: a real Redis, a moment per subject and load; out: figures that can be figures.
+// Benchmarks: the store's row still works. In: a real Redis, a moment per subject and load; out: figures that can be
+// figures.
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';

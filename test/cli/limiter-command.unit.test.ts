@@ -1,4 +1,5 @@
-// The flags of `weir limiter`: defaults are those of the limiter, invalid values are refused by flag, and every flag has its variable.
+// The flags of `weir limiter`: defaults are those of the limiter, invalid values are refused by flag, and every flag
+// has its variable.
 import { Command, type CommanderError } from 'commander';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { boundsOf, complaintAboutBounds } from '../../src/cli/limiter-bounds.ts';

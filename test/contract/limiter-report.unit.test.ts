@@ -1,4 +1,5 @@
-// The report of a limiter: what goes in comes out, within bounds, and nothing that can be sent makes the operator throw.
+// The report of a limiter: what goes in comes out, within bounds, and nothing that can be sent makes the operator
+// throw.
 import { describe, expect, test } from '@jest/globals';
 import {
   fromReportRequest,

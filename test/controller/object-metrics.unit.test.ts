@@ -1,5 +1,5 @@
-// How the objects stand, as Prometheus reads it: what is ready and why not, limiters by object within a bound, pods without limits
-// by reason, each pod once; and nothing from a replica that does not lead.
+// How the objects stand, as Prometheus reads it: what is ready and why not, limiters by object within a bound, pods
+// without limits by reason, each pod once; and nothing from a replica that does not lead.
 import { beforeEach, expect, test } from '@jest/globals';
 import { Registry } from 'prom-client';
 import { ObjectMetrics } from '../../src/controller/object-metrics.ts';

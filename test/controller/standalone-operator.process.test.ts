@@ -1,4 +1,5 @@
-// The operator without a cluster: manifests from a folder, a real push port, statuses served; and what it keeps over a restart.
+// The operator without a cluster: manifests from a folder, a real push port, statuses served; and what it keeps over
+// a restart.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
-// What an operator does not look at it takes from nobody, on a real API server: namespaces that are no longer watched, a kind of a
-// newer operator, a right that is gone. Limiters keep what they have, are told why they are not served, and no status goes on
-// saying what nobody knows.
+// What an operator does not look at it takes from nobody, on a real API server: namespaces that are no longer
+// watched, a kind of a newer operator, a right that is gone. Limiters keep what they have, are told why they are not
+// served, and no status goes on saying what nobody knows.
 import { afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import { describeOnControlPlane } from '../../tools/node-cluster/describe-cluster.ts';

@@ -1,4 +1,5 @@
-// Tests: compares the offline verdict with that of the API server, as the API defines equal; in: both, out: differences.
+// Tests: compares the offline verdict with that of the API server, as the API defines equal; in: both, out:
+// differences.
 import type { Finding, Verdict } from '../../src/crd/validate.ts';
 import { KINDS } from '../../src/crd/kinds/kinds.ts';
 import type { ServerCause, ServerVerdict } from './api-server.ts';
@@ -9,8 +10,9 @@ const RULES_LEFT_OUT = 'some validation rules were not checked';
 const MESSAGES = new Set(KINDS.flatMap(({ spec }) => messagesOf(spec)));
 
 /**
- * What the two verdicts do not agree on; empty when they are equal. Equal: the same unknown and duplicate fields, or else
- * the same (path, type) of schema errors and, unless the API server left the rules out, the same (path, message) of rules.
+ * What the two verdicts do not agree on; empty when they are equal. Equal: the same unknown and duplicate fields, or
+ * else the same (path, type) of schema errors and, unless the API server left the rules out, the same (path, message)
+ * of rules.
  */
 export function disagreements(offline: Verdict, server: ServerVerdict): string[] {
   const decode = offline.findings.filter(({ stage }) => stage === 'decode');

@@ -1,5 +1,5 @@
-// Tests applying on a real API server with the real kubectl: a file applied again changes nothing, two field managers with
-// one manifest do not conflict, two managers share an object by limit, and what is stored is what was written.
+// Tests applying on a real API server with the real kubectl: a file applied again changes nothing, two field managers
+// with one manifest do not conflict, two managers share an object by limit, and what is stored is what was written.
 import { afterEach, beforeAll, expect, test } from '@jest/globals';
 import { describeOnCluster } from '../../tools/node-cluster/describe-cluster.ts';
 import { installKinds } from './installed-kinds.ts';

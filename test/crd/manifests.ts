@@ -1,4 +1,5 @@
-// Tests: valid manifests of both kinds, as they were written; in: examples, docs, the corpus and generated ones, out: objects.
+// Tests: valid manifests of both kinds, as they were written; in: examples, docs, the corpus and generated ones, out:
+// objects.
 import { globSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import fc from 'fast-check';

@@ -1,4 +1,5 @@
-// Tests objects at all maxima on a real API server: they are admitted within the budget of CEL, kept, and valid offline.
+// Tests objects at all maxima on a real API server: they are admitted within the budget of CEL, kept, and valid
+// offline.
 import { beforeAll, expect, test } from '@jest/globals';
 import { KINDS } from '../../src/crd/kinds/kinds.ts';
 import type { SchemaData } from '../../src/crd/schema.ts';

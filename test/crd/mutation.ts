@@ -1,4 +1,5 @@
-// Tests: manifests that nobody wrote; in: a valid manifest and some numbers, out: the manifest with a few things changed.
+// Tests: manifests that nobody wrote; in: a valid manifest and some numbers, out: the manifest with a few things
+// changed.
 import { KINDS, kindNamed } from '../../src/crd/kinds/kinds.ts';
 import type { SchemaData } from '../../src/crd/schema.ts';
 import { memberSchema } from '../../src/crd/structure.ts';

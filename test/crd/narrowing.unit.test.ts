@@ -1,3 +1,4 @@
+// Which fields of stored objects a later schema would lose. In: schemas before and after; out: the paths that are lost.
 import { describe, expect, test } from '@jest/globals';
 import { customResourceDefinition } from '../../src/crd/emit.ts';
 import { KINDS } from '../../src/crd/kinds/kinds.ts';

@@ -1,5 +1,5 @@
-// Tests: what release 0.2.0 knew of the kinds; in: a spec as written, out: the spec that its API server stored, its CRDs,
-// and the versions of the configs that it made.
+// Tests: what release 0.2.0 knew of the kinds; in: a spec as written, out: the spec that its API server stored, its
+// CRDs, and the versions of the configs that it made.
 import { readFileSync } from 'node:fs';
 import type { ObjectKind } from '../../src/contract/limiter-config.ts';
 import { crdFiles } from '../../src/crd/emit.ts';

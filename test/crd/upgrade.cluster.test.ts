@@ -1,5 +1,5 @@
-// Tests an upgrade of the CRDs on a real API server: objects that the API server of 0.2.0 stored with its defaults are kept
-// as they are, mean the same, and after they were applied once more a file changes nothing.
+// Tests an upgrade of the CRDs on a real API server: objects that the API server of 0.2.0 stored with its defaults
+// are kept as they are, mean the same, and after they were applied once more a file changes nothing.
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { canonicalJson } from '../../src/contract/snapshot.ts';
 import { presentForm } from '../../src/reconcile/form.ts';

@@ -1,4 +1,5 @@
-// Tests offline validation beyond the corpus: all errors at once, lines, texts that try to break it, defaults and pruning.
+// Tests offline validation beyond the corpus: all errors at once, lines, texts that try to break it, defaults and
+// pruning.
 import { describe, expect, test } from '@jest/globals';
 import { judgeObject, judgeText, validateManifest } from '../../src/crd/validate.ts';
 

@@ -1,5 +1,5 @@
-// End to end 5: edits that are refused. What the API server refuses never happened; what only the status refuses leaves the
-// last good config in force, also after the operator was killed and started again, and the status says so.
+// End to end 5: edits that are refused. What the API server refuses never happened; what only the status refuses
+// leaves the last good config in force, also after the operator was killed and started again, and the status says so.
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { conditionOf, describeEndToEnd, type WeirObject } from './harness.ts';
 import { refOf, requestLimit, slowBucket, type Manifest } from './manifests.ts';

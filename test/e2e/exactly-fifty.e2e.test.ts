@@ -1,5 +1,5 @@
-// End to end 1: one bucket, two limiters, many callers at once: exactly the bucket's content reaches the upstream, every
-// refusal is well-formed, and the status tells who enforces what.
+// End to end 1: one bucket, two limiters, many callers at once: exactly the bucket's content reaches the upstream,
+// every refusal is well-formed, and the status tells who enforces what.
 import OpenAI, { RateLimitError } from 'openai';
 import { beforeAll, expect, test } from '@jest/globals';
 import { waitFor } from '../../tools/node-cluster/wait.ts';

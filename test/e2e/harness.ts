@@ -1,4 +1,5 @@
-// End to end: tests on the built product. In: a title and tests; out: the tests run on a control plane, a Redis, an operator and limiters of their own, or are skipped by name.
+// End to end: tests on the built product. In: a title and tests; out: the tests run on a control plane, a Redis, an
+// operator and limiters of their own, or are skipped by name.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

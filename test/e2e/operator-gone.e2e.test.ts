@@ -1,5 +1,6 @@
-// End to end 6: operators and limiters that go and come back. Limiters decide without an operator, also after a restart of
-// their own; what changed meanwhile is in force on its return; a status never says more than limiters acknowledge.
+// End to end 6: operators and limiters that go and come back. Limiters decide without an operator, also after a
+// restart of their own; what changed meanwhile is in force on its return; a status never says more than limiters
+// acknowledge.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { waitFor } from '../../tools/node-cluster/wait.ts';
 import type { Limiter } from '../rig/stack/weir-stack.ts';

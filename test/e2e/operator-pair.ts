@@ -1,4 +1,5 @@
-// End to end, two operators. In: the parts of a test; out: two operator processes, each with the token of a pod of its own, and what the API server wrote down of them.
+// End to end, two operators. In: the parts of a test; out: two operator processes, each with the token of a pod of
+// its own, and what the API server wrote down of them.
 import { readFile } from 'node:fs/promises';
 import { freePorts } from '../../tools/node-cluster/ports.ts';
 import { loopback } from '../../tools/node-cluster/servers.ts';

@@ -1,4 +1,5 @@
-// The npm package: packed, installed in an empty folder and run by npx, the demo passes. Needs npm's registry or its cache.
+// The npm package: packed, installed in an empty folder and run by npx, the demo passes. Needs npm's registry or its
+// cache.
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,6 @@
-// End to end: credentials of Redis. A namespace with a Redis of its own (password and CA in a Secret, TLS) and two with users of the
-// default Redis: limits are exact, a rotation costs no call, nothing secret comes to light, and a tenant reaches no other's keys.
+// End to end: credentials of Redis. A namespace with a Redis of its own (password and CA in a Secret, TLS) and two
+// with users of the default Redis: limits are exact, a rotation costs no call, nothing secret comes to light, and a
+// tenant reaches no other's keys.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';

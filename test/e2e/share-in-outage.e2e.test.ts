@@ -1,5 +1,5 @@
-// End to end 52: what sidecars admit on their own while Redis is away, in a cluster with other limiters; and what the status says of a
-// Redis that answers and cannot be written to.
+// End to end 52: what sidecars admit on their own while Redis is away, in a cluster with other limiters; and what the
+// status says of a Redis that answers and cannot be written to.
 import { beforeAll, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { loopback } from '../../tools/node-cluster/servers.ts';

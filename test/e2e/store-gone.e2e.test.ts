@@ -1,5 +1,5 @@
-// End to end 8: Redis goes and comes back, stopped (it keeps its connections and answers nothing) and killed. Each failure
-// policy does what it says, in time; afterwards Redis knows what it knew, and nothing is charged late.
+// End to end 8: Redis goes and comes back, stopped (it keeps its connections and answers nothing) and killed. Each
+// failure policy does what it says, in time; afterwards Redis knows what it knew, and nothing is charged late.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { waitFor } from '../../tools/node-cluster/wait.ts';
 import type { Limiter } from '../rig/stack/weir-stack.ts';
@@ -99,8 +99,8 @@ describeEndToEnd('the store is gone', OPTIONS, (e2e) => {
       }
       const before = await logs();
       await begin();
-      // All at once: each policy has calls that wait for the deadline before the circuit opens. Then on and on, until the
-      // limiters have tried new connections too.
+      // All at once: each policy has calls that wait for the deadline before the circuit opens. Then on and on, until
+      // the limiters have tried new connections too.
       const endAtMs = performance.now() + OUTAGE_MS;
       await waitFor(
         'a long outage',

@@ -1,5 +1,5 @@
-// End to end 7: two operators, of which one leads. Killed, told to stop, stopped and woken: no config is lost, limiters keep
-// deciding, changes come into force, and the API server's audit log shows one writer at a time.
+// End to end 7: two operators, of which one leads. Killed, told to stop, stopped and woken: no config is lost,
+// limiters keep deciding, changes come into force, and the API server's audit log shows one writer at a time.
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { describeEndToEnd, type WeirObject } from './harness.ts';

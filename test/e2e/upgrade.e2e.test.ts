@@ -1,5 +1,5 @@
-// Upgrade: the previous release beside this one. An old limiter serves under the new operator, a new limiter under the old
-// operator, edits reach both, and one limit is one limit over the two of them.
+// Upgrade: the previous release beside this one. An old limiter serves under the new operator, a new limiter under
+// the old operator, edits reach both, and one limit is one limit over the two of them.
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { ownCapabilities } from '../../src/contract/capabilities.ts';
 import { leaveOut } from '../../tools/node-cluster/leave-out.ts';

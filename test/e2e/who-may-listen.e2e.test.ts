@@ -1,5 +1,6 @@
-// End to end 7: who may listen. A limiter whose token is missing, for others, expired, of a pod that is gone or of another
-// namespace gets nothing; one with the token of its pod gets exactly what selects that pod, for as long as it does.
+// End to end 7: who may listen. A limiter whose token is missing, for others, expired, of a pod that is gone or of
+// another namespace gets nothing; one with the token of its pod gets exactly what selects that pod, for as long as it
+// does.
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readFile } from 'node:fs/promises';

@@ -1,4 +1,5 @@
-// Fuzz: what is decided by the first bytes of a connection or a body must hold for the whole of it, wherever it was cut.
+// Fuzz: what is decided by the first bytes of a connection or a body must hold for the whole of it, wherever it was
+// cut.
 import assert from 'node:assert/strict';
 import { protocolOf } from '../../src/limiter/front/first-bytes.ts';
 import { jsonStart, readJsonBody } from '../../src/limiter/request/json-body.ts';

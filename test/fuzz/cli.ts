@@ -1,5 +1,5 @@
-// `make fuzz`: every target, or one, for a while each, with new numbers. In: --seconds, --target, --seed; out: one line a target; exit
-// code 1 and the input when a promise is broken.
+// `make fuzz`: every target, or one, for a while each, with new numbers. In: --seconds, --target, --seed; out: one
+// line a target; exit code 1 and the input when a promise is broken.
 import { inspect, parseArgs } from 'node:util';
 import { fuzz } from './fuzz.ts';
 import { TARGETS } from './targets.ts';

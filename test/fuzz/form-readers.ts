@@ -1,5 +1,5 @@
-// Fuzz: other readers of forms, a careful and some careless ones. In: a body; out: every value that they find for a field. What
-// the limiter accepts must be the same to all of them.
+// Fuzz: other readers of forms, a careful and some careless ones. In: a body; out: every value that they find for a
+// field. What the limiter accepts must be the same to all of them.
 
 /** The reader of Node's own fetch, which its types call unfit for servers; undefined where it refuses the form. */
 export async function fetchReader(bytes: Buffer, contentType: string, name: string): Promise<string[] | undefined> {

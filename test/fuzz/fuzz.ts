@@ -1,5 +1,5 @@
-// Fuzz: one target, many inputs. In: a target with its seeds, a number, a budget; out: how many inputs were tried and which
-// outcomes they had, or the first input that breaks what the target promises.
+// Fuzz: one target, many inputs. In: a target with its seeds, a number, a budget; out: how many inputs were tried and
+// which outcomes they had, or the first input that breaks what the target promises.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';

@@ -1,5 +1,5 @@
-// The parsers of what callers send, each with the seeds kept in seeds/ and some thousand changes of them, the same ones in
-// every run; `make fuzz SECONDS=n` goes on from there.
+// The parsers of what callers send, each with the seeds kept in seeds/ and some thousand changes of them, the same
+// ones in every run; `make fuzz SECONDS=n` goes on from there.
 import { expect, test } from '@jest/globals';
 import { fuzz } from './fuzz.ts';
 import { TARGETS } from './targets.ts';

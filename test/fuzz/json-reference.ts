@@ -1,5 +1,5 @@
-// Fuzz: what the JSON scan must find, said in another way: JSON.parse, and regular expressions over a text that is known to be
-// JSON. In: bytes; out: the kind of the body, and what is read of it.
+// Fuzz: what the JSON scan must find, said in another way: JSON.parse, and regular expressions over a text that is
+// known to be JSON. In: bytes; out: the kind of the body, and what is read of it.
 import { asRecord } from '../../src/limiter/request/json-body.ts';
 
 const READ = {

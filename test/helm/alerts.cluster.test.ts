@@ -1,5 +1,5 @@
-// The alerts of the chart, as Prometheus evaluates them: it takes the rules, each alert fires when it should and is quiet otherwise
-// (`promtool test rules`).
+// The alerts of the chart, as Prometheus evaluates them: it takes the rules, each alert fires when it should and is
+// quiet otherwise (`promtool test rules`).
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';

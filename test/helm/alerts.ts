@@ -1,5 +1,5 @@
-// Test data: for each alert of the chart series with which it fires after `after` minutes, with these labels and value, and series with
-// which it never does. In the notation of promtool: start+step x times.
+// Test data: for each alert of the chart series with which it fires after `after` minutes, with these labels and
+// value, and series with which it never does. In the notation of promtool: start+step x times.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
-// The chart as helm renders it: golden files for several sets of values (UPDATE_GOLDEN=1 writes them anew), wrong values that
-// are refused by name, and what must hold of every rendering.
+// The chart as helm renders it: golden files for several sets of values (UPDATE_GOLDEN=1 writes them anew), wrong
+// values that are refused by name, and what must hold of every rendering.
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import type { Command } from 'commander';
 import { globSync, readFileSync, writeFileSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// `weir cleanup` as the chart runs it after `helm uninstall`: with the Job's own arguments and rights, on a real API server. What
-// operators made goes; what is somebody else's, or the user's, stays.
+// `weir cleanup` as the chart runs it after `helm uninstall`: with the Job's own arguments and rights, on a real API
+// server. What operators made goes; what is somebody else's, or the user's, stays.
 import { beforeAll, expect, test } from '@jest/globals';
 import { cleanupCommand } from '../../src/cli/cleanup-command.ts';
 import { LAST_GOOD_LABEL } from '../../src/controller/provider/last-good.ts';

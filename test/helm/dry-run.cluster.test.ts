@@ -1,5 +1,5 @@
-// The chart against a real API server, which validates and admits everything of it and keeps nothing (server-side dry run), for each set
-// of values: also kinds whose controllers cannot run here.
+// The chart against a real API server, which validates and admits everything of it and keeps nothing (server-side dry
+// run), for each set of values: also kinds whose controllers cannot run here.
 import { beforeAll, expect, test } from '@jest/globals';
 import { globSync } from 'node:fs';
 import { basename } from 'node:path';

@@ -1,5 +1,6 @@
-// Test part: the kinds of others that the chart can make (Prometheus Operator, cert-manager), as CRDs that know the fields it uses and
-// no other, typed as in their own: an API server that checks strictly refuses a field that is misspelt or misplaced.
+// Test part: the kinds of others that the chart can make (Prometheus Operator, cert-manager), as CRDs that know the
+// fields it uses and no other, typed as in their own: an API server that checks strictly refuses a field that is
+// misspelt or misplaced.
 const text = { type: 'string' };
 const texts = { type: 'array', items: text };
 const object = (properties: object, required: readonly string[] = []): object => ({

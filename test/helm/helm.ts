@@ -1,4 +1,5 @@
-// Test part: the helm that is on this machine. In: arguments; out: what it said. None is built here: `make system-deps` does.
+// Test part: the helm that is on this machine. In: arguments; out: what it said. None is built here: `make
+// system-deps` does.
 import { execFile } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { homedir } from 'node:os';

@@ -1,5 +1,6 @@
-// `weir crds` as the chart runs it before an install and an upgrade: with the Job's own arguments, files and rights, on a real API
-// server. Kinds are made and widened; what a newer release has widened is never narrowed, and no object loses a field.
+// `weir crds` as the chart runs it before an install and an upgrade: with the Job's own arguments, files and rights,
+// on a real API server. Kinds are made and widened; what a newer release has widened is never narrowed, and no object
+// loses a field.
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

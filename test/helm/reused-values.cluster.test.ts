@@ -1,5 +1,6 @@
-// `helm upgrade --reuse-values` from each older release: the chart gets the complete values of that release and nothing else. Every
-// value that was added since has a default in the chart itself, so what is rendered is what the same values give today.
+// `helm upgrade --reuse-values` from each older release: the chart gets the complete values of that release and
+// nothing else. Every value that was added since has a default in the chart itself, so what is rendered is what the
+// same values give today.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { globSync, readFileSync } from 'node:fs';
 import { cp, mkdtemp, rm } from 'node:fs/promises';

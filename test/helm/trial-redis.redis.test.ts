@@ -1,5 +1,6 @@
-// The files by which the chart starts the trial Redis and asks whether it lives, run with a real redis-server: the password is that
-// of the mounted Secret, whatever is in it, only its hash is written, and a changed one makes the probe fail.
+// The files by which the chart starts the trial Redis and asks whether it lives, run with a real redis-server: the
+// password is that of the mounted Secret, whatever is in it, only its hash is written, and a changed one makes the
+// probe fail.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,5 +1,6 @@
-// `helm uninstall` as the chart's Jobs do it, with their own arguments and rights, on a real API server: before it limiters are given
-// what they need without the operator and the trial Redis, after it statuses say that nobody follows the objects.
+// `helm uninstall` as the chart's Jobs do it, with their own arguments and rights, on a real API server: before it
+// limiters are given what they need without the operator and the trial Redis, after it statuses say that nobody
+// follows the objects.
 import { afterEach, beforeAll, expect, test } from '@jest/globals';
 import { cleanupCommand } from '../../src/cli/cleanup-command.ts';
 import { leaveCommand } from '../../src/cli/leave-command.ts';

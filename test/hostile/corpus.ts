@@ -1,5 +1,5 @@
-// Hostile corpus: the YAML files beside this one -> cases, checked. A word that is not known is an error: a typing mistake
-// must not turn a case into one that says nothing.
+// Hostile corpus: the YAML files beside this one -> cases, checked. A word that is not known is an error: a typing
+// mistake must not turn a case into one that says nothing.
 import { globSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
@@ -113,7 +113,10 @@ const SCHEMA = {
   additionalProperties: false,
 } as const;
 
-/** Every file of the corpus, in the order of their names. @throws Error naming file and place of what is not understood */
+/**
+ * Every file of the corpus, in the order of their names. @throws Error naming file and place of what is not
+ * understood
+ */
 export function loadCorpus(): HostileFile[] {
   const ajv = new Ajv({ allErrors: true, strict: false });
   const validate = ajv.compile(SCHEMA);

@@ -1,5 +1,5 @@
-// Every request of the corpus (*.yaml, see README.md) against a limiter in both modes: what it must be refused, counted or
-// let through as; and afterwards the limiter still serves.
+// Every request of the corpus (*.yaml, see README.md) against a limiter in both modes: what it must be refused,
+// counted or let through as; and afterwards the limiter still serves.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { LimiterConfig } from '../../src/contract/limiter-config.ts';
 import { config, limit, mcpRouting, modelRouting, rule } from '../limiter/fixtures.ts';

@@ -1,4 +1,5 @@
-// A limiter that is told to drain by a hook: who may, how long the answer is held back, and what becomes of its callers.
+// A limiter that is told to drain by a hook: who may, how long the answer is held back, and what becomes of its
+// callers.
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,5 +1,5 @@
-// Answers that come while the client still sends: of the upstream and of the limiter, on every port. The client can read them, the
-// connection closes within bounds, and what was reserved is settled by the answer.
+// Answers that come while the client still sends: of the upstream and of the limiter, on every port. The client can
+// read them, the connection closes within bounds, and what was reserved is settled by the answer.
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';

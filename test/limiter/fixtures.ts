@@ -1,4 +1,5 @@
-// Test part: short ways to say a config, a compiled object and a request. Every default is the one that the operator fills in.
+// Test part: short ways to say a config, a compiled object and a request. Every default is the one that the operator
+// fills in.
 import type {
   FleetConfig,
   LimitConfig,

@@ -1,5 +1,6 @@
-// Every reader of what a caller sends takes time in proportion to it, whatever the text: 256 KiB of each pattern through each of them. A
-// reader that looks at a text again for each of its characters would take half a minute and more for one.
+// Every reader of what a caller sends takes time in proportion to it, whatever the text: 256 KiB of each pattern
+// through each of them. A reader that looks at a text again for each of its characters would take half a minute and
+// more for one.
 import { describe, expect, test } from '@jest/globals';
 import { canonicalText, normalisePath, pathBelow } from '../../src/lib/path.ts';
 import { clientAddressOf } from '../../src/limiter/identity/identity.ts';

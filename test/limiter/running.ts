@@ -1,4 +1,5 @@
-// Tests of the running limiter: starts one on free ports with configs of the test's own, beside an upstream that counts.
+// Tests of the running limiter: starts one on free ports with configs of the test's own, beside an upstream that
+// counts.
 import { setTimeout as delay } from 'node:timers/promises';
 import { startStandInModel, type StandInModel } from '../../src/cli/stand-in-model.ts';
 import {

@@ -1,5 +1,6 @@
-// A throw at every stage of a request, on every port: the process lives (Jest fails a test for what nobody catches), the client gets
-// an answer or a cut connection, the reservation is settled exactly once, nothing stays in flight, and the next request is served.
+// A throw at every stage of a request, on every port: the process lives (Jest fails a test for what nobody catches),
+// the client gets an answer or a cut connection, the reservation is settled exactly once, nothing stays in flight,
+// and the next request is served.
 import { ServerResponse } from 'node:http';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import type { LimitConfig } from '../../src/contract/limiter-config.ts';

@@ -1,5 +1,5 @@
-// On a real node 3: the operator's Deployment is gone. Limiters that run keep their limits and restart from their disk; pods that
-// start meanwhile carry no limiter, and the status names them once there is an operator again.
+// On a real node 3: the operator's Deployment is gone. Limiters that run keep their limits and restart from their
+// disk; pods that start meanwhile carry no limiter, and the status names them once there is an operator again.
 import { beforeAll, expect, test } from '@jest/globals';
 import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { LIMITER_CONTAINER } from '../../src/reconcile/injection/names.ts';

@@ -1,4 +1,5 @@
-// On a real node, the benchmark's row `pod` still works: one pod of each kind; its figures can be figures. None of them is judged.
+// On a real node, the benchmark's row `pod` still works: one pod of each kind; its figures can be figures. None of
+// them is judged.
 import { expect, test } from '@jest/globals';
 import { benchPod } from '../../bench/pod.ts';
 import { describeInstalled } from './installed.ts';

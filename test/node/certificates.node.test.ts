@@ -1,5 +1,6 @@
-// On a real node: certificate and CA are rotated under traffic. No stream to a limiter breaks, no pod is refused or admitted without a
-// limiter, and limiters that connect anew afterwards trust what the kubelet has put into their volume meanwhile.
+// On a real node: certificate and CA are rotated under traffic. No stream to a limiter breaks, no pod is refused or
+// admitted without a limiter, and limiters that connect anew afterwards trust what the kubelet has put into their
+// volume meanwhile.
 import { X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { waitFor } from '../../tools/node-cluster/wait.ts';

@@ -1,5 +1,6 @@
-// On a real node: injected pods with the kubelet's probes, hooks and network: ports by name and by number behind unchanged
-// Services, probes that cost nothing, a Job that ends, a namespace under Pod Security, and pods that get no limiter.
+// On a real node: injected pods with the kubelet's probes, hooks and network: ports by name and by number behind
+// unchanged Services, probes that cost nothing, a Job that ends, a namespace under Pod Security, and pods that get no
+// limiter.
 import { beforeAll, expect, test } from '@jest/globals';
 import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { chat, flood, tally } from '../e2e/traffic.ts';

@@ -1,5 +1,6 @@
-// On a real node 1 and 5: docs/install.md, command by command as it is written there: from nothing to 3/3, exactly the limit over
-// three sidecars that share one Redis; then upgrade, rollback and uninstall under traffic, what is left of it, and a new install.
+// On a real node 1 and 5: docs/install.md, command by command as it is written there: from nothing to 3/3, exactly
+// the limit over three sidecars that share one Redis; then upgrade, rollback and uninstall under traffic, what is
+// left of it, and a new install.
 import { readFileSync } from 'node:fs';
 import { cp, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -224,7 +225,10 @@ describeOnNode('docs/install.md', {}, (cluster) => {
   }
 });
 
-/** The sections of the page whose headings begin so, with their blocks of commands (those marked `sh`), in their order. */
+/**
+ * The sections of the page whose headings begin so, with their blocks of commands (those marked `sh`), in their
+ * order.
+ */
 function sections(...beginnings: readonly string[]): [title: string, blocks: string[]][] {
   return beginnings.map((beginning) => {
     const section = PAGE.split(/^## /m).find((each) => each.startsWith(beginning));

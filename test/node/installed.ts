@@ -1,5 +1,5 @@
-// On a real node, the installed product: a title and tests in; the tests run on a cluster with the images loaded and the chart
-// installed with its default values, as a user has it, or skipped by name with what would enable them.
+// On a real node, the installed product: a title and tests in; the tests run on a cluster with the images loaded and
+// the chart installed with its default values, as a user has it, or skipped by name with what would enable them.
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -58,7 +58,10 @@ export class Installed {
     this.cluster = cluster;
   }
 
-  /** Installs, or upgrades to, the chart with its default values and what is given: without the values of a release before it. */
+  /**
+   * Installs, or upgrades to, the chart with its default values and what is given: without the values of a release
+   * before it.
+   */
   async install(values: Readonly<Record<string, string>> = {}): Promise<void> {
     const sets = Object.entries(values).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
     await this.helm([
@@ -158,8 +161,8 @@ export class Installed {
   }
 
   /**
-   * Where a Service answers: this machine is the node, so its address works here too. Resolves when kube-proxy has heard of its
-   * pods, a second or two after they are ready.
+   * Where a Service answers: this machine is the node, so its address works here too. Resolves when kube-proxy has
+   * heard of its pods, a second or two after they are ready.
    */
   async serviceUrl(namespace: string, name: string, port = 80): Promise<string> {
     const address = await this.kubectl('get', 'service', name, '-n', namespace, '-o', 'jsonpath={.spec.clusterIP}');

@@ -1,4 +1,5 @@
-// On a real node 6: an MCP server whose pods get their limiter by the label, called by the official client through its Service.
+// On a real node 6: an MCP server whose pods get their limiter by the label, called by the official client through
+// its Service.
 import { join } from 'node:path';
 import { beforeAll, expect, test } from '@jest/globals';
 import { ECHO, openSession, passedOf, SUM } from '../e2e/mcp-session.ts';

@@ -1,5 +1,5 @@
-// On a real node 2 and 9: two operators in pods. The leader is killed, told to stop and paused; what limiters hold and what the
-// API server's audit log has are the witnesses.
+// On a real node 2 and 9: two operators in pods. The leader is killed, told to stop and paused; what limiters hold
+// and what the API server's audit log has are the witnesses.
 import { readFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { waitFor } from '../../tools/node-cluster/wait.ts';

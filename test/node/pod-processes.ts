@@ -1,5 +1,5 @@
-// On a real node, processes: the machine that runs the tests is the node. In: a pod and a word of the command line; out: the ids of
-// its processes, to be killed and paused as a machine in trouble would.
+// On a real node, processes: the machine that runs the tests is the node. In: a pod and a word of the command line;
+// out: the ids of its processes, to be killed and paused as a machine in trouble would.
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 
 /** Processes of the pod (by the UID in their cgroup) whose command line has the word as one argument. */
@@ -10,7 +10,10 @@ export async function processesOf(podUid: string, word: string): Promise<number[
   return found.flat();
 }
 
-/** Takes memory from the container of the process, down to what the kernel cannot take back: with the next use of more it is killed. */
+/**
+ * Takes memory from the container of the process, down to what the kernel cannot take back: with the next use of more
+ * it is killed.
+ */
 export async function takeMemory(pid: number): Promise<void> {
   try {
     const { limit, usage } = await memoryFiles(pid);

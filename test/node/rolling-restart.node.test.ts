@@ -1,4 +1,5 @@
-// On a real node 4: a rolling restart of the workload under traffic: no call fails, none is unlimited, every charge is kept.
+// On a real node 4: a rolling restart of the workload under traffic: no call fails, none is unlimited, every charge
+// is kept.
 import { beforeAll, expect, test } from '@jest/globals';
 import { chat, tally, type Answer } from '../e2e/traffic.ts';
 import { describeInstalled } from './installed.ts';

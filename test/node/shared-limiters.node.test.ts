@@ -1,5 +1,5 @@
-// On a real node: the chart's shared limiters, for workloads that get no sidecar: called through their Service, asked for
-// decisions with a token, and by nobody who has none.
+// On a real node: the chart's shared limiters, for workloads that get no sidecar: called through their Service, asked
+// for decisions with a token, and by nobody who has none.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { call, chat, flood, tally } from '../e2e/traffic.ts';
 import { describeInstalled, SYSTEM } from './installed.ts';

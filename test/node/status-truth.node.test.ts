@@ -1,5 +1,5 @@
-// On a real node, the status follows the pods: limiters that the kernel kills for want of memory, pods that are evicted, and a node
-// whose kubelet does nothing for a minute.
+// On a real node, the status follows the pods: limiters that the kernel kills for want of memory, pods that are
+// evicted, and a node whose kubelet does nothing for a minute.
 import { setTimeout as pause } from 'node:timers/promises';
 import { beforeAll, expect, test } from '@jest/globals';
 import { waitFor } from '../../tools/node-cluster/wait.ts';
@@ -48,7 +48,8 @@ describeInstalled(
           'its end',
           async () => {
             if ((await limiterPid(victim)) !== pid) return true;
-            // The kernel may find pages of files to take back for a long time, so all is taken again before more is used.
+            // The kernel may find pages of files to take back for a long time, so all is taken again before more is
+            // used.
             await takeMemory(pid);
             await Promise.race([Promise.all([ask(), ask(), ask(), ask()]), pause(MOST_ASKED_MS)]);
             return undefined;

@@ -1,4 +1,5 @@
-// On a real node 8: ten ways to get it wrong. Each is told by kubectl: what is wrong, and how to mend it (docs/troubleshooting.md).
+// On a real node 8: ten ways to get it wrong. Each is told by kubectl: what is wrong, and how to mend it
+// (docs/troubleshooting.md).
 import { beforeAll, expect, test } from '@jest/globals';
 import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { conditionOf, type WeirObject } from '../e2e/harness.ts';

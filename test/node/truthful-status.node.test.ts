@@ -1,5 +1,6 @@
-// On a real node: what the status says of pods that Kubernetes refuses for their limiter's sake, of pods that the injector left alone, of
-// traffic that goes past, of rollouts, and of a namespace that is no longer watched; each with the traffic that shows it.
+// On a real node: what the status says of pods that Kubernetes refuses for their limiter's sake, of pods that the
+// injector left alone, of traffic that goes past, of rollouts, and of a namespace that is no longer watched; each
+// with the traffic that shows it.
 import { beforeAll, expect, test } from '@jest/globals';
 import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { conditionOf, type Expected, type WeirObject } from '../e2e/harness.ts';

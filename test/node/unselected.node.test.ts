@@ -1,5 +1,6 @@
-// On a real node: pods with the inject label that no object selects work as without it, through unchanged Services: HTTP with
-// WebSockets, large uploads and odd paths, a Redis on a port named db, a server that speaks first. Then an object comes and goes.
+// On a real node: pods with the inject label that no object selects work as without it, through unchanged Services:
+// HTTP with WebSockets, large uploads and odd paths, a Redis on a port named db, a server that speaks first. Then an
+// object comes and goes.
 import { beforeAll, expect, test } from '@jest/globals';
 import { once } from 'node:events';
 import { connect } from 'node:net';

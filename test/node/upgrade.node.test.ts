@@ -1,5 +1,6 @@
-// On a real node: the previous release, installed with its own chart and image, is upgraded with --reuse-values under traffic, and rolled
-// back. Sidecars of that release stay in their pods; no call fails, and limits count over old sidecars and the new operator.
+// On a real node: the previous release, installed with its own chart and image, is upgraded with --reuse-values under
+// traffic, and rolled back. Sidecars of that release stay in their pods; no call fails, and limits count over old
+// sidecars and the new operator.
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { join } from 'node:path';
 import { describeOnNode } from '../../tools/node-cluster/describe-node.ts';

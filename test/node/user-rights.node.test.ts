@@ -1,4 +1,5 @@
-// On a real node 7: a user without rights on the cluster, an editor of one namespace, applies a route there and reads its status.
+// On a real node 7: a user without rights on the cluster, an editor of one namespace, applies a route there and reads
+// its status.
 import { beforeAll, expect, test } from '@jest/globals';
 import { tally } from '../e2e/traffic.ts';
 import { describeInstalled } from './installed.ts';

@@ -1,4 +1,5 @@
-// On a real node, workloads: what a user has before Weir comes: Deployments and Services of a stand-in model, as manifests.
+// On a real node, workloads: what a user has before Weir comes: Deployments and Services of a stand-in model, as
+// manifests.
 import type { Manifest } from '../e2e/manifests.ts';
 
 /** Any object of Kubernetes. */

@@ -1,5 +1,5 @@
-// The corpus of manifests, after the API server: what it accepts is accepted here or refused for the reason, at the place
-// and with the text that the manifest names.
+// The corpus of manifests, after the API server: what it accepts is accepted here or refused for the reason, at the
+// place and with the text that the manifest names.
 import { describe, expect, test } from '@jest/globals';
 import { judgeText } from '../../src/crd/validate.ts';
 import { presentForm } from '../../src/reconcile/form.ts';

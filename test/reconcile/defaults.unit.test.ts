@@ -1,5 +1,5 @@
-// Tests what absent fields mean: the same to the compiler of this version as the defaults of the API server of 0.2.0 did,
-// whether the stored object has them or not; so an upgrade changes no config, no version and no bucket.
+// Tests what absent fields mean: the same to the compiler of this version as the defaults of the API server of 0.2.0
+// did, whether the stored object has them or not; so an upgrade changes no config, no version and no bucket.
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';

@@ -1,5 +1,5 @@
-// The last config before an uninstall: what all limiters admit together is at most what the limit admits, except that each admits at
-// least one request, and nothing else of the config changes.
+// The last config before an uninstall: what all limiters admit together is at most what the limit admits, except that
+// each admits at least one request, and nothing else of the config changes.
 import fc from 'fast-check';
 import { describe, expect, test } from '@jest/globals';
 import type {

@@ -1,5 +1,5 @@
-// Tests what NotSupported advises: every ability that no limiter has is covered, and following the advice never makes another
-// limit of what was written.
+// Tests what NotSupported advises: every ability that no limiter has is covered, and following the advice never makes
+// another limit of what was written.
 import { describe, expect, test } from '@jest/globals';
 import { CAPABILITIES } from '../../src/contract/capabilities.ts';
 import { canonicalJson } from '../../src/contract/snapshot.ts';

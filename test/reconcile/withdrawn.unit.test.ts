@@ -1,5 +1,5 @@
-// The status of an object that nobody follows any more: what was told of limiters is Unknown, the verdicts on the spec stay, and what
-// the operator makes of it when it looks again is as if nothing had been.
+// The status of an object that nobody follows any more: what was told of limiters is Unknown, the verdicts on the
+// spec stay, and what the operator makes of it when it looks again is as if nothing had been.
 import { expect, test } from '@jest/globals';
 import { reconcile } from '../../src/reconcile/reconcile.ts';
 import { withdrawn } from '../../src/reconcile/status/withdrawn.ts';

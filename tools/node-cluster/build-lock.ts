@@ -1,4 +1,5 @@
-// Stage: program cache. Input: the path of a lock. Output: one piece of work at a time among all processes that share the cache.
+// Stage: program cache. Input: the path of a lock. Output: one piece of work at a time among all processes that share
+// the cache.
 import { mkdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { waitFor } from './wait.ts';
 

@@ -1,4 +1,5 @@
-// Stage: cluster identities. Input: names and addresses. Output: an authority of the cluster's own and certificates signed by it, as PEM.
+// Stage: cluster identities. Input: names and addresses. Output: an authority of the cluster's own and certificates
+// signed by it, as PEM.
 import 'reflect-metadata';
 import { randomBytes, webcrypto } from 'node:crypto';
 import { isIP } from 'node:net';

@@ -1,4 +1,5 @@
-// Stage: the cluster by hand. Input: a subcommand and a folder. Output: programs built, a cluster up or down, images in it, or its kubeconfig on standard output.
+// Stage: the cluster by hand. Input: a subcommand and a folder. Output: programs built, a cluster up or down, images
+// in it, or its kubeconfig on standard output.
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { attach, up } from './control-plane.ts';

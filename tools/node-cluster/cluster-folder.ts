@@ -1,4 +1,5 @@
-// Stage: control plane, its files. Input: a work folder. Output: the certificates, keys, policy and settings that its servers read, made once and kept.
+// Stage: control plane, its files. Input: a work folder. Output: the certificates, keys, policy and settings that its
+// servers read, made once and kept.
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// Stage: tests of the test cluster. Input: a control plane of its own. Output: proof that what other tests lean on holds.
+// Stage: tests of the test cluster. Input: a control plane of its own. Output: proof that what other tests lean on
+// holds.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, realpath, rm } from 'node:fs/promises';

@@ -1,4 +1,5 @@
-// Stage: control plane. Input: programs and a work folder. Output: a Kubernetes API on loopback (etcd and kube-apiserver, no nodes, no controllers), until it is taken down.
+// Stage: control plane. Input: programs and a work folder. Output: a Kubernetes API on loopback (etcd and
+// kube-apiserver, no nodes, no controllers), until it is taken down.
 import { randomUUID } from 'node:crypto';
 import { mkdir, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -24,7 +25,10 @@ export interface ControlPlaneOptions {
   readonly programs: Settings['programs'];
   /** True: its processes end with the calling process, also after kill -9. False: they stay until `down`. */
   readonly guarded?: boolean;
-  /** True: begin with an empty etcd and empty logs. Otherwise the data of an earlier run in this folder is there again. */
+  /**
+   * True: begin with an empty etcd and empty logs. Otherwise the data of an earlier run in this folder is there
+   * again.
+   */
   readonly reset?: boolean;
   /** Writes what the API server was asked into `auditLog`, a line before each answer. */
   readonly audit?: boolean;

@@ -1,4 +1,5 @@
-// Stage: tests on a cluster. Input: a title and tests. Output: the tests run on the cluster that can be had, or skipped by name with what would enable them.
+// Stage: tests on a cluster. Input: a title and tests. Output: the tests run on the cluster that can be had, or
+// skipped by name with what would enable them.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// Stage: tests with pods. Input: a title and tests. Output: the tests run on the cluster of this run of jest, or skipped by name with what would enable them.
+// Stage: tests with pods. Input: a title and tests. Output: the tests run on the cluster of this run of jest, or
+// skipped by name with what would enable them.
 import { resolve } from 'node:path';
 import { beforeAll, describe, jest } from '@jest/globals';
 import { leaveOut } from './leave-out.ts';

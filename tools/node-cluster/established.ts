@@ -4,8 +4,8 @@ import { waitFor } from './wait.ts';
 const DEADLINE_MS = 30_000;
 
 /**
- * Resolves when the CRDs that `which` names (arguments of kubectl) are served. Asks again: of one that was created a moment ago
- * `kubectl wait` says that its conditions are no list, and ends.
+ * Resolves when the CRDs that `which` names (arguments of kubectl) are served. Asks again: of one that was created a
+ * moment ago `kubectl wait` says that its conditions are no list, and ends.
  */
 export async function untilEstablished(
   mustKubectl: (args: readonly string[]) => Promise<string>,

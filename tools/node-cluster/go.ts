@@ -1,4 +1,5 @@
-// Stage: program cache, its builder. Input: the PATH. Output: a Go that is new enough, if need be fetched by an older one, or why there is none.
+// Stage: program cache, its builder. Input: the PATH. Output: a Go that is new enough, if need be fetched by an older
+// one, or why there is none.
 import { execFile } from 'node:child_process';
 import { chmod, readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -21,7 +22,9 @@ export async function hasGo(): Promise<boolean> {
   return (await goOnPath()) !== undefined;
 }
 
-/** Undefined when no Go is on the PATH. Throws when there is one that is too old and the newer one cannot be fetched. */
+/**
+ * Undefined when no Go is on the PATH. Throws when there is one that is too old and the newer one cannot be fetched.
+ */
 export async function findGo(name: ProgramName, log: (line: string) => void): Promise<Go | undefined> {
   const found = await goOnPath();
   if (!found) return undefined;

@@ -1,4 +1,5 @@
-// Stage: access to a cluster. Input: an address, its authority and credentials. Output: a kubeconfig (JSON, which is YAML too).
+// Stage: access to a cluster. Input: an address, its authority and credentials. Output: a kubeconfig (JSON, which is
+// YAML too).
 
 export interface Access {
   readonly server: string;

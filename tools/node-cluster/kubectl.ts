@@ -1,4 +1,5 @@
-// Stage: access to a cluster. Input: arguments of kubectl, its input and a kubeconfig. Output: its exit code and what it wrote.
+// Stage: access to a cluster. Input: arguments of kubectl, its input and a kubeconfig. Output: its exit code and what
+// it wrote.
 import { spawn } from 'node:child_process';
 import { dirname, join } from 'node:path';
 

@@ -1,4 +1,5 @@
-// Test part: suites whose parts cannot be had. In: a title and the reason; out: the suite skipped by name with what would enable it, or failed in CI.
+// Test part: suites whose parts cannot be had. In: a title and the reason; out: the suite skipped by name with what
+// would enable it, or failed in CI.
 import { describe, test } from '@jest/globals';
 
 /**

@@ -1,4 +1,5 @@
-// Stage: processes, as servers. Input: a program, its place in a work folder and a probe. Output: a server that is started, awaited, paused and ended by name.
+// Stage: processes, as servers. Input: a program, its place in a work folder and a probe. Output: a server that is
+// started, awaited, paused and ended by name.
 import { readFile } from 'node:fs/promises';
 import {
   endMember,
@@ -13,7 +14,10 @@ import {
 } from './members.ts';
 import { Hopeless, waitFor } from './wait.ts';
 
-/** One server of a folder. All of it acts on whatever process plays the part now, also one that another process started. */
+/**
+ * One server of a folder. All of it acts on whatever process plays the part now, also one that another process
+ * started.
+ */
 export interface Server {
   /** Undefined when it is not running. */
   pid: () => number | undefined;

@@ -1,3 +1,4 @@
+// Members of the cluster that are processes of their own: started, ended, and gone with their parents.
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';

@@ -1,4 +1,5 @@
-// Stage: processes. Input: a program and the work folder it belongs to. Output: exactly the processes of that folder, started, found and ended.
+// Stage: processes. Input: a program and the work folder it belongs to. Output: exactly the processes of that folder,
+// started, found and ended.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
@@ -100,7 +101,10 @@ export interface Guard {
   release: () => Promise<void>;
 }
 
-/** Ends the processes of this run as soon as the calling process is gone, also after kill -9: its end of a pipe closes. */
+/**
+ * Ends the processes of this run as soon as the calling process is gone, also after kill -9: its end of a pipe
+ * closes.
+ */
 export async function startGuard(folder: string, run: string): Promise<Guard> {
   const child = spawn('/bin/sh', [join(import.meta.dirname, 'guard.sh'), `${marker}=${prefix(folder)}${run}/`], {
     cwd: '/',
@@ -143,14 +147,16 @@ export function signalMember(member: Member, signal: NodeJS.Signals): void {
   }
 }
 
-/** With it begins the marker of each member of the folder; run and name follow. No real path has two slashes together. */
+/**
+ * With it begins the marker of each member of the folder; run and name follow. No real path has two slashes together.
+ */
 function prefix(folder: string): string {
   return `${folder}//`;
 }
 
 /**
- * A probe for the end of the process that has this number now. Its end is when its last thread has ended: before that it
- * has lost its environment, and with it its name, but still holds its ports.
+ * A probe for the end of the process that has this number now. Its end is when its last thread has ended: before that
+ * it has lost its environment, and with it its name, but still holds its ports.
  */
 function endOf(pid: number): () => true | undefined {
   const began = startTimeOf(`/proc/${pid}`);

@@ -1,4 +1,5 @@
-// Tests the choice of ports: of all who ask before a server listens, in this process and in another, only one gets a port.
+// Tests the choice of ports: of all who ask before a server listens, in this process and in another, only one gets a
+// port.
 import { expect, test } from '@jest/globals';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';

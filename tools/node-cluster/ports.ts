@@ -1,15 +1,20 @@
-// Stage: addresses. Input: nothing. Output: TCP ports on loopback that nobody listens on and nobody else was given; whether somebody listens at one.
+// Stage: addresses. Input: nothing. Output: TCP ports on loopback that nobody listens on and nobody else was given;
+// whether somebody listens at one.
 import { connect, createServer, type ListenOptions } from 'node:net';
 import { randomInt } from 'node:crypto';
 
 /**
- * Below the range from which Linux takes the source ports of outgoing connections (32768 and up), so that a server that
- * restarts on its port never finds it taken by a client, and below that of NodePorts (30000 and up), which kube-proxy diverts.
+ * Below the range from which Linux takes the source ports of outgoing connections (32768 and up), so that a server
+ * that restarts on its port never finds it taken by a client, and below that of NodePorts (30000 and up), which
+ * kube-proxy diverts.
  */
 const firstPort = 20_000;
 const endPort = 30_000;
 
-/** Ports that this process keeps for their servers, for as long as it lives: no other call gets them, nor another process. */
+/**
+ * Ports that this process keeps for their servers, for as long as it lives: no other call gets them, nor another
+ * process.
+ */
 export async function freePorts(count: number, candidates: Iterable<number> = randomPorts()): Promise<number[]> {
   const found: number[] = [];
   for (const port of candidates) {
@@ -29,8 +34,9 @@ export async function isFree(port: number): Promise<boolean> {
 }
 
 /**
- * Between the choice of a port and its server's start lie seconds in which it looks free to everybody. An abstract socket
- * of its name is the mark that it is taken: of two who ask only one gets it, and the kernel removes it with the process.
+ * Between the choice of a port and its server's start lie seconds in which it looks free to everybody. An abstract
+ * socket of its name is the mark that it is taken: of two who ask only one gets it, and the kernel removes it with
+ * the process.
  */
 async function claim(port: number): Promise<boolean> {
   return await canListen({ path: `\0weir-test-port-${port}` }, 'keep');

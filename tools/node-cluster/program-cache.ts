@@ -1,4 +1,5 @@
-// Stage: program cache. Input: the names of programs. Output: their paths in the cache folder of this version, built there by Go when they were missing.
+// Stage: program cache. Input: the names of programs. Output: their paths in the cache folder of this version, built
+// there by Go when they were missing.
 import { spawn } from 'node:child_process';
 import { access, constants, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -59,7 +60,10 @@ interface BuildNote {
   readonly fingerprint: string;
 }
 
-/** The note is taken away first and comes back last, so that it never speaks of another program than the one beside it. */
+/**
+ * The note is taken away first and comes back last, so that it never speaks of another program than the one beside
+ * it.
+ */
 async function build(plan: Recipe, go: Go): Promise<CachedProgram> {
   const { program, note } = cachePaths(plan.name);
   const draft = `${program}.${process.pid}.draft`;

@@ -1,4 +1,5 @@
-// Stage: which cluster. Input: the environment. Output: the user's own cluster, the programs of a local control plane, or why there is neither and what would help.
+// Stage: which cluster. Input: the environment. Output: the user's own cluster, the programs of a local control
+// plane, or why there is neither and what would help.
 import { access, constants } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { findGo, hasGo } from './go.ts';

@@ -1,4 +1,5 @@
-// Stage: tests of the choice of a cluster. Input: environments and folders made here. Output: proof of the order, of the reasons and of the lock.
+// Stage: tests of the choice of a cluster. Input: environments and folders made here. Output: proof of the order, of
+// the reasons and of the lock.
 import { chmod, mkdir, mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,9 +1,12 @@
-// Stage: cluster programs. Input: the go.mod files beside this one. Output: for each program what to build and with which flags.
+// Stage: cluster programs. Input: the go.mod files beside this one. Output: for each program what to build and with
+// which flags.
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** What is written down about a program; a new program is one more entry here and one more `tool` line in its go.mod. */
+/**
+ * What is written down about a program; a new program is one more entry here and one more `tool` line in its go.mod.
+ */
 interface Entry {
   /** Folder beside this file that holds the go.mod. */
   readonly folder: string;

@@ -1,4 +1,5 @@
-// Stage: control plane, its servers. Input: the settings of a work folder. Output: etcd and the API server running, each ready or with its log in the error.
+// Stage: control plane, its servers. Input: the settings of a work folder. Output: etcd and the API server running,
+// each ready or with its log in the error.
 import { readFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// Stage: control plane, tokens. Input: a ServiceAccount token that it made. Output: the same with another expiry, which the API server believes.
+// Stage: control plane, tokens. Input: a ServiceAccount token that it made. Output: the same with another expiry,
+// which the API server believes.
 import { sign } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { layout } from './cluster-folder.ts';

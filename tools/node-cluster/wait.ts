@@ -1,4 +1,5 @@
-// Stage: waiting. Input: a probe and a deadline. Output: the first value that the probe finds, or an error that says what was missing.
+// Stage: waiting. Input: a probe and a deadline. Output: the first value that the probe finds, or an error that says
+// what was missing.
 import { setTimeout as pause } from 'node:timers/promises';
 
 export interface WaitOptions {

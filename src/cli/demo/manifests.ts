@@ -1,5 +1,5 @@
-// Demo, manifests: reads a folder of manifests, points their targets at the stand-in server and their buckets at memory,
-// writes them to a folder that the operator watches, and changes one amount there while everything runs.
+// CLI, demo, manifests: reads a folder of manifests, points their targets at the stand-in server and their buckets at
+// memory, writes them to a folder that the operator watches, and changes one amount there while everything runs.
 import { globSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type Document, isMap, isSeq, parseAllDocuments, type YAMLMap } from 'yaml';

@@ -1,4 +1,4 @@
-// Demo, screen: lines for people. Colours only on a terminal; off it plain lines, one fact each.
+// CLI, demo, screen: lines for people. Colours only on a terminal; off it plain lines, one fact each.
 
 const terminal = process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
 const paint =

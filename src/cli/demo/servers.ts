@@ -1,5 +1,5 @@
-// Demo, servers: starts the stand-in for a model and an MCP server, and `weir standalone`, on free loopback ports, and ends
-// them. In: a folder of manifests; out: where to send traffic, and what the stand-in counted.
+// CLI, demo, servers: starts the stand-in for a model and an MCP server, and `weir standalone`, on free loopback ports,
+// and ends them. In: a folder of manifests; out: where to send traffic, and what the stand-in counted.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';

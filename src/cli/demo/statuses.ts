@@ -1,4 +1,4 @@
-// Demo, statuses: what the operator says of each object, read from its /status page.
+// CLI, demo, statuses: what the operator says of each object, read from its /status page.
 
 export interface ObjectStatus {
   readonly ready: boolean;

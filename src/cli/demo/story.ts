@@ -1,5 +1,5 @@
-// Demo, story: Weir on this machine, step by step. In: a folder of manifests; out: what passed, what was refused, by which
-// limit and when it may pass again, and whether the upstream's count equals what the answers said.
+// CLI, demo, story: Weir on this machine, step by step. In: a folder of manifests; out: what passed, what was
+// refused, by which limit and when it may pass again, and whether the upstream's count equals what the answers said.
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

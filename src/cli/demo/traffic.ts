@@ -1,4 +1,4 @@
-// Demo, traffic: sends calls to one object as a client would and counts what came back, by the answers alone.
+// CLI, demo, traffic: sends calls to one object as a client would and counts what came back, by the answers alone.
 import type { DemoObject } from './manifests.ts';
 
 /** One answer. `by` is the limit that refused, as the answer names it;  */

@@ -1,5 +1,6 @@
-// Controller: the CA on its way to those who must trust it. Input: the bundle, the namespaces with limiters, the webhook
-// configuration, the lease. Output: a ConfigMap in each such namespace and the caBundle of each webhook, kept as they must be.
+// Controller: the CA on its way to those who must trust it. Input: the bundle, the namespaces with limiters, the
+// webhook configuration, the lease. Output: a ConfigMap in each such namespace and the caBundle of each webhook, kept
+// as they must be.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../lib/log.ts';
 import { messageOf } from '../../lib/thrown.ts';
@@ -39,7 +40,10 @@ const INJECT_LABEL = 'weir.dev/inject=true';
 /** No namespace has such a name. */
 const WEBHOOK = '/webhook';
 const WEBHOOK_TYPE = { apiVersion: 'admissionregistration.k8s.io/v1', kind: 'MutatingWebhookConfiguration' };
-/** A namespace that is listed but not there is looked for again after so long: none but the listed ones can be watched. */
+/**
+ * A namespace that is listed but not there is looked for again after so long: none but the listed ones can be
+ * watched.
+ */
 const ABSENT_AGAIN_MS = 5_000;
 /** The longest that the admission of a pod waits for its ConfigMap. */
 const ENSURE_MS = 2_000;
@@ -120,7 +124,10 @@ export class CaDistributor {
     await Promise.all(this.#informers().map((informer) => informer.stop()));
   }
 
-  /** Namespaces and webhook configurations that do not hold exactly the present bundle; 0 before the start: nothing is known. */
+  /**
+   * Namespaces and webhook configurations that do not hold exactly the present bundle; 0 before the start: nothing is
+   * known.
+   */
   undistributed(): number {
     const bundle = this.#bundle();
     if (bundle === '') return 0;
@@ -134,7 +141,10 @@ export class CaDistributor {
     return this.#informers().every(({ hasSynced }) => hasSynced) && this.undistributed() === 0;
   }
 
-  /** Makes the ConfigMap when there is none, on any replica: a pod that is admitted now mounts it in a moment. Never rejects. */
+  /**
+   * Makes the ConfigMap when there is none, on any replica: a pod that is admitted now mounts it in a moment. Never
+   * rejects.
+   */
   async ensure(namespace: string): Promise<void> {
     if (this.#bundleIn(namespace) !== undefined || this.#bundle() === '') return;
     const made = this.#create(this.#settings.kube, namespace, this.#bundle()).catch((error: unknown) => {

@@ -1,5 +1,5 @@
-// Controller: certificates are made here. Input: an end, names, a CA. Output: a CA or a leaf with its key, PEM; and what can
-// be said of PEM that came from elsewhere.
+// Controller: certificates are made here. Input: an end, names, a CA. Output: a CA or a leaf with its key, PEM; and
+// what can be said of PEM that came from elsewhere.
 import 'reflect-metadata';
 import {
   AuthorityKeyIdentifierExtension,

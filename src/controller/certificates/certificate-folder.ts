@@ -1,5 +1,6 @@
-// Controller: certificates in a folder. Input: a folder, and the names by which limiters dial. Output: a CA and a leaf in it,
-// made when they are missing, and read again when whoever else keeps the folder (cert-manager, say) has replaced them.
+// Controller: certificates in a folder. Input: a folder, and the names by which limiters dial. Output: a CA and a
+// leaf in it, made when they are missing, and read again when whoever else keeps the folder (cert-manager, say) has
+// replaced them.
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
@@ -107,8 +108,8 @@ export class FolderCertificates implements CertificateSource {
 }
 
 /**
- * Loads `tls.crt` and `tls.key`. Without them a CA (`ca.crt`, `ca.key`) and a leaf are made; a leaf of that CA that lacks a
- * name or ends within 30 days is replaced. A certificate that came without `ca.key` is never touched.
+ * Loads `tls.crt` and `tls.key`. Without them a CA (`ca.crt`, `ca.key`) and a leaf are made; a leaf of that CA that
+ * lacks a name or ends within 30 days is replaced. A certificate that came without `ca.key` is never touched.
  * @throws TlsFolderError when the folder cannot be used.
  */
 export async function loadOrMakeCertificate(path: string, names: readonly string[]): Promise<TlsFiles> {

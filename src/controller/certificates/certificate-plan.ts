@@ -1,11 +1,14 @@
-// Controller: when certificates are made anew. Input: what is kept, what is known of its distribution, the time, lifetimes.
-// Output: the one step that is due, and the state after it. Pure: keys are made by whoever is handed in.
+// Controller: when certificates are made anew. Input: what is kept, what is known of its distribution, the time,
+// lifetimes. Output: the one step that is due, and the state after it. Pure: keys are made by whoever is handed in.
 
 /** How long things live and travel, ms. */
 export interface RotationPolicy {
   readonly leafLifeMs: number;
   readonly caLifeMs: number;
-  /** How long a CA may take from the ConfigMap to the last limiter: it signs nothing before it was handed out for this long. */
+  /**
+   * How long a CA may take from the ConfigMap to the last limiter: it signs nothing before it was handed out for this
+   * long.
+   */
   readonly propagationMs: number;
 }
 
@@ -65,7 +68,10 @@ export function complaintAboutPolicy({ leafLifeMs, caLifeMs, propagationMs }: Ro
   return undefined;
 }
 
-/** The one step that is due now. A CA is handed out at two thirds of its forerunner's life, a leaf is renewed at two thirds of its own. */
+/**
+ * The one step that is due now. A CA is handed out at two thirds of its forerunner's life, a leaf is renewed at two
+ * thirds of its own.
+ */
 export function planRotation<Ca extends Ending, Leaf extends Ending>(
   state: RotationState<Ca, Leaf> | undefined,
   situation: Situation,
@@ -124,7 +130,10 @@ function planCa<Ca extends Ending, Leaf extends Ending>(
   return request === 'ca' ? { kind: 'nothing-to-do', settles: true } : undefined;
 }
 
-/** Neither leaf nor CA live long enough to wait for the last namespace any more: those who were reached must not suffer. */
+/**
+ * Neither leaf nor CA live long enough to wait for the last namespace any more: those who were reached must not
+ * suffer.
+ */
 function isAtItsEnd<Ca extends Ending, Leaf extends Ending>(
   { ca, leaf }: RotationState<Ca, Leaf>,
   { nowMs }: Situation,

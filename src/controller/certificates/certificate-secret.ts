@@ -1,5 +1,6 @@
-// Controller: certificates in a Secret of the operator's own namespace. Input: the Secret as it is watched, the lease, the
-// time. Output: the certificate that every replica serves; the holder of the lease makes, rotates and repairs it.
+// Controller: certificates in a Secret of the operator's own namespace. Input: the Secret as it is watched, the
+// lease, the time. Output: the certificate that every replica serves; the holder of the lease makes, rotates and
+// repairs it.
 import type { Logger } from '../../lib/log.ts';
 import { issueLeaf, makeAuthority, endOf, nameMissingIn } from './certificate-authority.ts';
 import {

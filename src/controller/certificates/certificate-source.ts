@@ -1,5 +1,5 @@
-// Controller: where a port gets its certificate from, and hears that there is a newer one. Input: PEM from a folder or a
-// Secret. Output: the present pair with the CAs to check it against, and a call for each change.
+// Controller: where a port gets its certificate from, and hears that there is a newer one. Input: PEM from a folder
+// or a Secret. Output: the present pair with the CAs to check it against, and a call for each change.
 import type { TlsPair } from '../push/push-credentials.ts';
 
 /** What a port serves and what its callers must trust, PEM. */
@@ -17,7 +17,10 @@ export interface CertificateSource {
   onChange(listener: () => void): () => void;
 }
 
-/** Sees to it that the CA can be mounted by pods of the namespace. Never rejects: whoever admits a pod does not wait for long. */
+/**
+ * Sees to it that the CA can be mounted by pods of the namespace. Never rejects: whoever admits a pod does not wait
+ * for long.
+ */
 export type EnsureCaConfigMap = (namespace: string) => Promise<void>;
 
 /** A source that holds what it is given. */

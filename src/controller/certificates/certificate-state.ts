@@ -1,5 +1,5 @@
-// Controller: certificates as a Secret holds them. Input: the data of a Secret. Output: the rotation state, or a foreign pair
-// that is only served, or which key of the Secret is wrong; and a state as data.
+// Controller: certificates as a Secret holds them. Input: the data of a Secret. Output: the rotation state, or a
+// foreign pair that is only served, or which key of the Secret is wrong; and a state as data.
 import {
   certificatesIn,
   complaintAboutPair,

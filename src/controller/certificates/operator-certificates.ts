@@ -1,5 +1,5 @@
-// Controller: the certificates of one operator. Input: settings, the API, pods, the lease. Output: a source for its ports, kept
-// in a Secret or a folder, and the CA handed out to those who must trust it.
+// Controller: the certificates of one operator. Input: settings, the API, pods, the lease. Output: a source for its
+// ports, kept in a Secret or a folder, and the CA handed out to those who must trust it.
 import { join } from 'node:path';
 import type { Registry } from 'prom-client';
 import type { Logger } from '../../lib/log.ts';
@@ -147,7 +147,10 @@ export class OperatorCertificates {
   }
 }
 
-/** Before anything else is begun. @throws TlsFolderError when certificates are to be kept in a folder that cannot be used. */
+/**
+ * Before anything else is begun. @throws TlsFolderError when certificates are to be kept in a folder that cannot be
+ * used.
+ */
 export async function checkCertificateFolder(settings: CertificateSettings): Promise<void> {
   if (settings.certificateSecret === undefined) await loadOrMakeCertificate(settings.tlsDir, namesOf(settings));
 }

@@ -1,5 +1,5 @@
-// Controller: every credential that objects can need, by object. Input: Secrets that they name, and the default Redis. Output: one
-// reader of both, so that the loop need not know where a password comes from.
+// Controller: every credential that objects can need, by object. Input: Secrets that they name, and the default
+// Redis. Output: one reader of both, so that the loop need not know where a password comes from.
 import { DEFAULT_REDIS_SECRET } from '../../contract/names.ts';
 import { parseResourceName } from '../../contract/limiter-config.ts';
 import type { SecretFacts } from '../../reconcile/types.ts';

@@ -1,5 +1,5 @@
-// Controller: the default Redis of the operator and who may log in to it. Input: flags, files that are mounted and may be replaced,
-// a key that all operators share. Output: per namespace the credentials that limiters are given.
+// Controller: the default Redis of the operator and who may log in to it. Input: flags, files that are mounted and
+// may be replaced, a key that all operators share. Output: per namespace the credentials that limiters are given.
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { DEFAULT_REDIS_SECRET } from '../../contract/names.ts';
@@ -67,7 +67,10 @@ export class DefaultRedis {
   readonly settings: DefaultRedisSettings;
   readonly #log: Logger;
   readonly #listeners: (() => void)[] = [];
-  /** Until the shared one is known: versions differ from those of another operator, and nobody else's password can be made. */
+  /**
+   * Until the shared one is known: versions differ from those of another operator, and nobody else's password can be
+   * made.
+   */
   #key: Buffer | undefined;
   #files: Files = {};
   /** From the Secret. */
@@ -92,7 +95,10 @@ export class DefaultRedis {
     clearInterval(this.#poll);
   }
 
-  /** The key from which passwords are made and by which versions are named; the same for every operator of the cluster. */
+  /**
+   * The key from which passwords are made and by which versions are named; the same for every operator of the
+   * cluster.
+   */
   setKey(key: Buffer): void {
     this.#key = key;
     this.#tell();
@@ -134,7 +140,10 @@ export class DefaultRedis {
     };
   }
 
-  /** The password of a namespace's own user: whoever has the key can make it again, nobody else can. Undefined: no key yet. */
+  /**
+   * The password of a namespace's own user: whoever has the key can make it again, nobody else can. Undefined: no key
+   * yet.
+   */
   passwordOf(namespace: string, uid: string): string | undefined {
     return this.#key && createHmac('sha256', this.#key).update(`redis-user\0${namespace}\0${uid}`).digest('base64url');
   }

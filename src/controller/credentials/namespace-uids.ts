@@ -1,5 +1,5 @@
-// Controller: which namespace is meant by a name. Input: names of namespaces that have objects. Output: their UIDs, looked at again
-// now and then: one that was deleted and made again is another.
+// Controller: which namespace is meant by a name. Input: names of namespaces that have objects. Output: their UIDs,
+// looked at again now and then: one that was deleted and made again is another.
 import type { Logger } from '../../lib/log.ts';
 import { hasStatus, type Kube } from '../kube/kube-api.ts';
 import { RESOURCES, type KubeObject } from '../kube/kube-types.ts';

@@ -1,5 +1,6 @@
-// Controller: the password of a Redis that belongs to this release. Input: a Secret of the operator's own namespace, as it is
-// watched. Output: the password in it; the Secret is created with a random one when it is missing, so that no manifest has to hold it.
+// Controller: the password of a Redis that belongs to this release. Input: a Secret of the operator's own namespace,
+// as it is watched. Output: the password in it; the Secret is created with a random one when it is missing, so that
+// no manifest has to hold it.
 import { randomBytes } from 'node:crypto';
 import type { Logger } from '../../lib/log.ts';
 import { Informer } from '../kube/informer.ts';

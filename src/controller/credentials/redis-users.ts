@@ -1,5 +1,6 @@
-// Controller: the users of the default Redis, one per namespace. Input: namespaces that have objects, and their passwords. Output: ACL
-// users that reach the keys of their namespace with the commands of the store, and nothing else; made by the leader alone.
+// Controller: the users of the default Redis, one per namespace. Input: namespaces that have objects, and their
+// passwords. Output: ACL users that reach the keys of their namespace with the commands of the store, and nothing
+// else; made by the leader alone.
 import { createHash } from 'node:crypto';
 import type { Logger } from '../../lib/log.ts';
 import { messageOf } from '../../lib/thrown.ts';
@@ -34,11 +35,17 @@ const KEEP_MS = 600_000;
 const ANSWER_MS = 2_000;
 const PREFIX = redisUserOf('');
 
-/** What the scripts of the store call (src/limiter/store/lua), how they are called, and what a limiter asks of the server. */
+/**
+ * What the scripts of the store call (src/limiter/store/lua), how they are called, and what a limiter asks of the
+ * server.
+ */
 const SCRIPTED = ['time', 'mget', 'exists', 'set', 'mset', 'pexpireat', 'del'];
 const COMMANDS = ['eval', 'evalsha', 'script|load', 'info', ...SCRIPTED];
 
-/** The rules of ACL SETUSER. `reset` first: whatever the user was, this is what it is. The hash, not the password, is sent. */
+/**
+ * The rules of ACL SETUSER. `reset` first: whatever the user was, this is what it is. The hash, not the password, is
+ * sent.
+ */
 export function userRules(namespace: string, password: string): string[] {
   const hash = createHash('sha256').update(password).digest('hex');
   return ['reset', 'on', `#${hash}`, keysOf(namespace), '-@all', ...COMMANDS.map((command) => `+${command}`)];

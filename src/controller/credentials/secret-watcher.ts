@@ -1,5 +1,6 @@
-// Controller: the Secrets that objects name, each followed by its name alone, because no right reaches further. Input: names, and
-// what the API server answers, a refusal included. Output: what is known of each, and who must hear when that changes.
+// Controller: the Secrets that objects name, each followed by its name alone, because no right reaches further.
+// Input: names, and what the API server answers, a refusal included. Output: what is known of each, and who must hear
+// when that changes.
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from '../../lib/log.ts';
 import { messageOf } from '../../lib/thrown.ts';
@@ -173,7 +174,10 @@ export class SecretWatcher implements SecretReader {
   }
 }
 
-/** Lists in turn, not all at once; watches up to a number; beyond it, or where a watch is refused, lists again after a while. */
+/**
+ * Lists in turn, not all at once; watches up to a number; beyond it, or where a watch is refused, lists again after a
+ * while.
+ */
 class BoundedKube implements Pick<Kube, 'list' | 'watch'> {
   readonly #settings: SecretWatcherSettings;
   readonly #refused: () => number;
@@ -257,7 +261,10 @@ function isSameValue(a: SecretValue | undefined, b: SecretValue): boolean {
   return a?.uid === b.uid && a.resourceVersion === b.resourceVersion;
 }
 
-/** The account that the API server refuses, when it is not the usual one: `User "system:serviceaccount:ns:name" cannot …`. */
+/**
+ * The account that the API server refuses, when it is not the usual one: `User "system:serviceaccount:ns:name" cannot
+ * …`.
+ */
 function accountIn(message: string): string | undefined {
   const match = /User "system:serviceaccount:([^":]+):([^":]+)"/.exec(message);
   const account = match === null ? undefined : `${match[1] ?? ''}/${match[2] ?? ''}`;

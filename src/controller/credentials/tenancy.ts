@@ -1,5 +1,5 @@
-// Controller: the wiring of the default Redis. Input: flags, the Secrets of a provider, the API server. Output: what reconcile is told
-// of it, every credential by object, and users of Redis that are kept up to date.
+// Controller: the wiring of the default Redis. Input: flags, the Secrets of a provider, the API server. Output: what
+// reconcile is told of it, every credential by object, and users of Redis that are kept up to date.
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from '../../lib/log.ts';

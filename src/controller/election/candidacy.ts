@@ -1,5 +1,5 @@
-// Controller: this process as a candidate. Input: where the Lease is, and what must be done before leading. Output: a leadership,
-// a door to the API server that writes only under it, and the label by which limiters find the leader.
+// Controller: this process as a candidate. Input: where the Lease is, and what must be done before leading. Output: a
+// leadership, a door to the API server that writes only under it, and the label by which limiters find the leader.
 import type { Logger } from '../../lib/log.ts';
 import type { ElectionTiming } from './election-rules.ts';
 import type { Kube } from '../kube/kube-api.ts';
@@ -67,8 +67,8 @@ export class Candidacy {
 }
 
 /**
- * A write that left in time may wait in the API server. It gives it up in two thirds of the time that lies between the last
- * moment at which the holder writes and the first at which another takes the Lease.
+ * A write that left in time may wait in the API server. It gives it up in two thirds of the time that lies between
+ * the last moment at which the holder writes and the first at which another takes the Lease.
  */
 export function serverTimeoutMs({ leaseDurationMs, renewDeadlineMs }: ElectionTiming): number {
   return ((leaseDurationMs - renewDeadlineMs) * 2) / 3;

@@ -1,11 +1,14 @@
-// Controller: the rules of leader election. Input: a Lease as it was read, settings, the time of this process alone. Output: what
-// to do next (write the Lease, or wait) and until when it is held. Pure: no clock, no network.
+// Controller: the rules of leader election. Input: a Lease as it was read, settings, the time of this process alone.
+// Output: what to do next (write the Lease, or wait) and until when it is held. Pure: no clock, no network.
 import type { Lease, LeaseSpec } from '../kube/kube-types.ts';
 
 export interface ElectionTiming {
   /** How long the others wait after they last saw the Lease change; whole seconds, in ms. */
   readonly leaseDurationMs: number;
-  /** How long after it was last asked for the Lease counts as held here; less than `leaseDurationMs`, which bounds the drift of clocks. */
+  /**
+   * How long after it was last asked for the Lease counts as held here; less than `leaseDurationMs`, which bounds the
+   * drift of clocks.
+   */
   readonly renewDeadlineMs: number;
   /** From one attempt to the next. */
   readonly retryPeriodMs: number;
@@ -38,7 +41,10 @@ export function timingProblem({ leaseDurationMs, renewDeadlineMs, retryPeriodMs 
   return undefined;
 }
 
-/** What was read. Only a change of what the Lease says counts, by our own clock: the clocks of others are not believed. */
+/**
+ * What was read. Only a change of what the Lease says counts, by our own clock: the clocks of others are not
+ * believed.
+ */
 export function observe(state: ElectionState, lease: Lease | undefined, nowMs: number): ElectionState {
   // Deleted by hand: who held it may not know yet.
   if (lease === undefined)
@@ -47,14 +53,18 @@ export function observe(state: ElectionState, lease: Lease | undefined, nowMs: n
   return { ...state, seen: lease, changedMs: isChanged ? nowMs : state.changedMs };
 }
 
-/** A write of ours was accepted. It counts from before it was sent: that is the earliest that the others can have seen it. */
+/**
+ * A write of ours was accepted. It counts from before it was sent: that is the earliest that the others can have seen
+ * it.
+ */
 export function accepted(state: ElectionState, lease: Lease, sentMs: number, timing: ElectionTiming): ElectionState {
   return { ...observe(state, lease, sentMs), deadlineMs: sentMs + timing.renewDeadlineMs };
 }
 
 /**
- * What `me` should do. The Lease of somebody else is taken when it was released, or when it has not changed for as long as it
- * lasts; every write must carry the resourceVersion of `state.seen`, so that of several that try one succeeds.
+ * What `me` should do. The Lease of somebody else is taken when it was released, or when it has not changed for as
+ * long as it lasts; every write must carry the resourceVersion of `state.seen`, so that of several that try one
+ * succeeds.
  * @param now for the Lease's own fields, which only people read
  */
 export function nextMove(state: ElectionState, me: string, timing: ElectionTiming, nowMs: number, now: string): Move {
@@ -71,7 +81,10 @@ export function nextMove(state: ElectionState, me: string, timing: ElectionTimin
   return { kind: 'write', isNew: true, spec: { ...spec, acquireTime: now, leaseTransitions } };
 }
 
-/** How long whoever holds the Lease may still count on it; a holder with other settings is given as long as it was promised. */
+/**
+ * How long whoever holds the Lease may still count on it; a holder with other settings is given as long as it was
+ * promised.
+ */
 function leftOf({ seen, changedMs }: ElectionState, ownDurationMs: number, nowMs: number): number {
   if (seen !== undefined && (seen.spec?.holderIdentity ?? '') === '') return 0;
   const promisedMs = (seen?.spec?.leaseDurationSeconds ?? 0) * 1000;

@@ -1,5 +1,6 @@
-// Controller: who is the leader. Input: a Lease (coordination.k8s.io/v1) that all operators try to write. Output: whether this
-// process holds it, by its own monotonic clock and from before each renewal was sent (docs/adr/leader-serves-limiters.md).
+// Controller: who is the leader. Input: a Lease (coordination.k8s.io/v1) that all operators try to write. Output:
+// whether this process holds it, by its own monotonic clock and from before each renewal was sent
+// (docs/adr/leader-serves-limiters.md).
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../lib/log.ts';
@@ -108,8 +109,8 @@ export class LeaderElection implements Leadership {
   }
 
   /**
-   * Stops for good. A Lease that is held is given back, so that another takes it at once: but only once `whenQuiet` says that
-   * no write of this process is under way; otherwise it is left to run out.
+   * Stops for good. A Lease that is held is given back, so that another takes it at once: but only once `whenQuiet`
+   * says that no write of this process is under way; otherwise it is left to run out.
    */
   async release(whenQuiet: () => Promise<boolean> = () => Promise.resolve(true)): Promise<void> {
     const wasLeader = this.isLeader();

@@ -1,5 +1,5 @@
-// Controller: how limiters find the leader. Input: whether this process leads. Output: the label that the Service for limiters
-// selects, on the pod of the leader and on no other pod.
+// Controller: how limiters find the leader. Input: whether this process leads. Output: the label that the Service for
+// limiters selects, on the pod of the leader and on no other pod.
 import type { Logger } from '../../lib/log.ts';
 import { hasStatus, type Kube } from '../kube/kube-api.ts';
 import { RESOURCES, type Pod } from '../kube/kube-types.ts';

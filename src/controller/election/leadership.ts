@@ -1,8 +1,11 @@
-// Controller: who may write. Input: a lease, or nothing where there is only one operator. Output: whether this process is
-// the one that serves limiters and writes statuses (docs/adr/leader-serves-limiters.md).
+// Controller: who may write. Input: a lease, or nothing where there is only one operator. Output: whether this
+// process is the one that serves limiters and writes statuses (docs/adr/leader-serves-limiters.md).
 
 export interface Leadership {
-  /** True only while the lease is certainly held: false from its deadline on, by the monotonic clock, whatever was heard. */
+  /**
+   * True only while the lease is certainly held: false from its deadline on, by the monotonic clock, whatever was
+   * heard.
+   */
   isLeader(): boolean;
   /** Until when the lease is held unless it is renewed, monotonic ms; Infinity without a lease. */
   deadlineMs(): number;

@@ -1,5 +1,5 @@
-// Controller: leading begins when there is something to lead with. Input: the lease, and what must be done before limiters are
-// served. Output: a leadership that begins after that was done, and ends with the lease.
+// Controller: leading begins when there is something to lead with. Input: the lease, and what must be done before
+// limiters are served. Output: a leadership that begins after that was done, and ends with the lease.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../lib/log.ts';
 import { messageOf } from '../../lib/thrown.ts';

@@ -1,5 +1,6 @@
-// Controller: removes what an operator created while it ran, after `helm uninstall`. Input: names, and the door to the API server.
-// Output: nothing of it is left, or an error that says what is. Kinds and objects stay, they are the user's; statuses say OperatorGone.
+// Controller: removes what an operator created while it ran, after `helm uninstall`. Input: names, and the door to
+// the API server. Output: nothing of it is left, or an error that says what is. Kinds and objects stay, they are the
+// user's; statuses say OperatorGone.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../lib/log.ts';
 import { operatorGoneMessage, type RedisOfRelease } from '../../reconcile/status/operator-gone.ts';

@@ -1,4 +1,5 @@
-// Controller: the objects of Weir that exist. Input: the door to the API server, and namespaces. Output: each object with its type.
+// Controller: the objects of Weir that exist. Input: the door to the API server, and namespaces. Output: each object
+// with its type.
 import { hasStatus, type Kube, type ListPage } from '../kube/kube-api.ts';
 import { RESOURCES, type ResourceType, type StoredObject } from '../kube/kube-types.ts';
 

@@ -1,6 +1,7 @@
-// Controller: brings the kinds to an API server before a release needs them. Input: CustomResourceDefinitions, and the door to
-// the API server. Output: each is served with at least these schemas, or an error that says why not. A kind that a newer
-// release has widened stays as it is, so that going back to an older release loses no field of an object.
+// Controller: brings the kinds to an API server before a release needs them. Input: CustomResourceDefinitions, and
+// the door to the API server. Output: each is served with at least these schemas, or an error that says why not. A
+// kind that a newer release has widened stays as it is, so that going back to an older release loses no field of an
+// object.
 import { setTimeout as delay } from 'node:timers/promises';
 import { lostIn, type KindDefinition } from '../../crd/narrowing.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -22,7 +23,8 @@ const NAMED = 5;
  * Creates or widens each kind, and waits until it is served.
  * @param deadlineMs for the API server to serve what was written
  * @returns what was done, by name
- * @throws Error when the cluster's kind and this one each admit what the other does not: no choice loses nothing; or at the deadline
+ * @throws Error when the cluster's kind and this one each admit what the other does not: no choice loses nothing; or
+ * at the deadline
  */
 export async function installKinds(
   kube: Pick<Kube, 'get' | 'apply'>,

@@ -1,5 +1,6 @@
-// Controller: the operator is about to be uninstalled. Input: an annotation of the Lease, which `weir leave` writes, and the answers of
-// limiters. Output: configs that limiters can keep without the Redis of this release, and an annotation once they have them.
+// Controller: the operator is about to be uninstalled. Input: an annotation of the Lease, which `weir leave` writes,
+// and the answers of limiters. Output: configs that limiters can keep without the Redis of this release, and an
+// annotation once they have them.
 import { setTimeout as delay } from 'node:timers/promises';
 import { resourceName } from '../../contract/limiter-config.ts';
 import { toVersioned, type VersionedResource } from '../../contract/snapshot.ts';

@@ -1,5 +1,5 @@
-// Controller, kube: a local copy of all objects of one type. Input: list and watch of the API server. Output: the current
-// objects by key, and one call of every handler for each change, whatever fails on the way.
+// Controller, kube: a local copy of all objects of one type. Input: list and watch of the API server. Output: the
+// current objects by key, and one call of every handler for each change, whatever fails on the way.
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from '../../lib/log.ts';
 import { errorCode, messageOf } from '../../lib/thrown.ts';
@@ -35,8 +35,8 @@ export interface InformerTiming {
   /** Shortest and longest life of one watch. */
   readonly watchSeconds: readonly [number, number];
   /**
-   * A watch without an event for this long is begun anew, in case its connection is dead. Where nothing changes, the API
-   * server sends a first bookmark only after two minutes, so silence is no failure.
+   * A watch without an event for this long is begun anew, in case its connection is dead. Where nothing changes, the
+   * API server sends a first bookmark only after two minutes, so silence is no failure.
    */
   readonly silenceMs: number;
   readonly pageSize: number;
@@ -54,14 +54,18 @@ const TIMING: InformerTiming = {
   silenceMs: 90_000,
   pageSize: 500,
 };
-/** After this many watches that failed as with a version from another time (a restored etcd) everything is listed again. */
+/**
+ * After this many watches that failed as with a version from another time (a restored etcd) everything is listed
+ * again.
+ */
 const DOUBT_AFTER = 5;
 /** A watch that ended sooner, without any event, counts as a failure: it must not become a tight loop. */
 const SHORTEST_WATCH_MS = 1000;
 
 /**
- * What the client library's own informer lacks: it restarts after every error with back-off and jitter, lists again on 410,
- * says `hasSynced` only after a first complete list, pages, and keeps the changes whose handler threw until it succeeds.
+ * What the client library's own informer lacks: it restarts after every error with back-off and jitter, lists again
+ * on 410, says `hasSynced` only after a first complete list, pages, and keeps the changes whose handler threw until
+ * it succeeds.
  */
 export class Informer<T extends KubeObject> implements Feed<T> {
   readonly stats: InformerStats = { lists: 0, failures: 0 };
@@ -115,8 +119,8 @@ export class Informer<T extends KubeObject> implements Feed<T> {
   }
 
   /**
-   * Takes over what a write of our own returned, without telling the handlers: the next look sees it, and the event that
-   * the watch will bring for it is no change.
+   * Takes over what a write of our own returned, without telling the handlers: the next look sees it, and the event
+   * that the watch will bring for it is no change.
    */
   observe(object: T): void {
     const held = this.#feed.get(objectKey(object));
@@ -342,7 +346,10 @@ function listAgain(state: FollowState): void {
   Object.assign(state, { version: undefined, doubts: 0 });
 }
 
-/** An expired version is part of the protocol, a single failure that of a connection; what repeats is for somebody to read. */
+/**
+ * An expired version is part of the protocol, a single failure that of a connection; what repeats is for somebody to
+ * read.
+ */
 function levelOf(error: unknown, failures: number): 'debug' | 'info' | 'warn' {
   if (hasStatus(error, 410)) return 'debug';
   return failures === 1 ? 'info' : 'warn';

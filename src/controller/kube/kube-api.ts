@@ -1,4 +1,5 @@
-// Controller: what the operator asks of the Kubernetes API. Input: nothing. Output: the interface of the client, and its errors.
+// Controller: what the operator asks of the Kubernetes API. Input: nothing. Output: the interface of the client, and
+// its errors.
 import type { KubeObject, ResourceType } from './kube-types.ts';
 import type { WriteFence } from './write-fence.ts';
 

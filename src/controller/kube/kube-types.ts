@@ -78,7 +78,10 @@ export interface StoredObject extends KubeObject {
   readonly status?: unknown;
 }
 
-/** Which object, without what it wishes and what was said of it: what may be kept for long, when the object has changed since. */
+/**
+ * Which object, without what it wishes and what was said of it: what may be kept for long, when the object has
+ * changed since.
+ */
 export type ObjectIdentity = Pick<StoredObject, 'kind' | 'metadata'>;
 
 export interface ServicePort {
@@ -129,7 +132,10 @@ export interface Pod extends KubeObject {
     readonly initContainerStatuses?: readonly ContainerStatus[];
     readonly containerStatuses?: readonly ContainerStatus[];
   };
-  /** Of a pod that the operator keeps: what it made of spec and status when it read them. The API has nothing of this name. */
+  /**
+   * Of a pod that the operator keeps: what it made of spec and status when it read them. The API has nothing of this
+   * name.
+   */
   readonly facts?: PodFacts;
 }
 

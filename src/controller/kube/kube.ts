@@ -1,6 +1,7 @@
-// Controller: the one door to the Kubernetes API. Input: a kubeconfig or a pod's service account. Output: a small typed
-// client. Of the client library it takes what is hard and boring (kubeconfig, credential plugins, TLS, proxies); requests
-// are made here, because every one must have a deadline, keep its status code and share one pool of connections.
+// Controller: the one door to the Kubernetes API. Input: a kubeconfig or a pod's service account. Output: a small
+// typed client. Of the client library it takes what is hard and boring (kubeconfig, credential plugins, TLS,
+// proxies); requests are made here, because every one must have a deadline, keep its status code and share one pool
+// of connections.
 import { HttpMethod, KubeConfig, RequestContext } from '@kubernetes/client-node';
 import { getGlobalDispatcher, request, type Dispatcher } from 'undici';
 import { messageOf } from '../../lib/thrown.ts';

@@ -1,11 +1,13 @@
-// Controller: the objects of one type, by key, and who must hear of their changes. Input: objects, set and removed. Output: one
-// call of every handler for each change, repeated until the handler succeeds.
+// Controller: the objects of one type, by key, and who must hear of their changes. Input: objects, set and removed.
+// Output: one call of every handler for each change, repeated until the handler succeeds.
 import type { Logger } from '../../lib/log.ts';
 import { messageOf } from '../../lib/thrown.ts';
 import { objectKey, type KubeObject } from './kube-types.ts';
 import { DONE, WorkQueue } from './work-queue.ts';
 
-/** What happened to a key since the handler last succeeded for it. Either side is undefined when there was no object. */
+/**
+ * What happened to a key since the handler last succeeded for it. Either side is undefined when there was no object.
+ */
 export interface Change<T> {
   readonly key: string;
   readonly before: T | undefined;

@@ -1,5 +1,5 @@
-// Controller: which keys need work, and who does it. Input: keys, added as often as anyone likes. Output: calls of `work`,
-// one at a time per key, repeated with back-off until they succeed.
+// Controller: which keys need work, and who does it. Input: keys, added as often as anyone likes. Output: calls of
+// `work`, one at a time per key, repeated with back-off until they succeed.
 import type { Logger } from '../../lib/log.ts';
 import { messageOf } from '../../lib/thrown.ts';
 
@@ -34,8 +34,9 @@ export interface WorkResult {
 }
 
 /**
- * Keyed and deduplicated: a key that waits is not added twice, a key that is added while it is worked on is worked on once
- * more afterwards. A failed key waits `base * 2^failures` (less up to half, by chance); success forgets its failures.
+ * Keyed and deduplicated: a key that waits is not added twice, a key that is added while it is worked on is worked on
+ * once more afterwards. A failed key waits `base * 2^failures` (less up to half, by chance); success forgets its
+ * failures.
  */
 export class WorkQueue {
   readonly #settings: WorkQueueSettings;

@@ -1,6 +1,6 @@
-// Controller: the last look before a write. Input: requests to the API server, and whether this process may still write. Output:
-// the requests, or WriteRefused. It is asked in the same turn of the event loop in which the bytes go to the socket, after all
-// waiting for credentials and connections is over.
+// Controller: the last look before a write. Input: requests to the API server, and whether this process may still
+// write. Output: the requests, or WriteRefused. It is asked in the same turn of the event loop in which the bytes go
+// to the socket, after all waiting for credentials and connections is over.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
 

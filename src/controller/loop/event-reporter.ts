@@ -1,5 +1,5 @@
-// Controller: which changes of a status become Events. Input: conditions whose reason changed, once they are written. Output: an Event
-// at once for what has to be fixed; for what every rollout passes through only when it persists.
+// Controller: which changes of a status become Events. Input: conditions whose reason changed, once they are written.
+// Output: an Event at once for what has to be fixed; for what every rollout passes through only when it persists.
 import type { Condition } from '../../crd/types.ts';
 import type { StoredObject } from '../kube/kube-types.ts';
 

@@ -1,4 +1,5 @@
-// Controller: what the limiters of one object say. Input: the ack table, the pods. Output: the tally that the status tells.
+// Controller: what the limiters of one object say. Input: the ack table, the pods. Output: the tally that the status
+// tells.
 import { resourceName } from '../../contract/limiter-config.ts';
 import { whyUnlimited, type InjectionScope } from '../../reconcile/injection/unlimited.ts';
 import { given } from '../../reconcile/optional.ts';
@@ -21,9 +22,9 @@ export interface TallyWorld {
 }
 
 /**
- * Desired are the selected pods that carry a limiter (the injector said so, or a limiter of the pod was seen within the last
- * minute) and the shared limiters seen within the last minute. Only a connected one counts as synced. A pod that is ending is
- * not desired; without a limiter it stays unlimited until it is gone, for until then it may answer.
+ * Desired are the selected pods that carry a limiter (the injector said so, or a limiter of the pod was seen within
+ * the last minute) and the shared limiters seen within the last minute. Only a connected one counts as synced. A pod
+ * that is ending is not desired; without a limiter it stays unlimited until it is gone, for until then it may answer.
  */
 export function tallyLimiters(query: LimiterQuery, acks: AckTable, world: TallyWorld): LimiterTally {
   const { pods } = world;

@@ -1,5 +1,5 @@
-// Controller: the loop that makes it so. Input: feeds of objects, Services and pods, the answers of limiters. Output: the
-// snapshot store, the last good forms and the statuses, brought up to date one object at a time.
+// Controller: the loop that makes it so. Input: feeds of objects, Services and pods, the answers of limiters. Output:
+// the snapshot store, the last good forms and the statuses, brought up to date one object at a time.
 import { parseResourceName, resourceName, sharersNameOf } from '../../contract/limiter-config.ts';
 import { storeIdOf } from '../../contract/limiter-report.ts';
 import { canonicalJson } from '../../contract/snapshot.ts';
@@ -50,7 +50,10 @@ export interface OperatorParts {
 const ANSWERS_MS = 50;
 /** An object whose limiters answer one after the other is looked at again at most this often, ms. */
 const ANSWERS_INTERVAL_MS = 1000;
-/** While many objects wait for their time, as when a thousand limiters connect, less often: five hundred objects a second, a fifth of a core. */
+/**
+ * While many objects wait for their time, as when a thousand limiters connect, less often: five hundred objects a
+ * second, a fifth of a core.
+ */
 const ANSWERS_PER_WAITING_MS = 2;
 
 export class Operator {
@@ -255,7 +258,8 @@ export class Operator {
       this.#remove(name);
       return DONE;
     }
-    // A config without its credentials would cut off what works: what is heard of the Secret brings the object back here.
+    // A config without its credentials would cut off what works: what is heard of the Secret brings the object back
+    // here.
     if (!this.#parts.secrets.isKnown(name)) return DONE;
     const lastGood = this.#parts.provider.lastGood.get(object.metadata.uid ?? '');
     const outcome = reconcile({

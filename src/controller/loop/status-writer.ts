@@ -1,5 +1,5 @@
-// Controller: when a status is written. Input: the status that each object should have. Output: as few writes as tell the
-// truth in time: none when nothing changed, one per object and second, at once after an edit, by the leader only.
+// Controller: when a status is written. Input: the status that each object should have. Output: as few writes as tell
+// the truth in time: none when nothing changed, one per object and second, at once after an edit, by the leader only.
 import type { Condition } from '../../crd/types.ts';
 import type { ObjectStatus } from '../../reconcile/types.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -32,8 +32,8 @@ export interface StatusWriterSettings {
   /** After an edit limiters get this long to acknowledge, so that one write says both. */
   readonly settleMs?: number;
   /**
-   * Until then (monotonic ms) only edits are written, and those only if they count no fewer limiters than the object says:
-   * limiters need a moment to come back to a new operator or a new leader.
+   * Until then (monotonic ms) only edits are written, and those only if they count no fewer limiters than the object
+   * says: limiters need a moment to come back to a new operator or a new leader.
    */
   readonly quietUntilMs?: () => number;
 }

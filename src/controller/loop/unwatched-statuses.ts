@@ -1,5 +1,5 @@
-// Controller: the statuses of objects that no operator follows any more. Input: namespaces that are not watched and whose limiters
-// came to this operator. Output: the statuses of their objects change to Unknown (NotWatched).
+// Controller: the statuses of objects that no operator follows any more. Input: namespaces that are not watched and
+// whose limiters came to this operator. Output: the statuses of their objects change to Unknown (NotWatched).
 import type { Logger } from '../../lib/log.ts';
 import { namesOf } from '../../reconcile/names.ts';
 import { withdrawn } from '../../reconcile/status/withdrawn.ts';
@@ -23,8 +23,9 @@ const KINDS: readonly (readonly [StoredObject['kind'], ResourceType])[] = [
 ];
 
 /**
- * A limiter of the namespace that dials this operator shows that the namespace belonged to it: limiters of another release dial the
- * operator of that release. Each namespace is looked at once per term, so an operator that watches it later is not contradicted.
+ * A limiter of the namespace that dials this operator shows that the namespace belonged to it: limiters of another
+ * release dial the operator of that release. Each namespace is looked at once per term, so an operator that watches
+ * it later is not contradicted.
  */
 export class UnwatchedStatuses {
   readonly #settings: UnwatchedSettings;

@@ -1,5 +1,5 @@
-// Controller: a cluster as the source of objects. Input: the Kubernetes API. Output: informers of what the operator reads,
-// last good forms in ControllerRevisions, statuses and Events written, limiters authenticated by TokenReview.
+// Controller: a cluster as the source of objects. Input: the Kubernetes API. Output: informers of what the operator
+// reads, last good forms in ControllerRevisions, statuses and Events written, limiters authenticated by TokenReview.
 import type { Logger } from '../../lib/log.ts';
 import { messageOf } from '../../lib/thrown.ts';
 import { INJECT_LABEL } from '../../reconcile/injection/names.ts';
@@ -251,8 +251,8 @@ function trimObject(kind: StoredObject['kind'], { metadata, ...rest }: StoredObj
 }
 
 /**
- * A spec is the same as long as its generation: kept once, and what was made of it stays known by it. A status is written far
- * more often than a spec.
+ * A spec is the same as long as its generation: kept once, and what was made of it stays known by it. A status is
+ * written far more often than a spec.
  */
 function shareSpec<T extends KubeObject>(object: T, held: T): T {
   if (!('spec' in object) || !('spec' in held)) return object;

@@ -1,5 +1,5 @@
-// Controller: the last good forms of a standalone operator. Input: forms that became good. Output: one JSON file, whole or not
-// at all, read at the next start. No secret is in a form.
+// Controller: the last good forms of a standalone operator. Input: forms that became good. Output: one JSON file,
+// whole or not at all, read at the next start. No secret is in a form.
 import { rename, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import type { Logger } from '../../lib/log.ts';

@@ -1,5 +1,5 @@
-// Controller: a folder as the source of objects (standalone). Input: manifests, watched. Output: the same feeds as a cluster
-// gives, with UIDs and generations of our own; statuses are kept, printed and served.
+// Controller: a folder as the source of objects (standalone). Input: manifests, watched. Output: the same feeds as a
+// cluster gives, with UIDs and generations of our own; statuses are kept, printed and served.
 import { watch, type FSWatcher } from 'node:fs';
 import { canonicalJson } from '../../contract/snapshot.ts';
 import type { Logger } from '../../lib/log.ts';

@@ -27,7 +27,10 @@ export interface LastGoodSettings {
   readonly log: Logger;
 }
 
-/** The API server writes many at once hardly slower than one: a first start with many objects is as long as these are few. */
+/**
+ * The API server writes many at once hardly slower than one: a first start with many objects is as long as these are
+ * few.
+ */
 const WORKERS = 16;
 
 interface Kept {
@@ -37,8 +40,8 @@ interface Kept {
 }
 
 /**
- * A ControllerRevision cannot be changed, so each form gets one of its own, named by UID and generation, and the former is
- * deleted after it. Whatever was interrupted is finished at the next start: the highest revision counts.
+ * A ControllerRevision cannot be changed, so each form gets one of its own, named by UID and generation, and the
+ * former is deleted after it. Whatever was interrupted is finished at the next start: the highest revision counts.
  */
 export class ClusterLastGood implements LastGoodStore {
   readonly #settings: LastGoodSettings;
@@ -72,8 +75,9 @@ export class ClusterLastGood implements LastGoodStore {
   }
 
   /**
-   * Reads what the cluster has, once every feed has synced, and begins to clean up: objects that are gone keep nothing. Again
-   * whenever the lease was taken: another leader may have seen forms that passed by here. The newer one of each object counts.
+   * Reads what the cluster has, once every feed has synced, and begins to clean up: objects that are gone keep
+   * nothing. Again whenever the lease was taken: another leader may have seen forms that passed by here. The newer
+   * one of each object counts.
    */
   load(objects: Iterable<StoredObject>): void {
     const alive = new Map([...objects].map((object) => [object.metadata.uid ?? '', object]));

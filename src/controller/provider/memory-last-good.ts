@@ -1,5 +1,5 @@
-// Controller: the last good forms of an operator without a cluster. Input: forms that became good. Output: the same, as long
-// as it runs.
+// Controller: the last good forms of an operator without a cluster. Input: forms that became good. Output: the same,
+// as long as it runs.
 import type { LastGood } from '../../reconcile/types.ts';
 import type { StoredObject } from '../kube/kube-types.ts';
 import type { LastGoodStore } from './provider.ts';

@@ -15,7 +15,10 @@ import type {
   StoredObject,
 } from '../kube/kube-types.ts';
 
-/** `written`: it is there. `outdated`: the object has changed since it was read; look again. `gone`: there is no object. */
+/**
+ * `written`: it is there. `outdated`: the object has changed since it was read; look again. `gone`: there is no
+ * object.
+ */
 export type WriteResult = 'written' | 'outdated' | 'gone';
 
 export interface StatusSink {
@@ -30,7 +33,10 @@ export interface LastGoodStore {
   get(uid: string): LastGood | undefined;
   /** Is remembered at once and written soon, again and again until it is there. */
   save(object: StoredObject, lastGood: LastGood): void;
-  /** Whether what was saved of the object is where a restart finds it, or can never be (it was refused, which is logged). */
+  /**
+   * Whether what was saved of the object is where a restart finds it, or can never be (it was refused, which is
+   * logged).
+   */
   isKept(object: StoredObject): boolean;
   /** Calls `listener` with each object that was not kept and now is. */
   onKept(listener: (object: ObjectIdentity) => void): void;

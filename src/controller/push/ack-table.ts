@@ -1,5 +1,5 @@
-// Operator, status: what each limiter has in force, as it said itself. In: connections, ACKs and NACKs; out: the states of a
-// resource by limiter, the limiters there are, and (coalesced) the names whose states changed.
+// Controller, status: what each limiter has in force, as it said itself. In: connections, ACKs and NACKs; out: the
+// states of a resource by limiter, the limiters there are, and (coalesced) the names whose states changed.
 import { systemClock, type Clock } from '../../lib/clock.ts';
 import { NO_TROUBLE, type LimiterReport } from '../../contract/limiter-report.ts';
 import { canonicalJson } from '../../contract/snapshot.ts';
@@ -83,8 +83,8 @@ export interface AckTableSettings {
 }
 
 /**
- * The one truth about what is in force. Nothing is acknowledged here because it was sent.
- * `namesSeenBy` tells which resources a limiter is to have: a limiter that comes or goes changes the state of all of them.
+ * The one truth about what is in force. Nothing is acknowledged here because it was sent. `namesSeenBy` tells which
+ * resources a limiter is to have: a limiter that comes or goes changes the state of all of them.
  */
 export class AckTable {
   readonly #rows = new Map<string, Row>();
@@ -103,8 +103,8 @@ export class AckTable {
   }
 
   /**
-   * A limiter has connected and brought `held` along (name -> version in force). A former stream of the same id is replaced:
-   * what it reports from now on is ignored.
+   * A limiter has connected and brought `held` along (name -> version in force). A former stream of the same id is
+   * replaced: what it reports from now on is ignored.
    */
   connect(id: string, view: LimiterView, held: ReadonlyMap<string, string>): AckStream {
     const before = this.#rows.get(id);
@@ -120,8 +120,8 @@ export class AckTable {
   }
 
   /**
-   * What the limiters say of a resource: every shared limiter of its namespace (also those that said nothing yet), and the
-   * sidecars that hold, refused or were sent it.
+   * What the limiters say of a resource: every shared limiter of its namespace (also those that said nothing yet),
+   * and the sidecars that hold, refused or were sent it.
    */
   statesOf(name: string): AckState[] {
     const namespace = name.split('/')[1] ?? '';
@@ -147,18 +147,27 @@ export class AckTable {
     return { connected, known: this.#rows.size };
   }
 
-  /** Calls `listener` with the names of the resources whose states changed. @returns a function that ends the subscription. */
+  /**
+   * Calls `listener` with the names of the resources whose states changed. @returns a function that ends the
+   * subscription.
+   */
   subscribe(listener: ChangeListener): () => void {
     return this.#changes.subscribe(listener);
   }
 
-  /** Calls `listener` whenever a limiter comes, is lost or is forgotten. @returns a function that ends the subscription. */
+  /**
+   * Calls `listener` whenever a limiter comes, is lost or is forgotten. @returns a function that ends the
+   * subscription.
+   */
   subscribeFleet(listener: () => void): () => void {
     this.#fleetListeners.add(listener);
     return () => this.#fleetListeners.delete(listener);
   }
 
-  /** Calls `listener` when a limiter's trouble began, changed or ended. @returns a function that ends the subscription. */
+  /**
+   * Calls `listener` when a limiter's trouble began, changed or ended. @returns a function that ends the
+   * subscription.
+   */
   subscribeReports(listener: (change: ReportChange) => void): () => void {
     this.#reportListeners.add(listener);
     return () => this.#reportListeners.delete(listener);

@@ -1,5 +1,5 @@
-// Operator, push: bounds the work for limiters that are not let in yet. In: admissions to run; out: their results, or an error
-// when there are too many or they take too long.
+// Controller, push: bounds the work for limiters that are not let in yet. In: admissions to run; out: their results, or
+// an error when there are too many or they take too long.
 
 export interface AdmissionQueueSettings {
   /** Admissions under way at once. */
@@ -7,8 +7,8 @@ export interface AdmissionQueueSettings {
   /** Admissions that may wait for their turn; more are turned away. */
   readonly waiting?: number;
   /**
-   * For one admission, its wait included, ms; less than a limiter waits for its first answer. To wait costs nothing, but who is
-   * sent away comes back with another handshake: a thousand limiters after a restart would never be done.
+   * For one admission, its wait included, ms; less than a limiter waits for its first answer. To wait costs nothing,
+   * but who is sent away comes back with another handshake: a thousand limiters after a restart would never be done.
    */
   readonly deadlineMs?: number;
 }
@@ -26,7 +26,8 @@ export class AdmissionQueue {
   }
 
   /**
-   * Runs `admission` when it is its turn. One that is late goes on to its end and holds its place until then, but nobody waits.
+   * Runs `admission` when it is its turn. One that is late goes on to its end and holds its place until then, but
+   * nobody waits.
    * @throws an error of this queue when too many wait or the deadline passes; else what `admission` throws.
    */
   run<T>(admission: () => Promise<T>): Promise<T> {

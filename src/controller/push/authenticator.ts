@@ -1,4 +1,5 @@
-// Operator, push: who a limiter is. In: its token and what it asks for; out: what it may see and until when, or why not.
+// Controller, push: who a limiter is. In: its token and what it asks for; out: what it may see and until when, or why
+// not.
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { TOKEN_AUDIENCE, type LimiterSelf } from '../../contract/push-protocol.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -45,7 +46,9 @@ export type Authenticator = (credentials: Credentials) => Promise<Admission>;
 export interface ReviewApi extends Pick<Kube, 'reviewToken' | 'reviewAccess'> {
   /** Namespaces that this operator watches; absent or empty: all. */
   readonly watched?: readonly string[];
-  /** The pod as it is now, or undefined when it is gone; a cache asks the API server for a pod that it does not know. */
+  /**
+   * The pod as it is now, or undefined when it is gone; a cache asks the API server for a pod that it does not know.
+   */
   findPod(namespace: string, name: string): PodView | undefined | Promise<PodView | undefined>;
 }
 
@@ -58,9 +61,9 @@ const POD_UID = 'authentication.kubernetes.io/pod-uid';
 const SERVICE_ACCOUNT = /^system:serviceaccount:([^:]+):([^:]+)$/;
 
 /**
- * Believes ServiceAccount tokens of the audience `weir.dev`. A limiter whose token is bound to a pod, and that asks for no
- * namespaces, is the sidecar of that pod; every other one needs `get limiterconfigs.weir.dev` in all namespaces, or in each
- * that it asks for.
+ * Believes ServiceAccount tokens of the audience `weir.dev`. A limiter whose token is bound to a pod, and that asks
+ * for no namespaces, is the sidecar of that pod; every other one needs `get limiterconfigs.weir.dev` in all
+ * namespaces, or in each that it asks for.
  */
 export function createTokenAuthenticator(
   api: ReviewApi,
@@ -122,7 +125,10 @@ function unbelieved(verdict: TokenVerdict, expiresAtMs: number | undefined): Ref
   return refuse('unauthenticated', 'the token has expired');
 }
 
-/** A limiter is refused when none of its namespaces is watched; a shared one of several, some of them watched, is served those. */
+/**
+ * A limiter is refused when none of its namespaces is watched; a shared one of several, some of them watched, is
+ * served those.
+ */
 function unserved({ watched = [] }: ReviewApi, verdict: TokenVerdict, self: LimiterSelf): Refused | undefined {
   const own = self.namespaces === undefined && verdict.extra[POD_NAME] !== undefined ? namespaceOf(verdict) : undefined;
   const wanted = own === undefined ? (self.namespaces ?? ['*']) : [own];

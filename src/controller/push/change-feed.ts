@@ -1,4 +1,5 @@
-// Operator: tells listeners which names changed, many changes at once. In: names; out: one call per turn of the event loop.
+// Controller: tells listeners which names changed, many changes at once. In: names; out: one call per turn of the event
+// loop.
 
 export type ChangeListener = (names: ReadonlySet<string>) => void;
 

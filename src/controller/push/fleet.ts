@@ -1,5 +1,5 @@
-// Operator, push: what every limiter is told of the fleet. In: limiters that come and go (ack table), settings; out: the resources
-// `Fleet/-/-` and `Sharers/<namespace>/-` in the snapshot store.
+// Controller, push: what every limiter is told of the fleet. In: limiters that come and go (ack table), settings; out:
+// the resources `Fleet/-/-` and `Sharers/<namespace>/-` in the snapshot store.
 import { FLEET_RESOURCE_NAME, type ObjectRef } from '../../contract/limiter-config.ts';
 import { toVersioned } from '../../contract/snapshot.ts';
 import type { AckTable } from './ack-table.ts';
@@ -12,8 +12,8 @@ export interface FleetSettings {
   /** `cluster.local` when absent. */
   readonly clusterDomain?: string;
   /**
-   * Limiters that there were before this operator started. Until they have had `settleMs` to come back no smaller number is
-   * told: each limiter would admit too much while the store is gone.
+   * Limiters that there were before this operator started. Until they have had `settleMs` to come back no smaller
+   * number is told: each limiter would admit too much while the store is gone.
    */
   readonly knownBefore?: number;
   /** Likewise of the shared limiters. */
@@ -23,11 +23,15 @@ export interface FleetSettings {
   readonly debounceMs?: number;
 }
 
-/** While a thousand limiters connect, each new number goes to all that are there already: no more than 200 messages a second. */
+/**
+ * While a thousand limiters connect, each new number goes to all that are there already: no more than 200 messages a
+ * second.
+ */
 const PER_LIMITER_MS = 5;
 
 /**
- * Keeps `Fleet/-/-` and `Sharers/<namespace>/-` true: at once at the start, then at most once per `debounceMs`, less often in a large fleet.
+ * Keeps `Fleet/-/-` and `Sharers/<namespace>/-` true: at once at the start, then at most once per `debounceMs`, less
+ * often in a large fleet.
  * @returns a function that ends it.
  */
 export function publishFleet(store: SnapshotStore, acks: AckTable, settings: FleetSettings): () => void {
@@ -67,7 +71,10 @@ export function publishFleet(store: SnapshotStore, acks: AckTable, settings: Fle
   };
 }
 
-/** The size of the fleet as far as the statuses of the objects tell: an operator that has just started knows no better. */
+/**
+ * The size of the fleet as far as the statuses of the objects tell: an operator that has just started knows no
+ * better.
+ */
 export function knownLimitersIn(statuses: Iterable<unknown>): number {
   let most = 1;
   for (const status of statuses) most = Math.max(most, desiredIn(status));
@@ -75,7 +82,8 @@ export function knownLimitersIn(statuses: Iterable<unknown>): number {
 }
 
 /**
- * The shared limiters that each object had, as far as its status tells: those that are no sidecars of it now. Too many rather than too few.
+ * The shared limiters that each object had, as far as its status tells: those that are no sidecars of it now. Too
+ * many rather than too few.
  */
 export function sharedLimitersIn(
   objects: Iterable<{ readonly ref: ObjectRef; readonly status?: unknown }>,

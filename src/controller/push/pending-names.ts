@@ -1,9 +1,10 @@
-// Operator, push: the names that wait for a limiter's next response. In: names; out: the same, in the order in which they must arrive.
+// Controller, push: the names that wait for a limiter's next response. In: names; out: the same, in the order in which
+// they must arrive.
 import { FLEET_RESOURCE_NAME, isSharersName } from '../../contract/limiter-config.ts';
 
 /**
- * The Fleet goes first: it says what the targets of the others may be. Then Sharers: a limiter that has an object knows with how many it
- * shares the buckets.
+ * The Fleet goes first: it says what the targets of the others may be. Then Sharers: a limiter that has an object
+ * knows with how many it shares the buckets.
  */
 export class PendingNames {
   #isFleet = false;

@@ -1,4 +1,5 @@
-// Operator, push: the certificate of the push port. In: PEM; out: gRPC server credentials whose certificate can be replaced.
+// Controller, push: the certificate of the push port. In: PEM; out: gRPC server credentials whose certificate can be
+// replaced.
 import { ServerCredentials } from '@grpc/grpc-js';
 
 /** A certificate chain and its key, PEM. */

@@ -1,5 +1,5 @@
-// Operator, push: the first moments of a stream. In: a gRPC call; out: an admitted limiter with its first request, or a refusal.
-// Nothing is answered before it is known who asks.
+// Controller, push: the first moments of a stream. In: a gRPC call; out: an admitted limiter with its first request, or
+// a refusal. Nothing is answered before it is known who asks.
 import { status, type ServerDuplexStream } from '@grpc/grpc-js';
 import {
   fromNode,

@@ -1,5 +1,5 @@
-// Operator, push: the push port. In: gRPC streams of limiters, changes of the snapshot store, of pods and of the lease; out:
-// admitted streams with a session each, and what they say in the ack table.
+// Controller, push: the push port. In: gRPC streams of limiters, changes of the snapshot store, of pods and of the
+// lease; out: admitted streams with a session each, and what they say in the ack table.
 import { Server, status, type ConnectionInjector } from '@grpc/grpc-js';
 import { createServer, type AddressInfo, type Server as NetServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';

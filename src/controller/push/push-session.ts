@@ -1,5 +1,5 @@
-// Operator, push: one stream to one limiter, without the wire. In: changed names, ACKs and NACKs; out: at most one response in
-// flight, built from the newest state when the former one was answered, and rows of the ack table.
+// Controller, push: one stream to one limiter, without the wire. In: changed names, ACKs and NACKs; out: at most one
+// response in flight, built from the newest state when the former one was answered, and rows of the ack table.
 import { isSharersName } from '../../contract/limiter-config.ts';
 import {
   LIMITER_CONFIG_TYPE_URL,
@@ -50,7 +50,9 @@ interface Flight {
 type Change =
   { readonly kind: 'set'; readonly wire: WireResource; readonly bytes: number } | { readonly kind: 'remove' };
 
-/** What waits is names, never payloads: a limiter that does not answer costs the operator one name per changed object. */
+/**
+ * What waits is names, never payloads: a limiter that does not answer costs the operator one name per changed object.
+ */
 export class PushSession {
   readonly #parts: PushSessionParts;
   readonly #clock: Clock;

@@ -1,5 +1,6 @@
-// Operator, push: how many limiters share the buckets of an object. In: the limiters there are, the sidecars of an object; out: Sharers
-// resources in the snapshot store. They are resources of their own, so that a limiter that comes or goes changes no config.
+// Controller, push: how many limiters share the buckets of an object. In: the limiters there are, the sidecars of an
+// object; out: Sharers resources in the snapshot store. They are resources of their own, so that a limiter that comes
+// or goes changes no config.
 import { namespaceSharersNameOf, sharersNameOf, type ObjectRef } from '../../contract/limiter-config.ts';
 import { toVersioned } from '../../contract/snapshot.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
@@ -22,7 +23,10 @@ export function countShared(views: Iterable<LimiterView>): SharedCounts {
   return { everywhere, byNamespace };
 }
 
-/** `sidecars` share the buckets of one object: told to them and to the shared limiters of its namespace, and to nobody else. */
+/**
+ * `sidecars` share the buckets of one object: told to them and to the shared limiters of its namespace, and to nobody
+ * else.
+ */
 export function publishSidecars(
   store: SnapshotStore,
   ref: ObjectRef,

@@ -1,5 +1,5 @@
-// Operator, push: everything that is to be in force, by resource name. In: what reconcile compiled; out: the current resource of
-// a name, the names that a limiter sees, and (coalesced) which names changed.
+// Controller, push: everything that is to be in force, by resource name. In: what reconcile compiled; out: the current
+// resource of a name, the names that a limiter sees, and (coalesced) which names changed.
 import { loadPushProtocol, type WireResource } from '../../contract/push-protocol.ts';
 import { canonicalJson, type VersionedResource } from '../../contract/snapshot.ts';
 import type { ObjectKind } from '../../contract/limiter-config.ts';
@@ -38,7 +38,8 @@ export class SnapshotStore {
   }
 
   /**
-   * Makes `resource` the current one of its name; the newest wins. Listeners hear of it in the next turn of the event loop.
+   * Makes `resource` the current one of its name; the newest wins. Listeners hear of it in the next turn of the event
+   * loop.
    * @throws Error when a name moves to another namespace: a name contains its namespace.
    */
   set(resource: VersionedResource, visibility: Visibility): void {
@@ -70,7 +71,10 @@ export class SnapshotStore {
     this.#changes.announce([name]);
   }
 
-  /** Whether a resource that is not in the store is known to be gone: its kind is made here and its namespace is watched. */
+  /**
+   * Whether a resource that is not in the store is known to be gone: its kind is made here and its namespace is
+   * watched.
+   */
   isWatched(name: string): boolean {
     return this.#kinds.has(kindIn(name)) && this.watchesNamespace(namespaceIn(name));
   }
@@ -103,7 +107,8 @@ export class SnapshotStore {
   }
 
   /**
-   * Calls `listener` with the names that changed since its last call: many changes in one turn of the event loop are one call.
+   * Calls `listener` with the names that changed since its last call: many changes in one turn of the event loop are
+   * one call.
    * @returns a function that ends the subscription.
    */
   subscribe(listener: ChangeListener): () => void {

@@ -1,4 +1,5 @@
-// Operator, push: finds the streams that a change concerns. In: streams with their views; out: those of a resource, a pod, a limiter.
+// Controller, push: finds the streams that a change concerns. In: streams with their views; out: those of a resource, a
+// pod, a limiter.
 import type { LimiterView } from './visibility.ts';
 
 /** A stream as the index sees it. Only the labels of a pod may change while it is in the index. */

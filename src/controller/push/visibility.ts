@@ -1,4 +1,5 @@
-// Operator, push: which limiter is told which resource. In: who a limiter is and where a resource belongs; out: yes or no.
+// Controller, push: which limiter is told which resource. In: who a limiter is and where a resource belongs; out: yes
+// or no.
 
 /** Where a resource belongs. Its namespace never changes; the selector may. */
 export type Visibility =
@@ -6,8 +7,8 @@ export type Visibility =
   | {
       readonly namespace: string;
       /**
-       * Absent: shared limiters only; every: all limiters of the namespace. A selector without labels selects nothing (the schema
-       * refuses it).
+       * Absent: shared limiters only; every: all limiters of the namespace. A selector without labels selects nothing
+       * (the schema refuses it).
        */
       readonly workloadSelector?: { readonly matchLabels: Readonly<Record<string, string>> } | 'every';
     };
@@ -52,8 +53,8 @@ export function coversNamespace(limiter: LimiterView, namespace: string): boolea
 }
 
 /**
- * Whether a limiter is told a resource: the sidecar of a pod those of its own namespace that select its pod; a shared limiter
- * those of the namespaces that it was authorised for.
+ * Whether a limiter is told a resource: the sidecar of a pod those of its own namespace that select its pod; a shared
+ * limiter those of the namespaces that it was authorised for.
  */
 export function sees(limiter: LimiterView, visibility: Visibility): boolean {
   if (visibility === 'everyone') return true;

@@ -1,5 +1,5 @@
-// Controller: the API server's question to a webhook, and the answer (admission.k8s.io/v1). Input: the text of a review, and
-// what was decided. Output: the pod in question, and the text of the answer.
+// Controller: the API server's question to a webhook, and the answer (admission.k8s.io/v1). Input: the text of a
+// review, and what was decided. Output: the pod in question, and the text of the answer.
 import type { InjectablePod } from '../../reconcile/injection/pod.ts';
 import type { PatchOperation } from '../../reconcile/injection/inject.ts';
 

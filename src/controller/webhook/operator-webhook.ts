@@ -1,5 +1,5 @@
-// Controller: the sidecar injection of one operator, whole. Input: settings, the API server, certificates. Output: the webhook's
-// port, open on every replica from its first certificate until it stops.
+// Controller: the sidecar injection of one operator, whole. Input: settings, the API server, certificates. Output:
+// the webhook's port, open on every replica from its first certificate until it stops.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../lib/log.ts';
 import type { ContainerRange } from '../../reconcile/injection/resources.ts';

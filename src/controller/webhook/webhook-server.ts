@@ -1,5 +1,5 @@
-// Controller: the port that the API server asks before it makes a pod. Input: HTTPS requests; a certificate that may change.
-// Output: the answers of one handler; everything bounded, because whoever makes a pod waits for it.
+// Controller: the port that the API server asks before it makes a pod. Input: HTTPS requests; a certificate that may
+// change. Output: the answers of one handler; everything bounded, because whoever makes a pod waits for it.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -13,7 +13,10 @@ export interface WebhookServerParts {
   /** The text of a review -> the text of the answer. */
   readonly answer: (text: string) => Promise<string>;
   readonly log: Logger;
-  /** How long one answer may take, ms; default less than the API server waits (timeoutSeconds 5), so that it hears why. */
+  /**
+   * How long one answer may take, ms; default less than the API server waits (timeoutSeconds 5), so that it hears
+   * why.
+   */
   readonly answerMs?: number;
 }
 

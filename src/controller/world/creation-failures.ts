@@ -1,5 +1,5 @@
-// Controller: why pods are not there. Input: the Events FailedCreate of what makes pods, and those makers. Output: by the labels that the
-// pods would have had, the maker and the API server's words.
+// Controller: why pods are not there. Input: the Events FailedCreate of what makes pods, and those makers. Output: by
+// the labels that the pods would have had, the maker and the API server's words.
 import type { Logger } from '../../lib/log.ts';
 import type { Kube } from '../kube/kube-api.ts';
 import { hasStatus } from '../kube/kube-api.ts';
@@ -77,8 +77,8 @@ export class CreationFailures {
   }
 
   /**
-   * Why what would make selected pods cannot; of several the one that failed last. A pod of the same maker that was made since says that
-   * it can again. `podsOf`: the pods with all of these labels.
+   * Why what would make selected pods cannot; of several the one that failed last. A pod of the same maker that was
+   * made since says that it can again. `podsOf`: the pods with all of these labels.
    */
   of(
     namespace: string,

@@ -1,5 +1,5 @@
-// Controller: which EndpointSlices name a pod. Input: the feed of those that no Service's selector makes. Output: the slices of an
-// address.
+// Controller: which EndpointSlices name a pod. Input: the feed of those that no Service's selector makes. Output: the
+// slices of an address.
 import type { EndpointSlice } from '../kube/kube-types.ts';
 import { pickMeta } from '../kube/kube-types.ts';
 import type { Feed } from '../kube/object-feed.ts';

@@ -1,5 +1,5 @@
-// Controller: what around an object concerns it. Input: specs as they were read, believed in nothing. Output: the keys of
-// the Services and Secrets that they name and of the pods that they select.
+// Controller: what around an object concerns it. Input: specs as they were read, believed in nothing. Output: the
+// keys of the Services and Secrets that they name and of the pods that they select.
 import { secretRefsOf } from '../../reconcile/references.ts';
 import type { ServiceFacts } from '../../reconcile/types.ts';
 import { pickMeta, type Service } from '../kube/kube-types.ts';

@@ -1,5 +1,5 @@
-// Controller: what the operator keeps of a pod. Input: a pod as the API server has it. Output: its metadata, its phase, and what its
-// spec and status say of its limiter: why it does not run, and how traffic comes to it.
+// Controller: what the operator keeps of a pod. Input: a pod as the API server has it. Output: its metadata, its
+// phase, and what its spec and status say of its limiter: why it does not run, and how traffic comes to it.
 import { unfitness } from '../../reconcile/injection/inject.ts';
 import { INJECTED_ANNOTATION, LIMITER_CONTAINER, NOT_INJECTED_ANNOTATION } from '../../reconcile/injection/names.ts';
 import { isTcp, runningContainers, type PodSpec } from '../../reconcile/injection/pod.ts';

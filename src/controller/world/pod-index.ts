@@ -1,5 +1,5 @@
-// Controller: which pods a selector means. Input: the Pod feed. Output: the pods of a namespace that carry given labels,
-// found by their rarest label, and the pairs by which a pod's change concerns an object.
+// Controller: which pods a selector means. Input: the Pod feed. Output: the pods of a namespace that carry given
+// labels, found by their rarest label, and the pairs by which a pod's change concerns an object.
 import { INJECTED_ANNOTATION } from '../../reconcile/injection/names.ts';
 import type { Change, Feed } from '../kube/object-feed.ts';
 import type { Pod } from '../kube/kube-types.ts';
@@ -36,7 +36,10 @@ export class PodIndex {
   }
 }
 
-/** An ending pod was deleted and may answer until its grace period is over; no container of a finished one runs any more. */
+/**
+ * An ending pod was deleted and may answer until its grace period is over; no container of a finished one runs any
+ * more.
+ */
 export type PodLife = 'living' | 'ending' | 'finished';
 
 export function lifeOf({ metadata, status = {} }: Pod): PodLife {

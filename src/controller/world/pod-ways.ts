@@ -1,11 +1,14 @@
-// Controller: the known ways into a pod that carries a limiter. Input: how the pod is entered, the Services and EndpointSlices that lead
-// to it. Output: each way, and whether it meets the limiter. Pure.
+// Controller: the known ways into a pod that carries a limiter. Input: how the pod is entered, the Services and
+// EndpointSlices that lead to it. Output: each way, and whether it meets the limiter. Pure.
 import { LIMITER_PORTS } from '../../reconcile/injection/names.ts';
 import type { Bypass } from '../../reconcile/types.ts';
 import type { EndpointSlice, PodEntry, Service, ServicePort } from '../kube/kube-types.ts';
 import { SERVICE_LABEL } from './endpoint-index.ts';
 
-/** limited: it meets the limiter. past: it leads to the port that the limiter stands before. elsewhere: to another port. */
+/**
+ * limited: it meets the limiter. past: it leads to the port that the limiter stands before. elsewhere: to another
+ * port.
+ */
 export interface Way extends Pick<Bypass, 'via' | 'name' | 'port' | 'target'> {
   readonly leads: 'limited' | 'past' | 'elsewhere';
 }
@@ -19,9 +22,9 @@ export function waysTo(entry: PodEntry, services: readonly Service[], slices: re
 }
 
 /**
- * The ways past the limiter of one pod, and whether no known way meets it. Those to other ports count then as well: the limiter stands
- * where nobody comes in. Not so in a pod that redirects, which limits who dials it directly, nor of a headless Service, whose callers
- * choose the port.
+ * The ways past the limiter of one pod, and whether no known way meets it. Those to other ports count then as well:
+ * the limiter stands where nobody comes in. Not so in a pod that redirects, which limits who dials it directly, nor
+ * of a headless Service, whose callers choose the port.
  */
 export function bypassesOf(
   entry: PodEntry,

@@ -1,5 +1,5 @@
-// Controller: which Services lead to a pod. Input: the Service feed. Output: those that select a pod, found by one of its
-// labels.
+// Controller: which Services lead to a pod. Input: the Service feed. Output: those that select a pod, found by one of
+// its labels.
 import { canonicalJson } from '../../contract/snapshot.ts';
 import type { Pod, Service } from '../kube/kube-types.ts';
 import type { Feed } from '../kube/object-feed.ts';

@@ -1,5 +1,5 @@
-// Controller: what is around the pods that objects select. Input: feeds of pods, Services, EndpointSlices, namespaces and Events. Output:
-// the look-ups of a tally, and the label pairs of pods whose surroundings have changed.
+// Controller: what is around the pods that objects select. Input: feeds of pods, Services, EndpointSlices, namespaces
+// and Events. Output: the look-ups of a tally, and the label pairs of pods whose surroundings have changed.
 import type { Logger } from '../../lib/log.ts';
 import { INJECT_LABEL } from '../../reconcile/injection/names.ts';
 import type { InjectionScope } from '../../reconcile/injection/unlimited.ts';

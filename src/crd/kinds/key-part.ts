@@ -1,4 +1,5 @@
-// CRD: `limits[].per[]`, the parts of a request that select its bucket; in: the rules of the kind, out: schema and type.
+// CRD: `limits[].per[]`, the parts of a request that select its bucket; in: the rules of the kind, out: schema and
+// type.
 import { DEFAULTS } from '../defaults.ts';
 import { choice, exactlyOne, integer, marker, object, text, withDefault } from '../schema.ts';
 import type { Infer, Rule } from '../schema.ts';

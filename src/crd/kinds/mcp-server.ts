@@ -1,4 +1,5 @@
-// CRD: the kind MCPServer, an MCP server and the rate limits of its tools; in: nothing, out: schema and type of its spec.
+// CRD: the kind MCPServer, an MCP server and the rate limits of its tools; in: nothing, out: schema and type of its
+// spec.
 import { USER_PART, authentication, userNeedsAuthentication } from './authentication.ts';
 import { mcpRateLimiting } from './rate-limiting.ts';
 import { DEFAULTS } from '../defaults.ts';

@@ -1,4 +1,5 @@
-// CRD: the kind ModelRoute, models, their upstreams and their rate limits; in: nothing, out: schema and type of its spec.
+// CRD: the kind ModelRoute, models, their upstreams and their rate limits; in: nothing, out: schema and type of its
+// spec.
 import { USER_PART, authentication, userNeedsAuthentication } from './authentication.ts';
 import { ruleMatches } from './match.ts';
 import { modelRateLimiting } from './rate-limiting.ts';

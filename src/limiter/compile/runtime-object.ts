@@ -1,4 +1,5 @@
-// Limiter, compile: the frozen forms that a request meets. Types alone; runtime.ts makes them, the later stages read them.
+// Limiter, compile: the frozen forms that a request meets. Types alone; runtime.ts makes them, the later stages read
+// them.
 import type { LimitConfig, LimiterConfig, SecretValues, Target } from '../../contract/limiter-config.ts';
 import type { CidrSet } from '../../lib/address.ts';
 import type { RequestFacts, WireRequest } from '../decide/decision.ts';
@@ -13,7 +14,10 @@ export interface RuntimeLimit {
   readonly applies: (facts: RequestFacts) => boolean;
   /** What the bucket can hold, in units; 0 blocks. */
   readonly capacity: number;
-  /** Whether a caller chooses a part of the key (header, query, address, session, tool, or the model where every model is taken): such keys are bounded in number. */
+  /**
+   * Whether a caller chooses a part of the key (header, query, address, session, tool, or the model where every model
+   * is taken): such keys are bounded in number.
+   */
   readonly callerChosen: boolean;
 }
 
@@ -22,7 +26,9 @@ export interface RuntimeRule {
   readonly name: string;
   readonly matches: (request: Pick<WireRequest, 'method' | 'headers'>, pathBelowPrefix: string) => boolean;
   readonly targets: readonly Target[];
-  /** Compared number by number; the greater one is the more specific match: path kind, path length, headers, methods. */
+  /**
+   * Compared number by number; the greater one is the more specific match: path kind, path length, headers, methods.
+   */
   readonly specificity: readonly number[];
 }
 

@@ -1,5 +1,6 @@
-// Limiter, between config source and requests: the immutable set of compiled objects and its route index. A change makes
-// a new set; swapping one reference puts it in force, and a request in flight keeps the object it was routed to.
+// Limiter, between config source and requests: the immutable set of compiled objects and its route index. A change
+// makes a new set; swapping one reference puts it in force, and a request in flight keeps the object it was routed
+// to.
 import { PersistentMap } from '../../lib/persistent-map.ts';
 import { takesModel } from '../request/model-request.ts';
 import { RouteIndex, type RouteOptions } from '../route/route-index.ts';

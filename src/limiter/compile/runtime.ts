@@ -152,7 +152,8 @@ function modelRules(routing: ModelRouting, checkTargets: CheckTargets): readonly
   if (routing.models.length === 0) throw new ConfigRejected('routing.models is empty: name at least one model');
   if (routing.rules.length === 0) throw new ConfigRejected('routing.rules is empty: there is at least one rule');
   return routing.rules.map((rule, index) => {
-    // Targets of the object are the targets of its rules: with one rule the user wrote `targets`, not `rules[0].targets`.
+    // Targets of the object are the targets of its rules: with one rule the user wrote `targets`, not
+    // `rules[0].targets`.
     checkTargets(rule.targets, routing.rules.length === 1 ? 'targets' : `rules[${index}].targets`);
     return compileRule(rule, `rules[${index}]`);
   });

@@ -1,4 +1,5 @@
-// Limiter, compile: one condition on a text (exact, prefix, RE2, presence) -> a test. Input: StringMatch of the contract.
+// Limiter, compile: one condition on a text (exact, prefix, RE2, presence) -> a test. Input: StringMatch of the
+// contract.
 import { RE2JS } from 're2js';
 import type { StringMatch } from '../../contract/limiter-config.ts';
 import { ConfigRejected } from '../config/config-rejected.ts';
@@ -22,7 +23,10 @@ export function compileValues(match: StringMatch, field: string): ValuesTest {
   return (values) => values.some(test);
 }
 
-/** The same for one text. Texts of manifest and caller are compared in one form (lib/text); expressions stay as written. */
+/**
+ * The same for one text. Texts of manifest and caller are compared in one form (lib/text); expressions stay as
+ * written.
+ */
 export function compileText(match: StringMatch, field: string): (value: string) => boolean {
   const { exact, prefix, regex } = match;
   if (exact !== undefined) return equals(plainText(exact));

@@ -1,5 +1,5 @@
-// Limiter, between config source and requests: changes -> the runtime set in force, and per resource accepted or the text
-// of the NACK. A rejected update leaves the last good version in force.
+// Limiter, between config source and requests: changes -> the runtime set in force, and per resource accepted or the
+// text of the NACK. A rejected update leaves the last good version in force.
 import { ownCapabilities } from '../../contract/capabilities.ts';
 import {
   FLEET_RESOURCE_NAME,
@@ -79,7 +79,9 @@ export class ConfigApplier {
     return this.#versions;
   }
 
-  /** Applies a change as one step; never throws. Fleet comes first, also in the answers: it says what may be dialled. */
+  /**
+   * Applies a change as one step; never throws. Fleet comes first, also in the answers: it says what may be dialled.
+   */
   apply(change: ConfigChange): readonly ConfigOutcome[] {
     const fleets = change.updates.filter(({ name }) => name === FLEET_RESOURCE_NAME);
     const sharers = change.updates.filter(({ name }) => isSharersName(name));

@@ -1,5 +1,5 @@
-// Limiter: the limiter's end of the push. In: resources from the operator (incremental xDS over TLS) and the snapshot on disk;
-// out: changes for the runtime, an ACK or a NACK per response, and the snapshot file kept up to date.
+// Limiter: the limiter's end of the push. In: resources from the operator (incremental xDS over TLS) and the snapshot
+// on disk; out: changes for the runtime, an ACK or a NACK per response, and the snapshot file kept up to date.
 import { Client, connectivityState, Metadata, status, type ClientDuplexStream, type StatusObject } from '@grpc/grpc-js';
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
@@ -53,7 +53,10 @@ export interface ConfigClientSettings {
   readonly maxBackoffMs?: number;
   /** For a connection: an operator that is stopped or cut off takes it and says nothing. */
   readonly connectMs?: number;
-  /** For the operator's first answer on a connection: with a thousand others after a restart it is a matter of waiting. */
+  /**
+   * For the operator's first answer on a connection: with a thousand others after a restart it is a matter of
+   * waiting.
+   */
   readonly firstAnswerMs?: number;
   /** The operator is asked for a sign of life this often, and has as long again to give one. */
   readonly keepaliveMs?: number;
@@ -171,7 +174,8 @@ export class ConfigClient implements ConfigSource {
       'grpc.service_config_disable_resolution': 1,
       'grpc.enable_http_proxy': 0,
       'grpc.enable_channelz': 0,
-      // An address must not be sent as the name of a server (RFC 6066); the certificate is checked against it all the same.
+      // An address must not be sent as the name of a server (RFC 6066); the certificate is checked against it all the
+      // same.
       'grpc.ssl_target_name_override': isIP(serverName) === 0 ? serverName : UNNAMED_OPERATOR,
     });
   }

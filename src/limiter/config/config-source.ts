@@ -18,7 +18,9 @@ export interface ConfigChange {
   readonly updates: readonly VersionedConfig[];
   /** Resource names; one that is not there is no error. */
   readonly removals: readonly string[];
-  /** true: the rest of a large snapshot follows at once; a limiter that never had one is not configured by this part. */
+  /**
+   * true: the rest of a large snapshot follows at once; a limiter that never had one is not configured by this part.
+   */
   readonly isPartial?: boolean;
 }
 

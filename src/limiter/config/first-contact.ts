@@ -4,8 +4,9 @@
 export const CONTACT_WAIT_MS = 2_000;
 
 /**
- * A limiter that is sent callers before it has reached its stores decides the first of them by failurePolicy, although nothing
- * is wrong. So it says that it is ready when they have answered, once; a later outage is no reason to leave.
+ * A limiter that is sent callers before it has reached its stores decides the first of them by failurePolicy,
+ * although nothing is wrong. So it says that it is ready when they have answered, once; a later outage is no reason
+ * to leave.
  */
 export class FirstContact {
   readonly #waitMs: number;

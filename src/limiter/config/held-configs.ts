@@ -1,5 +1,5 @@
-// Limiter: what this limiter has in force, by resource name. In: responses of the operator and a snapshot from disk; out: changes
-// applied to the runtime, what it refused, and what is to be kept on disk.
+// Limiter: what this limiter has in force, by resource name. In: responses of the operator and a snapshot from disk;
+// out: changes applied to the runtime, what it refused, and what is to be kept on disk.
 import { nameOfResource, type Resource } from '../../contract/limiter-config.ts';
 import {
   loadPushProtocol,

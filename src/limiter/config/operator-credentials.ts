@@ -1,5 +1,5 @@
-// Limiter: TLS of the connection to the operator. Input: the CA and the name that the certificate must have; output: channel
-// credentials for one gRPC client, which dial nothing once that client is closed.
+// Limiter: TLS of the connection to the operator. Input: the CA and the name that the certificate must have; output:
+// channel credentials for one gRPC client, which dial nothing once that client is closed.
 import { ChannelCredentials } from '@grpc/grpc-js';
 import { checkServerIdentity } from 'node:tls';
 
@@ -7,9 +7,9 @@ type Create = ChannelCredentials['_createSecureConnector'];
 type Connector = ReturnType<Create>;
 
 /**
- * A gRPC client (grpc-js 1.14) that is closed after it failed to connect tries once more when its own pause is over, and keeps that
- * connection. One that looks for an operator again and again would have many when it is back, of which the operator holds each for
- * half a minute: so what a closed client asks before it dials is answered with an error.
+ * A gRPC client (grpc-js 1.14) that is closed after it failed to connect tries once more when its own pause is over,
+ * and keeps that connection. One that looks for an operator again and again would have many when it is back, of which
+ * the operator holds each for half a minute: so what a closed client asks before it dials is answered with an error.
  */
 export class OperatorCredentials extends ChannelCredentials {
   readonly #tls: ChannelCredentials;

@@ -1,5 +1,5 @@
-// Limiter: the last good snapshot on disk. In: the resources in force; out: one checksummed file, replaced as a whole, from which a
-// limiter serves before it has reached the operator.
+// Limiter: the last good snapshot on disk. In: the resources in force; out: one checksummed file, replaced as a
+// whole, from which a limiter serves before it has reached the operator.
 import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -26,7 +26,10 @@ const FORMAT_VERSION = 1;
 /** The operator hears of a config before the file is made: making it takes longer than putting the config in force. */
 const BEFORE_MS = 25;
 
-/** The file at `path`. It holds the values of secrets, or a restart without an operator would lose them: only its owner can read it. */
+/**
+ * The file at `path`. It holds the values of secrets, or a restart without an operator would lose them: only its
+ * owner can read it.
+ */
 export class SnapshotFile {
   readonly #path: string;
   readonly #log: Logger;
@@ -71,7 +74,10 @@ export class SnapshotFile {
     return undefined;
   }
 
-  /** Writes what `resources` gives when its turn comes; calls in the meantime are one write of the newest. Never throws. */
+  /**
+   * Writes what `resources` gives when its turn comes; calls in the meantime are one write of the newest. Never
+   * throws.
+   */
   save(resources: () => readonly KeptResource[]): void {
     this.#pending = resources;
     this.#writer ??= this.#write();

@@ -71,11 +71,11 @@ export class Decider {
   }
 
   /**
-   * Decides on one request: takes all of its claims in one step, or none. In this order:
-   * an enforced limit of 0 blocks, without a word to the store and whatever failurePolicy says; what can never fit is
-   * too large; no applicable limit allows; then the store decides. `outcomes` has every applicable limit where the store
-   * (or a share) was asked, and else the limit that refused.
-   * Rejects for faults only, never for an outage. @throws WeirError invalid_request for bad hits
+   * Decides on one request: takes all of its claims in one step, or none. In this order: an enforced limit of 0
+   * blocks, without a word to the store and whatever failurePolicy says; what can never fit is too large; no
+   * applicable limit allows; then the store decides. `outcomes` has every applicable limit where the store (or a
+   * share) was asked, and else the limit that refused. Rejects for faults only, never for an outage. @throws
+   * WeirError invalid_request for bad hits
    */
   decide(object: RuntimeObject, facts: RequestFacts, request: DecideRequest): Promise<Decision> {
     return this.decideAll(object, [facts], request);
@@ -115,7 +115,10 @@ export class Decider {
     return this.#options.storeFor(object).report({ id: request.id, claims: asked.map(({ claim }) => claim) });
   }
 
-  /** Which limits of an object apply to a request, and their keys. Takes nothing; ask `decide` in mode peek for states. */
+  /**
+   * Which limits of an object apply to a request, and their keys. Takes nothing; ask `decide` in mode peek for
+   * states.
+   */
   explain(object: RuntimeObject, facts: RequestFacts): readonly Explanation[] {
     const planned = new Map(this.#plan(object, facts, 1).map(({ limit, claim }) => [limit, claim.bucket.key]));
     return object.limits.map((limit) => {
@@ -171,8 +174,9 @@ export class Decider {
   }
 
   /**
-   * The store did not answer: any Closed refuses, Local asks this limiter's share, Open admits; Shadow has no say. What is refused here is
-   * unavailable (503): an outage is not the caller's fault, and nobody knows what the store would have said.
+   * The store did not answer: any Closed refuses, Local asks this limiter's share, Open admits; Shadow has no say.
+   * What is refused here is unavailable (503): an outage is not the caller's fault, and nobody knows what the store
+   * would have said.
    */
   #degrade(object: RuntimeObject, asked: readonly Planned[], request: DecideRequest): Decision {
     const enforced = asked.filter(({ limit }) => limit.config.enforcement === 'Enforce');

@@ -17,19 +17,23 @@ interface Share {
 }
 
 interface Memory {
-  /** What the store said was left, and until when that says anything: window's end, or when the bucket is full again. */
+  /**
+   * What the store said was left, and until when that says anything: window's end, or when the bucket is full again.
+   */
   seen?: { readonly remaining: number; readonly untilMicros: number };
   share?: Share;
 }
 
 /**
  * This limiter's shares during an outage. The bounds, per bucket:
- * - One outage: this limiter admits at most floor(left / N), where left is what remained when it last saw the bucket (the
+ * - One outage: this limiter admits at most floor(left / N), where left is what remained when it last saw the bucket
+ *   (the
  *   whole limit when it never did, or when the bucket is full again since) and N the number of known limiters. A token
  *   bucket's share does not refill. So all limiters together admit at most the sum of their shares: what was left, when
  *   all saw the same.
  * - A window's end gives a new share, of the new window: floor(limit / N).
- * - A store that comes and goes does not multiply shares: until the window ends, or an empty bucket would be full again, an
+ * - A store that comes and goes does not multiply shares: until the window ends, or an empty bucket would be full
+ *   again, an
  *   answer in between can only lower what is left of a share.
  * Memory is bounded by the number of keys; a key that was dropped counts as never seen.
  */
@@ -50,7 +54,9 @@ export class LocalShares {
     });
   }
 
-  /** Takes from every share or from none; with `peek` from none in any case. Waits are told as if the store were back. */
+  /**
+   * Takes from every share or from none; with `peek` from none in any case. Waits are told as if the store were back.
+   */
   take(claims: readonly Claim[], knownLimiters: number, nowMicros: number, peek = false): StoreDecision {
     const shares = claims.map(({ bucket }) => this.#shareOf(bucket.key, bucket.rule, knownLimiters, nowMicros));
     const fits = claims.every(({ amount }, index) => amount <= (shares[index]?.left ?? 0));

@@ -37,10 +37,10 @@ export function bucketKeyPrefix(object: ObjectRef & { readonly uid: string }, li
 }
 
 /**
- * The key of the bucket that a request takes from, or undefined when a part with `whenAbsent: Skip` is absent: the limit
- * does not apply then. Caller parts are length-prefixed and hashed together: no value is readable in the key, and
- * `a` + `b:c` is not `a:b` + `c`. An absent part is marked as absent before the hash, so a caller who is named like the
- * fallback text does not share the bucket of the callers without a name.
+ * The key of the bucket that a request takes from, or undefined when a part with `whenAbsent: Skip` is absent: the
+ * limit does not apply then. Caller parts are length-prefixed and hashed together: no value is readable in the key,
+ * and `a` + `b:c` is not `a:b` + `c`. An absent part is marked as absent before the hash, so a caller who is named
+ * like the fallback text does not share the bucket of the callers without a name.
  */
 export function bucketKey(limit: RuntimeLimit, facts: RequestFacts): string | undefined {
   const { per } = limit.config;

@@ -33,9 +33,10 @@ export function sourcesOfMatch({ header, query }: Match): readonly Source[] {
 }
 
 /**
- * The limits that apply, in list order. Of a group only the first applies whose `when` holds (higher priority first, then
- * list order). A Shadow limit does not take the place of an enforced one: where the first of a group is in Shadow, the
- * first enforced one whose `when` holds applies too, so that trying a tier out never switches enforcement off.
+ * The limits that apply, in list order. Of a group only the first applies whose `when` holds (higher priority first,
+ * then list order). A Shadow limit does not take the place of an enforced one: where the first of a group is in
+ * Shadow, the first enforced one whose `when` holds applies too, so that trying a tier out never switches enforcement
+ * off.
  */
 export function applicableLimits(object: RuntimeObject, facts: RequestFacts): readonly RuntimeLimit[] {
   const taken = new Map<string, 'shadow' | 'enforced'>();

@@ -9,8 +9,9 @@ const REMEMBERED_MICROS = 600_000_000;
 const DEFAULT_MAX_PENDING = 100_000;
 
 /**
- * What a request really took: `claimed` = what was reserved; `nothing` = full refund (the upstream refused it or was never
- * reached); `hits` = so many times the limits' cost; or units per claim, in the order of the reservation's claims.
+ * What a request really took: `claimed` = what was reserved; `nothing` = full refund (the upstream refused it or was
+ * never reached); `hits` = so many times the limits' cost; or units per claim, in the order of the reservation's
+ * claims.
  */
 export type Actual = 'claimed' | 'nothing' | { readonly hits: number } | readonly number[];
 

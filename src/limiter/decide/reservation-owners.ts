@@ -1,5 +1,5 @@
-// Limiter, decision API: whose is a reservation? In: ids and owners; out: whether one may be settled by a caller. Bounded:
-// the oldest entries go first (at most half of them at once), and what they reserved stays charged.
+// Limiter, decision API: whose is a reservation? In: ids and owners; out: whether one may be settled by a caller.
+// Bounded: the oldest entries go first (at most half of them at once), and what they reserved stays charged.
 import type { Owner } from '../decision-api/decision-token.ts';
 import { RecentMap } from '../../lib/recent-map.ts';
 

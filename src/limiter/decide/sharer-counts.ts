@@ -1,5 +1,5 @@
-// Limiter, decide stage without a store: how many limiters share the buckets of an object. In: what the operator tells (Fleet and Sharers)
-// and which stores serve; out: the number that divides what is left in an outage.
+// Limiter, decide stage without a store: how many limiters share the buckets of an object. In: what the operator
+// tells (Fleet and Sharers) and which stores serve; out: the number that divides what is left in an outage.
 import {
   isSharersName,
   namespaceSharersNameOf,
@@ -36,8 +36,8 @@ type Subject = Pick<Entry, 'ownName' | 'namespaceName' | 'hasTargets'>;
 const NO_SHARE = Infinity;
 
 /**
- * A number that rises counts at once. One that falls counts only when the store has served since it was told: a limiter that goes in an
- * outage may have used its share, so the shares of those that stay do not grow by it.
+ * A number that rises counts at once. One that falls counts only when the store has served since it was told: a
+ * limiter that goes in an outage may have used its share, so the shares of those that stay do not grow by it.
  */
 export class SharerCounts {
   readonly #mode: 'shared' | 'sidecar';
@@ -53,7 +53,10 @@ export class SharerCounts {
     this.#told = told;
   }
 
-  /** A change was applied: `compiled` are the objects that are in force in a new form, `updates` the names of what came. */
+  /**
+   * A change was applied: `compiled` are the objects that are in force in a new form, `updates` the names of what
+   * came.
+   */
   applied(
     told: Told,
     compiled: readonly RuntimeObject[],
@@ -86,7 +89,9 @@ export class SharerCounts {
     return all;
   }
 
-  /** `serving`: ids of the stores that a look has just found to serve, by a write that is at most PROOF_LASTS_MS old. */
+  /**
+   * `serving`: ids of the stores that a look has just found to serve, by a write that is at most PROOF_LASTS_MS old.
+   */
   looked(serving: ReadonlySet<string>, nowMs: number): void {
     if (this.#settled === this.#told) return;
     this.#candidate ??= { told: this.#told, sinceMs: nowMs };
@@ -117,8 +122,9 @@ export class SharerCounts {
   }
 
   /**
-   * A sidecar is one of those that its object's Sharers count: without that resource it has not heard of it yet. Where sidecars send to their
-   * own pods they alone share: a shared limiter, which could only decide, has no share then.
+   * A sidecar is one of those that its object's Sharers count: without that resource it has not heard of it yet.
+   * Where sidecars send to their own pods they alone share: a shared limiter, which could only decide, has no share
+   * then.
    */
   #toldOf({ ownName, namespaceName, hasTargets }: Subject, { fleet, sharers }: Told): number {
     const own = sharers.get(ownName);

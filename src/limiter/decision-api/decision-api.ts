@@ -1,5 +1,5 @@
-// Limiter, decision API: limits for callers that do not send their traffic through the proxy. In: JSON over HTTP (described
-// by docs/openapi.yaml); out: decisions as values with status 200, errors with their own status.
+// Limiter, decision API: limits for callers that do not send their traffic through the proxy. In: JSON over HTTP
+// (described by docs/openapi.yaml); out: decisions as values with status 200, errors with their own status.
 import { createHash, randomUUID } from 'node:crypto';
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { IncomingMessage, ServerResponse } from 'node:http';

@@ -1,5 +1,5 @@
-// Limiter, decision API: what a body speaks of. In: an object's name or nothing, and facts of a request; out: the object in
-// force and facts as the proxy would have them.
+// Limiter, decision API: what a body speaks of. In: an object's name or nothing, and facts of a request; out: the
+// object in force and facts as the proxy would have them.
 import { resourceName } from '../../contract/limiter-config.ts';
 import { WeirError } from '../../lib/errors.ts';
 import type { FactsBody, SubjectBody } from './decision-schemas.ts';

@@ -1,5 +1,5 @@
-// Limiter, compile and dial: may a target, or the Redis of an object, be dialled? In: egressAllow of the Fleet, an object's
-// namespace, a URL, a host:port or a resolved address; out: yes, or why not.
+// Limiter, compile and dial: may a target, or the Redis of an object, be dialled? In: egressAllow of the Fleet, an
+// object's namespace, a URL, a host:port or a resolved address; out: yes, or why not.
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { compileCidrs, parseAddress, parseCidr, type Address, type CidrSet } from '../../lib/address.ts';
@@ -23,7 +23,10 @@ const FORBIDDEN_RANGES = new Set(['loopback', 'linkLocal', 'unspecified', 'multi
 const METADATA = new Set(['fd00:ec2::254', '100.100.100.200']);
 const EMBEDS_IPV4 = new Set(['rfc6052', 'rfc6145', '6to4', 'ipv4Mapped']);
 
-/** Compiles `egressAllow`: CIDRs, addresses, host names and `*.example.com`. Texts that are none of these cover nothing. */
+/**
+ * Compiles `egressAllow`: CIDRs, addresses, host names and `*.example.com`. Texts that are none of these cover
+ * nothing.
+ */
 export function compileEgress(allow: readonly string[], clusterDomain = 'cluster.local'): EgressPolicy {
   const isRange = (entry: string): boolean => parseCidr(entry) !== undefined;
   const compiled = compileCidrs(allow.filter(isRange));
@@ -51,8 +54,8 @@ export function targetProblem(policy: EgressPolicy, namespace: string, url: stri
 }
 
 /**
- * Checks the address of a Redis that an object names (`host:port`) before anything is resolved, as {@link targetProblem}
- * checks a target.
+ * Checks the address of a Redis that an object names (`host:port`) before anything is resolved, as {@link
+ * targetProblem} checks a target.
  * @returns undefined when it may be dialled, else the text that follows the field's name in a message.
  */
 export function addressProblem(policy: EgressPolicy, namespace: string, address: string): string | undefined {

@@ -1,5 +1,5 @@
-// Limiter, proxy: resolves the host of a target and lets only addresses through that may be dialled. In: a host name; out:
-// addresses, or a WeirError egress_refused. The address that is checked is the address that is dialled.
+// Limiter, proxy: resolves the host of a target and lets only addresses through that may be dialled. In: a host name;
+// out: addresses, or a WeirError egress_refused. The address that is checked is the address that is dialled.
 import { lookup as systemLookup, type LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import { WeirError } from '../../lib/errors.ts';

@@ -1,5 +1,5 @@
-// Limiter, front: the first bytes of a connection -> the protocol that they begin. Pure; nothing is guessed: what is not a
-// request line of HTTP/1 is not HTTP/1.
+// Limiter, front: the first bytes of a connection -> the protocol that they begin. Pure; nothing is guessed: what is
+// not a request line of HTTP/1 is not HTTP/1.
 
 /** `undecided`: too few bytes to tell. `other`: neither HTTP nor TLS (Redis, SSH, a binary protocol …). */
 export type Protocol = 'http1' | 'http2' | 'tls' | 'other' | 'undecided';
@@ -16,7 +16,9 @@ const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}(?: |$)/;
 const HTTP_1_LINE = / HTTP\/\d\.\d\r?$/;
 const HTTP_2_PREFACE = /^PRI \* HTTP\/2\.0\r?$/;
 
-/** Tells the protocol by the first bytes; empty lines before a request line count as part of it, as servers take them. */
+/**
+ * Tells the protocol by the first bytes; empty lines before a request line count as part of it, as servers take them.
+ */
 export function protocolOf(bytes: Buffer): Protocol {
   const start = bytes.findIndex((byte) => byte !== CARRIAGE_RETURN && byte !== LINE_FEED);
   if (start < 0) return bytes.length > MAX_FIRST_LINE ? 'other' : 'undecided';
@@ -39,8 +41,8 @@ function tlsOf(major: number | undefined): Protocol {
 }
 
 /**
- * What a refused client is told in its own protocol before the connection closes. TLS: the alert handshake_failure. HTTP/2:
- * SETTINGS and GOAWAY with HTTP_1_1_REQUIRED. Nothing to others: bytes of HTTP would be garbage to them.
+ * What a refused client is told in its own protocol before the connection closes. TLS: the alert handshake_failure.
+ * HTTP/2: SETTINGS and GOAWAY with HTTP_1_1_REQUIRED. Nothing to others: bytes of HTTP would be garbage to them.
  */
 export function farewellOf(protocol: Protocol): Buffer {
   if (protocol === 'tls') return Buffer.from([0x15, 0x03, 0x01, 0, 2, 2, 40]);

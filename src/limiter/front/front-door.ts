@@ -1,5 +1,6 @@
-// Limiter, front: decides what becomes of a connection of a sidecar. In: accepted sockets and what is in force; out: a wire to the
-// own server while nothing is, else the HTTP server for what begins like HTTP/1 and an end for everything else.
+// Limiter, front: decides what becomes of a connection of a sidecar. In: accepted sockets and what is in force; out:
+// a wire to the own server while nothing is, else the HTTP server for what begins like HTTP/1 and an end for
+// everything else.
 import type { Socket } from 'node:net';
 import type { Logger } from '../../lib/log.ts';
 import { PatientSocket } from '../../lib/patient-socket.ts';

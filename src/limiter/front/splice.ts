@@ -1,5 +1,6 @@
-// Limiter, front: two sockets joined byte for byte. In: a client, its server, whether that is still allowed; out: bytes both
-// ways with backpressure, half-close and resets as on a wire. Nothing is parsed, and nothing waits for anything.
+// Limiter, front: two sockets joined byte for byte. In: a client, its server, whether that is still allowed; out:
+// bytes both ways with backpressure, half-close and resets as on a wire. Nothing is parsed, and nothing waits for
+// anything.
 import type { Socket } from 'node:net';
 import { protocolOf } from './first-bytes.ts';
 
@@ -74,8 +75,8 @@ export class Splice {
   }
 
   /**
-   * Looks again whether this connection is allowed. If not, its next request of HTTP/1 is given to `onRequest`; anything else
-   * passes for `graceMs` more, and then closes the connection. Answers under way are never cut.
+   * Looks again whether this connection is allowed. If not, its next request of HTTP/1 is given to `onRequest`;
+   * anything else passes for `graceMs` more, and then closes the connection. Answers under way are never cut.
    * @returns true: it is not allowed any more
    */
   review(graceMs: number): boolean {

@@ -1,5 +1,5 @@
-// Limiter, front: all spliced connections of a limiter. In: new ones, and changes of what is in force; out: which are busy, and
-// an end for those that may not go on.
+// Limiter, front: all spliced connections of a limiter. In: new ones, and changes of what is in force; out: which are
+// busy, and an end for those that may not go on.
 import type { Socket } from 'node:net';
 import { Splice, type SpliceOptions } from './splice.ts';
 
@@ -29,7 +29,8 @@ export class Splices {
   }
 
   /**
-   * Holds a client while its server is asked whether it will be joined: it reads nothing, and notices when the client leaves.
+   * Holds a client while its server is asked whether it will be joined: it reads nothing, and notices when the client
+   * leaves.
    * @returns ends the wait
    */
   hold(client: Socket): () => void {

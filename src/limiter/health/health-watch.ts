@@ -1,5 +1,5 @@
-// Limiter: what this limiter has trouble with, looked at once a second whether there is traffic or not. In: its stores and what is
-// known of its upstreams; out: a report whenever it differs from the one before.
+// Limiter: what this limiter has trouble with, looked at once a second whether there is traffic or not. In: its
+// stores and what is known of its upstreams; out: a report whenever it differs from the one before.
 import { type LimiterReport, NO_TROUBLE } from '../../contract/limiter-report.ts';
 import { canonicalJson } from '../../contract/snapshot.ts';
 import { StoreHealth } from '../store/store-health.ts';

@@ -1,5 +1,5 @@
-// Limiter: models that requests named, that no route claims, and that the sidecar's server answered all the same. In: requests
-// that passed unlimited; out: a few of the names, which change seldom however many names callers make up.
+// Limiter: models that requests named, that no route claims, and that the sidecar's server answered all the same. In:
+// requests that passed unlimited; out: a few of the names, which change seldom however many names callers make up.
 import { MOST_UNCLAIMED } from '../../contract/limiter-report.ts';
 
 /** A name that no request repeats for this long is not reported any more, ms. */

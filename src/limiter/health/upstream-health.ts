@@ -1,5 +1,6 @@
-// Limiter: upstreams that accept no connections, by object. In: how connections to upstreams failed; out: those whose last calls all
-// failed so. What answers again is taken back only after a while without a failure: one that comes and goes is reported once.
+// Limiter: upstreams that accept no connections, by object. In: how connections to upstreams failed; out: those whose
+// last calls all failed so. What answers again is taken back only after a while without a failure: one that comes and
+// goes is reported once.
 import type { UpstreamTrouble } from '../../contract/limiter-report.ts';
 import { RecentMap } from '../../lib/recent-map.ts';
 import type { ConnectionTrouble } from '../proxy/upstream-errors.ts';
@@ -37,7 +38,9 @@ export class UpstreamHealth {
   #entries = new RecentMap<Entry>(MOST);
   readonly #told = new Map<string, Entry>();
 
-  /** A call got no connection, or lost it before a byte of the answer. A fault of the request is never reported here. */
+  /**
+   * A call got no connection, or lost it before a byte of the answer. A fault of the request is never reported here.
+   */
   unreachable(object: string, url: string, nowMs: number, trouble: ConnectionTrouble): void {
     const key = `${object} ${url}`;
     const upstream = new URL(url).origin;

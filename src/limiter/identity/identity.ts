@@ -46,8 +46,8 @@ export function establishIdentity(object: RuntimeObject, request: CallerRequest)
 }
 
 /**
- * The facts that `when` and `per` look at. Headers that only a trusted peer may set are not among them for anybody else:
- * what the upstream does not see, no condition and no key sees.
+ * The facts that `when` and `per` look at. Headers that only a trusted peer may set are not among them for anybody
+ * else: what the upstream does not see, no condition and no key sees.
  */
 export function factsOf(
   request: WireRequest,

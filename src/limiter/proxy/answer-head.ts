@@ -1,5 +1,6 @@
-// Limiter, proxy: the head of an upstream's answer, checked. In: status, reason and headers as the upstream sent them; out: what may
-// go on to a client, or why nothing may. Pure: whatever comes in, nothing here throws and nothing invalid goes out.
+// Limiter, proxy: the head of an upstream's answer, checked. In: status, reason and headers as the upstream sent
+// them; out: what may go on to a client, or why nothing may. Pure: whatever comes in, nothing here throws and nothing
+// invalid goes out.
 import { STATUS_CODES, type IncomingHttpHeaders } from 'node:http';
 
 /** A head whose every byte may be sent on. */
@@ -19,7 +20,10 @@ export interface InvalidHead {
 
 const REASON = /^[\t\x20-\x7e]*$/;
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/i;
-/** What a field value must not hold: RFC 9110, 5.5, has it replaced by a space. Bytes from 0x80 (obs-text) pass as they are. */
+/**
+ * What a field value must not hold: RFC 9110, 5.5, has it replaced by a space. Bytes from 0x80 (obs-text) pass as
+ * they are.
+ */
 const NOT_A_VALUE = /[^\t\x20-\x7e\x80-\xff]/g;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 

@@ -1,5 +1,5 @@
-// Limiter, proxy: requests of pages in browsers. In: a preflight, or an answer of the limiter to a page of another origin; out: the
-// upstream's word on both: who may ask is not ours to say.
+// Limiter, proxy: requests of pages in browsers. In: a preflight, or an answer of the limiter to a page of another
+// origin; out: the upstream's word on both: who may ask is not ours to say.
 import type { IncomingHttpHeaders } from 'node:http';
 import type { RouteMatch } from '../decide/decision.ts';
 import { pathBelow } from '../../lib/path.ts';
@@ -40,8 +40,8 @@ export class Browsers {
   }
 
   /**
-   * Passes a preflight to the upstream of the request that it announces, whoever asks and whatever is left of a limit; nothing
-   * is counted.
+   * Passes a preflight to the upstream of the request that it announces, whoever asks and whatever is left of a
+   * limit; nothing is counted.
    * @returns false: no object has this place
    * @throws WeirError as forwarding does
    */

@@ -1,5 +1,6 @@
-// Limiter, proxy: mirrors what upstreams grant to pages of other origins onto the limiter's own answers. In: answers of upstreams, and
-// an answer of the limiter to a page; out: its CORS headers. What is not known is asked of the upstream, by a preflight.
+// Limiter, proxy: mirrors what upstreams grant to pages of other origins onto the limiter's own answers. In: answers
+// of upstreams, and an answer of the limiter to a page; out: its CORS headers. What is not known is asked of the
+// upstream, by a preflight.
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
 import type { RouteMatch, WireRequest } from '../decide/decision.ts';
@@ -61,8 +62,8 @@ export class CorsMirror {
   }
 
   /**
-   * What an answer of the limiter needs so that a page may read it: at once where it is known, else once the upstream has
-   * been asked. Never rejects.
+   * What an answer of the limiter needs so that a page may read it: at once where it is known, else once the upstream
+   * has been asked. Never rejects.
    */
   headersFor(page: PageRequest, names: readonly string[]): Record<string, string> | Promise<Record<string, string>> {
     const origin = this.#originOf(page);

@@ -1,5 +1,5 @@
-// Limiter, proxy: what an upstream lets pages of other origins read. In: requests and answers of upstreams; out: a grant, and the
-// headers by which a browser shows a page an answer of the limiter (Fetch, 3.3: CORS protocol). Pure.
+// Limiter, proxy: what an upstream lets pages of other origins read. In: requests and answers of upstreams; out: a
+// grant, and the headers by which a browser shows a page an answer of the limiter (Fetch, 3.3: CORS protocol). Pure.
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { expectsBody } from '../../lib/http-faults.ts';
 
@@ -55,8 +55,8 @@ export function grantingHeaders(grant: CorsGrant, names: readonly string[]): Rec
 }
 
 /**
- * What an upstream's answer exposes, and the headers that the limiter adds to it; undefined: it is for no page of another
- * origin, or exposes all.
+ * What an upstream's answer exposes, and the headers that the limiter adds to it; undefined: it is for no page of
+ * another origin, or exposes all.
  */
 export function exposedWith(headers: IncomingHttpHeaders, names: readonly string[]): string | undefined {
   if (headers['access-control-allow-origin'] === undefined) return undefined;

@@ -1,5 +1,5 @@
-// Limiter, proxy: may this target be dialled, and with which lookup? In: what is in force, an object's namespace, a target;
-// out: the scope of its connections and their lookup, or a WeirError egress_refused.
+// Limiter, proxy: may this target be dialled, and with which lookup? In: what is in force, an object's namespace, a
+// target; out: the scope of its connections and their lookup, or a WeirError egress_refused.
 import { lookup as systemLookup } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import type { Target } from '../../contract/limiter-config.ts';

@@ -1,5 +1,5 @@
-// Limiter, proxy: one request and its answer while they last. In: node's message pair; out: replies of the limiter, in the
-// shape that the caller's client understands.
+// Limiter, proxy: one request and its answer while they last. In: node's message pair; out: replies of the limiter,
+// in the shape that the caller's client understands.
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { ErrorName } from '../../lib/errors.ts';
 import { attempt } from '../../lib/guarded.ts';
@@ -65,8 +65,8 @@ export class Exchange {
   }
 
   /**
-   * Answers, unless an answer has begun: that one is cut. A page of another origin is answered once it is known what the
-   * upstream grants it. Never throws.
+   * Answers, unless an answer has begun: that one is cut. A page of another origin is answered once it is known what
+   * the upstream grants it. Never throws.
    */
   reply(answer: LocalReply): number {
     const send = (more: Readonly<Record<string, string>>): void => {

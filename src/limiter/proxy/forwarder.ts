@@ -90,9 +90,9 @@ export class Forwarder {
   }
 
   /**
-   * Forwards, relays, settles. Refunded: what the upstream never got, what it answered with 4xx or 5xx, and a connection
-   * that broke before any answer. Charged: every other answer, a client that left once the upstream had the request, and
-   * an upstream that took the request and did not answer in time.
+   * Forwards, relays, settles. Refunded: what the upstream never got, what it answered with 4xx or 5xx, and a
+   * connection that broke before any answer. Charged: every other answer, a client that left once the upstream had
+   * the request, and an upstream that took the request and did not answer in time.
    * @returns the upstream's status; undefined when it gave none
    * @throws WeirError when there is no answer of the upstream to relay
    */
@@ -154,7 +154,8 @@ export class Forwarder {
 
   /**
    * Asks an upstream, by a preflight, what it grants a page for a request that goes there.
-   * @returns the headers of its answer; undefined when none came in time, or the target may not be dialled; never rejects
+   * @returns the headers of its answer; undefined when none came in time, or the target may not be dialled; never
+   * rejects
    */
   async askCors({ page, match, namespace = '', inForce }: CorsQuestion): Promise<IncomingHttpHeaders | undefined> {
     const { request, requestId } = page;

@@ -72,15 +72,18 @@ function hostHeaders(incoming: IncomingHttpHeaders, { host, authority }: Forward
   ];
 }
 
-/** The host and port that the caller used, as it wrote them: of an absolute target, which wins, or of Host; '' without both. */
+/**
+ * The host and port that the caller used, as it wrote them: of an absolute target, which wins, or of Host; '' without
+ * both.
+ */
 export function authorityOf(url: string, hostHeader: string | undefined): string {
   const absolute = /^https?:\/\/([^/?#]*)/i.exec(url)?.[1];
   return absolute === undefined ? (hostHeader ?? '').trim() : absolute.slice(absolute.lastIndexOf('@') + 1);
 }
 
 /**
- * The headers of the answer to the caller, flat: the upstream's, less those of its connection; `own` replaces those of the
- * same name, except that the Retry-After of an upstream's own 429 stays.
+ * The headers of the answer to the caller, flat: the upstream's, less those of its connection; `own` replaces those
+ * of the same name, except that the Retry-After of an upstream's own 429 stays.
  * @param upstream names in lower case
  */
 export function responseHeaders(

@@ -1,5 +1,5 @@
-// Limiter, proxy: reads a whole request once. In: node's incoming message; out: what routing, limits and the upstream need
-// of it, each read one way only.
+// Limiter, proxy: reads a whole request once. In: node's incoming message; out: what routing, limits and the upstream
+// need of it, each read one way only.
 import type { IncomingMessage } from 'node:http';
 import { WeirError } from '../../lib/errors.ts';
 import type { WireRequest } from '../decide/decision.ts';

@@ -1,5 +1,5 @@
-// Limiter, proxy: the limiter's own answers to MCP bodies that are faulty, and to batches that are refused. In: a fault or
-// a decision; out: a reply.
+// Limiter, proxy: the limiter's own answers to MCP bodies that are faulty, and to batches that are refused. In: a
+// fault or a decision; out: a reply.
 import type { Decision, LocalReply, RefusalContext } from '../decide/decision.ts';
 import { jsonRpcText } from '../refusal/mcp-body.ts';
 import { renderRefusal } from '../refusal/render.ts';

@@ -1,5 +1,5 @@
-// Limiter, proxy: the body that goes on. In: a body as sent and as decoded; out: the bytes for the upstream, and the headers
-// that are not true of them.
+// Limiter, proxy: the body that goes on. In: a body as sent and as decoded; out: the bytes for the upstream, and the
+// headers that are not true of them.
 import type { IncomingHttpHeaders } from 'node:http';
 import { Readable } from 'node:stream';
 import { SMALL_BODY_BYTES } from '../request/body-budget.ts';
@@ -18,8 +18,8 @@ export interface OutgoingBody {
 const OF_ENCODED: readonly string[] = ['content-encoding', 'content-md5', 'content-digest', 'repr-digest', 'digest'];
 
 /**
- * What an object limits goes on as it was read: decoded, so that no other decoder can find something else in it. What no
- * object claims goes on byte for byte.
+ * What an object limits goes on as it was read: decoded, so that no other decoder can find something else in it. What
+ * no object claims goes on byte for byte.
  */
 export function outgoingBody(body: RequestBody, headers: IncomingHttpHeaders, isClaimed: boolean): OutgoingBody {
   const isAsSent = !isClaimed || headers['content-encoding'] === undefined;

@@ -1,5 +1,6 @@
-// Limiter, proxy: connections to the server of a sidecar's own pod for what nobody claims. In: a client's request; out: the same
-// request, opened on a connection that belongs to this client's connection alone, as if there were no sidecar.
+// Limiter, proxy: connections to the server of a sidecar's own pod for what nobody claims. In: a client's request;
+// out: the same request, opened on a connection that belongs to this client's connection alone, as if there were no
+// sidecar.
 import {
   Agent,
   request as httpRequest,

@@ -1,5 +1,6 @@
-// Limiter, proxy: one request that nobody claims, on its way to the own server and back. In: a request, its body still to come or
-// already read; out: the server's answer as it comes. Streamed both ways with backpressure, framed anew, changed in nothing.
+// Limiter, proxy: one request that nobody claims, on its way to the own server and back. In: a request, its body
+// still to come or already read; out: the server's answer as it comes. Streamed both ways with backpressure, framed
+// anew, changed in nothing.
 import type { EventEmitter } from 'node:events';
 import type { ClientRequest, IncomingMessage, InformationEvent, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -105,7 +106,8 @@ class Passage {
       upstream.addTrailers(pairsOf(request.rawTrailers));
       upstream.end();
     } catch {
-      // The client left in the middle of its body, or its trailers cannot be sent: the server must not take it for whole.
+      // The client left in the middle of its body, or its trailers cannot be sent: the server must not take it for
+      // whole.
       upstream.destroy();
     } finally {
       if (read === undefined && !request.complete) request.resume();

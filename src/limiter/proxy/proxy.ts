@@ -1,5 +1,6 @@
-// Limiter, proxy: the path of a request, in this order and no other: read -> route (once) -> identity -> limits and keys ->
-// reserve (one step) -> upstream -> settle. In: HTTP requests; out: answers of the upstream, or of the limiter.
+// Limiter, proxy: the path of a request, in this order and no other: read -> route (once) -> identity -> limits and
+// keys -> reserve (one step) -> upstream -> settle. In: HTTP requests; out: answers of the upstream, or of the
+// limiter.
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';

@@ -1,5 +1,6 @@
-// Limiter, proxy: relays the answer of one call as it comes. In: undici's events; out: the client's response, and how the call ended.
-// Never buffers an answer; backpressure goes both ways; a client that leaves cancels the call. No event makes it throw.
+// Limiter, proxy: relays the answer of one call as it comes. In: undici's events; out: the client's response, and how
+// the call ended. Never buffers an answer; backpressure goes both ways; a client that leaves cancels the call. No
+// event makes it throw.
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { WeirError } from '../../lib/errors.ts';

@@ -1,5 +1,5 @@
-// Limiter, proxy: what nobody claims on a sidecar. In: a request, its head read; out: it went on to the own server as it came, its
-// body unread where the head tells enough, or it is for the judging stages.
+// Limiter, proxy: what nobody claims on a sidecar. In: a request, its head read; out: it went on to the own server as
+// it came, its body unread where the head tells enough, or it is for the judging stages.
 import { ServerResponse, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { WeirError } from '../../lib/errors.ts';
@@ -178,8 +178,8 @@ export class Unclaimed {
 }
 
 /**
- * A response for a connection that node has handed over: it ends with the answer. undefined: an earlier answer is still due
- * on the connection.
+ * A response for a connection that node has handed over: it ends with the answer. undefined: an earlier answer is
+ * still due on the connection.
  */
 export function closingResponse(request: IncomingMessage, socket: Socket): ServerResponse | undefined {
   const response = new ServerResponse(request);

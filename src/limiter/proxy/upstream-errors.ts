@@ -1,5 +1,6 @@
-// Limiter, proxy: why a call to an upstream gave no answer. In: what undici, the system or TLS threw; out: the error for the client,
-// and whether it is trouble of the upstream: only connections that fail are, never a fault of the request or of its answer.
+// Limiter, proxy: why a call to an upstream gave no answer. In: what undici, the system or TLS threw; out: the error
+// for the client, and whether it is trouble of the upstream: only connections that fail are, never a fault of the
+// request or of its answer.
 import { WeirError } from '../../lib/errors.ts';
 import { errorCode } from '../../lib/thrown.ts';
 
@@ -39,7 +40,10 @@ const MESSAGES: Readonly<Record<ConnectionTrouble, string>> = {
   unresolved: 'the name of the upstream cannot be resolved',
   tls: 'the TLS handshake with the upstream failed',
 };
-/** undici's words for an answer that HTTP/1.1 does not know: a 100 or a 101 that nobody asked for, bytes without a request. */
+/**
+ * undici's words for an answer that HTTP/1.1 does not know: a 100 or a 101 that nobody asked for, bytes without a
+ * request.
+ */
 const BAD_ANSWERS = new Set(['bad response', 'bad upgrade']);
 const INVALID_ANSWER = /^(HPE_|UND_ERR_HEADERS_OVERFLOW$|UND_ERR_RES_|ERR_ASSERTION$)/;
 const INVALID_REQUEST = /^UND_ERR_(INVALID_ARG|NOT_SUPPORTED)$/;

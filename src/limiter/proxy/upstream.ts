@@ -1,5 +1,5 @@
-// Limiter, proxy: the connections to upstreams, and calls over them. In: a request with its whole body and the client's response;
-// out: how it ended.
+// Limiter, proxy: the connections to upstreams, and calls over them. In: a request with its whole body and the
+// client's response; out: how it ended.
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { LookupFunction } from 'node:net';
 import type { Readable } from 'node:stream';

@@ -1,9 +1,13 @@
-// Limiter, proxy: the headers of what nobody claims. In: raw headers as they came (name, value, name, value …); out: the same,
-// less what would open a way around the judging of later requests, and with what the framing of the other hop demands.
+// Limiter, proxy: the headers of what nobody claims. In: raw headers as they came (name, value, name, value …); out:
+// the same, less what would open a way around the judging of later requests, and with what the framing of the other
+// hop demands.
 
 type RawHeaders = readonly string[];
 
-/** Protocols in which a client could send requests that are never looked at: HTTP/2, HTTP/1 again, and either over TLS. */
+/**
+ * Protocols in which a client could send requests that are never looked at: HTTP/2, HTTP/1 again, and either over
+ * TLS.
+ */
 const TUNNEL = /^(?:h2|http|tls)/i;
 /** Requests that have no body unless they say so. */
 const BODILESS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT']);

@@ -44,8 +44,8 @@ export function anthropicBody(fault: Fault, requestId: string): string {
 }
 
 /**
- * RFC 9457; `limit`, `retryAfterSeconds` and `error` are extension members. `error` repeats the message as the text that
- * clients of KServe, Ollama and TGI show.
+ * RFC 9457; `limit`, `retryAfterSeconds` and `error` are extension members. `error` repeats the message as the text
+ * that clients of KServe, Ollama and TGI show.
  */
 export function problemBody(fault: Fault, context: Pick<RefusalContext, 'requestId'>): string {
   return JSON.stringify({

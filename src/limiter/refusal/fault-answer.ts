@@ -1,5 +1,5 @@
-// Limiter, refuse stage: a fault of a request that no handler saw -> the answer, in the dialect that what is known of the request
-// suggests: its path and headers. No object is known yet.
+// Limiter, refuse stage: a fault of a request that no handler saw -> the answer, in the dialect that what is known of
+// the request suggests: its path and headers. No object is known yet.
 import type { WeirError } from '../../lib/errors.ts';
 import type { AnsweredRequest, OwnAnswer } from '../../lib/http-faults.ts';
 import { DEFAULT_RESPONSE } from './default-response.ts';

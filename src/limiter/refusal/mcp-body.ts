@@ -49,7 +49,9 @@ function errorBody(fault: Fault, context: RefusalContext): string {
   });
 }
 
-/** A JSON-RPC answer. @param id source text of the request's id, repeated as it was written; undefined: there is none */
+/**
+ * A JSON-RPC answer. @param id source text of the request's id, repeated as it was written; undefined: there is none
+ */
 export function jsonRpcText(id: string | undefined, member: 'result' | 'error', value: object): string {
   const idMember = id === undefined ? '' : `"id":${id},`;
   return `{"jsonrpc":"2.0",${idMember}"${member}":${JSON.stringify(value)}}`;

@@ -1,5 +1,5 @@
-// Limiter, refuse stage: Decision or error code -> status, headers and body in the caller's dialect. Pure functions; all
-// of one answer speaks of the one bucket that refused.
+// Limiter, refuse stage: Decision or error code -> status, headers and body in the caller's dialect. Pure functions;
+// all of one answer speaks of the one bucket that refused.
 import { ERRORS, type ErrorName } from '../../lib/errors.ts';
 import type { Decision, LimitOutcome, LocalReply, RefusalContext } from '../decide/decision.ts';
 import { anthropicBody, openAiBody, problemBody, type Fault } from './bodies.ts';
@@ -14,8 +14,8 @@ type Denied = Extract<Decision, { kind: 'denied' }>;
 type Headers = Record<string, string>;
 
 /**
- * The answer to a request that was not let through: 429 with the true wait; 403 for a limit of 0; 400 for what can never
- * fit; 503 when the store did not answer. `nowMicros` is wall-clock time, for resets that are told as moments.
+ * The answer to a request that was not let through: 429 with the true wait; 403 for a limit of 0; 400 for what can
+ * never fit; 503 when the store did not answer. `nowMicros` is wall-clock time, for resets that are told as moments.
  */
 export function renderRefusal(
   decision: Exclude<Decision, { kind: 'allowed' }>,
@@ -46,7 +46,9 @@ export function allowedHeaders(
   return quota === undefined ? {} : quotaHeaders(quota, context, nowMicros);
 }
 
-/** An error of the table of codes in the caller's dialect. `message` must hold nothing that the caller sent in secret. */
+/**
+ * An error of the table of codes in the caller's dialect. `message` must hold nothing that the caller sent in secret.
+ */
 export function renderError(code: ErrorName, context: RefusalContext, message?: string): LocalReply {
   return reply(faultOf(code, message), context, ERROR_HEADERS[code] ?? {}, mcpError);
 }

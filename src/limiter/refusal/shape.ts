@@ -1,4 +1,5 @@
-// Limiter, refuse stage: dialect of the object + path and headers of the request -> the shape that the client understands.
+// Limiter, refuse stage: dialect of the object + path and headers of the request -> the shape that the client
+// understands.
 import type { Dialect } from '../../contract/limiter-config.ts';
 import type { RefusalContext, WireRequest } from '../decide/decision.ts';
 import { dialectOf, type EndpointDialect } from '../request/endpoints.ts';
@@ -25,9 +26,10 @@ export interface ShapeRequest extends Pick<WireRequest, 'path' | 'headers' | 'to
 }
 
 /**
- * The shape of the limiter's own answers. Auto: a JSON-RPC message is MCP; an `anthropic-version` header is Anthropic;
- * else the endpoint's dialect (request/endpoints.ts) decides; what is no endpoint gets a problem document. Dialect MCP falls
- * back to a problem document where the request is no JSON-RPC message: there is nothing to reply to.
+ * The shape of the limiter's own answers. Auto: a JSON-RPC message is MCP; an `anthropic-version` header is
+ * Anthropic; else the endpoint's dialect (request/endpoints.ts) decides; what is no endpoint gets a problem document.
+ * Dialect MCP falls back to a problem document where the request is no JSON-RPC message: there is nothing to reply
+ * to.
  */
 export function shapeOf(dialect: Dialect, request: ShapeRequest): RefusalContext['shape'] {
   const isJsonRpc = request.isJsonRpc === true || request.tool !== undefined;

@@ -1,5 +1,5 @@
-// Limiter, request stage: one bound on the bytes of all request bodies that the process holds, as sent and as decoded. In:
-// bytes as they come; out: room for them, or a WeirError over_capacity.
+// Limiter, request stage: one bound on the bytes of all request bodies that the process holds, as sent and as
+// decoded. In: bytes as they come; out: room for them, or a WeirError over_capacity.
 import { WeirError } from '../../lib/errors.ts';
 
 /** A body up to this size may use the whole budget; larger ones leave a quarter of it to small ones. */

@@ -1,5 +1,5 @@
-// Limiter, request stage: Content-Encoding. In: bytes as sent and the header; out: the bytes that they stand for, bounded, off
-// the event loop, and given up as soon as they exceed the bound.
+// Limiter, request stage: Content-Encoding. In: bytes as sent and the header; out: the bytes that they stand for,
+// bounded, off the event loop, and given up as soon as they exceed the bound.
 import type { Transform } from 'node:stream';
 import { constants, createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
 import { WeirError } from '../../lib/errors.ts';
@@ -42,7 +42,8 @@ export function codingsOf(header: string | undefined): readonly string[] {
 /**
  * Undoes codings.
  * @param maxBytes bound of what comes out; so is 100 times what was sent (or 64 KiB, whichever is more)
- * @throws WeirError body_too_large, invalid_request (not that coding, cut off, or with bytes behind its end), over_capacity
+ * @throws WeirError body_too_large, invalid_request (not that coding, cut off, or with bytes behind its end),
+ * over_capacity
  */
 export async function decode(
   raw: Buffer,

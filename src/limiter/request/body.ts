@@ -1,5 +1,6 @@
-// Limiter, request stage: reads a request body. In: the incoming message; out: the bytes as they came and their decoded form
-// (this is read), both bounded, and both counted in the budget of the process until the hold is released.
+// Limiter, request stage: reads a request body. In: the incoming message; out: the bytes as they came and their
+// decoded form (this is read), both bounded, and both counted in the budget of the process until the hold is
+// released.
 import type { IncomingMessage } from 'node:http';
 import { WeirError } from '../../lib/errors.ts';
 import { GrowingBytes } from '../../lib/growing-bytes.ts';

@@ -1,5 +1,5 @@
-// Limiter, request stage: finds a short pattern in bytes, one place after the other, in slices. In: bytes, pattern; out: places.
-// Knuth-Morris-Pratt: every byte is looked at once, whatever pattern and bytes a caller chose.
+// Limiter, request stage: finds a short pattern in bytes, one place after the other, in slices. In: bytes, pattern;
+// out: places. Knuth-Morris-Pratt: every byte is looked at once, whatever pattern and bytes a caller chose.
 
 export class ByteSearch {
   readonly #bytes: Buffer;

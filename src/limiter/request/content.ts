@@ -1,5 +1,5 @@
-// Limiter, request stage: what a body says. In: its decoded bytes and its Content-Type; out: its JSON, or the model that a form
-// names; or why it could mean one thing to the limiter and another to the upstream.
+// Limiter, request stage: what a body says. In: its decoded bytes and its Content-Type; out: its JSON, or the model
+// that a form names; or why it could mean one thing to the limiter and another to the upstream.
 import { readJson, type JsonBody } from './json-body.ts';
 import { charsetProblem, isJsonType, type MediaType } from './media-type.ts';
 import { multipartField } from './multipart.ts';
@@ -16,8 +16,9 @@ export interface Content {
 const URL_FORM = 'application/x-www-form-urlencoded';
 
 /**
- * Reads a body. JSON is JSON whatever its Content-Type says; a form is read where `isForm` says that the endpoint takes one.
- * Refused is a charset that is not UTF-8, and JSON that is a form with a model of its own to a reader of forms.
+ * Reads a body. JSON is JSON whatever its Content-Type says; a form is read where `isForm` says that the endpoint
+ * takes one. Refused is a charset that is not UTF-8, and JSON that is a form with a model of its own to a reader of
+ * forms.
  */
 export async function readContent(bytes: Buffer, media: MediaType, isForm: boolean): Promise<Content> {
   const json = await readJson(bytes);

@@ -1,5 +1,6 @@
-// Limiter, request stage: the one table of the HTTP endpoints of model servers. In: method and path (in normal form); out:
-// the endpoint, its dialect, where its model is named, whether one must be named, and whether its tokens can be metered.
+// Limiter, request stage: the one table of the HTTP endpoints of model servers. In: method and path (in normal form);
+// out: the endpoint, its dialect, where its model is named, whether one must be named, and whether its tokens can be
+// metered.
 
 /** Whose error bodies the clients of an endpoint read. */
 export type EndpointDialect = 'openai' | 'anthropic' | 'google' | 'kserve' | 'ollama' | 'tgi';
@@ -14,7 +15,9 @@ export type ModelPlace = 'body' | 'form' | 'path' | 'query' | 'none';
  */
 export type ModelNeed = 'named' | 'default' | 'none';
 
-/** tokens: the answer reports usage. free: no tokens are used. unmeterable: tokens are used and nothing says how many. */
+/**
+ * tokens: the answer reports usage. free: no tokens are used. unmeterable: tokens are used and nothing says how many.
+ */
 export type Metering = 'tokens' | 'free' | 'unmeterable';
 
 /** One row of the table. */

@@ -1,5 +1,5 @@
-// Limiter, request stage: looks at how a body begins and leaves it to be read. In: the incoming message; out: whether it begins
-// like JSON. It waits for the first bytes alone.
+// Limiter, request stage: looks at how a body begins and leaves it to be read. In: the incoming message; out: whether
+// it begins like JSON. It waits for the first bytes alone.
 import type { IncomingMessage } from 'node:http';
 import { jsonStart } from './json-body.ts';
 

@@ -1,5 +1,5 @@
-// Limiter, request stage: what the two kinds of forms have in common. In: names and values of fields; out: whether a field is
-// the one that is looked for, only resembles it, or neither.
+// Limiter, request stage: what the two kinds of forms have in common. In: names and values of fields; out: whether a
+// field is the one that is looked for, only resembles it, or neither.
 
 /** The one field that was looked for. `problem`: readers of forms could differ about it, or the form is malformed. */
 export type FormField =
@@ -52,7 +52,10 @@ export function utf8Of(latin1: string): string {
   return Buffer.from(latin1, 'latin1').toString('utf8');
 }
 
-/** Some reader could take this name for `wanted`: it ignores case, or what follows a NUL, a bracket, a space or a quote. */
+/**
+ * Some reader could take this name for `wanted`: it ignores case, or what follows a NUL, a bracket, a space or a
+ * quote.
+ */
 export function resembles(name: string, wanted: string): boolean {
   const [plain = ''] = name.trim().split(/[[\0;'"=\s]/, 1);
   return plain.toUpperCase().toLowerCase() === wanted;

@@ -1,5 +1,6 @@
-// Limiter, request stage: reads a body as JSON so that what the limiter reads is what any upstream reads. In: decoded bytes;
-// out: what was read, or "no JSON", or why it cannot be trusted (then the request is refused, never forwarded uncounted).
+// Limiter, request stage: reads a body as JSON so that what the limiter reads is what any upstream reads. In: decoded
+// bytes; out: what was read, or "no JSON", or why it cannot be trusted (then the request is refused, never forwarded
+// uncounted).
 import type { ErrorName } from '../../lib/errors.ts';
 import { nextTurn } from '../../lib/turns.ts';
 import type { JsonMember, JsonObject } from './json-members.ts';
@@ -26,9 +27,9 @@ const SLICE_BYTES = 256 * 1024;
 const MAX_LEADING_BYTES = 4096;
 
 /**
- * Reads a body, no more than 256 KiB of it in one turn of the event loop. Ambiguous are: bytes that begin like JSON (in
- * UTF-8, UTF-16 or UTF-32) and are not strict JSON in UTF-8; and, in an object of which members are read, a member named
- * twice, or one that differs from a read one only in case (some parsers ignore case).
+ * Reads a body, no more than 256 KiB of it in one turn of the event loop. Ambiguous are: bytes that begin like JSON
+ * (in UTF-8, UTF-16 or UTF-32) and are not strict JSON in UTF-8; and, in an object of which members are read, a
+ * member named twice, or one that differs from a read one only in case (some parsers ignore case).
  */
 export async function readJson(bytes: Buffer): Promise<JsonBody> {
   const known = beginning(bytes);

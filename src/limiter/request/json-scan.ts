@@ -1,5 +1,5 @@
-// Limiter, request stage: one pass over a JSON text, in slices. In: bytes; out: the members that the limiter reads, with their
-// places, or what is not strict JSON (RFC 8259) in UTF-8. Nothing else of the text is made into values.
+// Limiter, request stage: one pass over a JSON text, in slices. In: bytes; out: the members that the limiter reads,
+// with their places, or what is not strict JSON (RFC 8259) in UTF-8. Nothing else of the text is made into values.
 import { isUtf8 } from 'node:buffer';
 import { MemberReader, type JsonKind, type JsonObject } from './json-members.ts';
 import {
@@ -30,7 +30,10 @@ import {
 export interface JsonRoot {
   /** Elements of a root array; undefined when the root is an object. */
   readonly length?: number;
-  /** The root object, or the first {@link MAX_READ_ELEMENTS} of a root array; undefined for an element that is no object. */
+  /**
+   * The root object, or the first {@link MAX_READ_ELEMENTS} of a root array; undefined for an element that is no
+   * object.
+   */
   readonly objects: readonly (JsonObject | undefined)[];
 }
 

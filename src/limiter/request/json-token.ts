@@ -1,5 +1,5 @@
-// Limiter, request stage: the tokens of JSON (RFC 8259) as bytes. In: bytes and a place in them; out: which token begins or
-// where it ends. No look goes further than a token may be long.
+// Limiter, request stage: the tokens of JSON (RFC 8259) as bytes. In: bytes and a place in them; out: which token
+// begins or where it ends. No look goes further than a token may be long.
 
 /** Longer numbers are refused by some parsers (Python: 4300 digits), and rounded by others. */
 export const MAX_NUMBER_BYTES = 1000;

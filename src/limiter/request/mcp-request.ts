@@ -1,5 +1,5 @@
-// Limiter, proxy: reads an MCP message (streamable HTTP). In: the JSON body and headers of a request; out: which tools it
-// calls, or the JSON-RPC error that answers it.
+// Limiter, proxy: reads an MCP message (streamable HTTP). In: the JSON body and headers of a request; out: which
+// tools it calls, or the JSON-RPC error that answers it.
 import { ERRORS } from '../../lib/errors.ts';
 import type { JsonBody } from './json-body.ts';
 import type { JsonObject } from './json-members.ts';

@@ -1,5 +1,5 @@
-// Limiter, request stage: a media type or a disposition with its parameters (RFC 9110, 5.6.6 and 8.3.1), to the letter. In: the
-// text of a header; out: its parts, or undefined where readers could differ. Linear in the text.
+// Limiter, request stage: a media type or a disposition with its parameters (RFC 9110, 5.6.6 and 8.3.1), to the
+// letter. In: the text of a header; out: its parts, or undefined where readers could differ. Linear in the text.
 
 /** `text/plain; charset=utf-8`: names in lower case, values without their quotes. */
 export interface ParameterisedValue {

@@ -1,11 +1,12 @@
-// Limiter, request stage: which model a request names. In: request line and what its body says; out: the model's name, or undefined
-// where it names none. Whether it must name one is a column of the endpoint table.
+// Limiter, request stage: which model a request names. In: request line and what its body says; out: the model's
+// name, or undefined where it names none. Whether it must name one is a column of the endpoint table.
 import { plainText } from '../../lib/text.ts';
 import { endpointOf, isNamedByPathAlone, type EndpointMatch } from './endpoints.ts';
 
 /**
- * A model's name as it was given: text with something in it, without the white space around it. Everything else names no
- * model: a missing member, null, a number, an empty or blank text. An engine runs its default model on all of these.
+ * A model's name as it was given: text with something in it, without the white space around it. Everything else names
+ * no model: a missing member, null, a number, an empty or blank text. An engine runs its default model on all of
+ * these.
  */
 export function modelName(value: unknown): string | undefined {
   if (typeof value !== 'string') return undefined;

@@ -1,5 +1,6 @@
-// Limiter, request stage: one text field of an upload (multipart/form-data, RFC 7578 and RFC 2046, to the letter). In: bytes and
-// Content-Type; out: the field, or why readers of forms could differ. Files are passed over, never copied.
+// Limiter, request stage: one text field of an upload (multipart/form-data, RFC 7578 and RFC 2046, to the letter).
+// In: bytes and Content-Type; out: the field, or why readers of forms could differ. Files are passed over, never
+// copied.
 import { nextTurn } from '../../lib/turns.ts';
 import { ByteSearch } from './byte-search.ts';
 import { FieldCollector, resembles, utf8Of, type FormField } from './form-field.ts';
@@ -23,8 +24,8 @@ const IDENTITY_ENCODINGS: ReadonlySet<string> = new Set(['7bit', '8bit', 'binary
 class Malformed extends Error {}
 
 /**
- * Reads the field `name` (lower case). A form is refused unless it is one boundary, no preamble or epilogue, and parts with
- * plain heads; a field of that name, or of one that resembles it, must be there once, as a text in UTF-8.
+ * Reads the field `name` (lower case). A form is refused unless it is one boundary, no preamble or epilogue, and
+ * parts with plain heads; a field of that name, or of one that resembles it, must be there once, as a text in UTF-8.
  */
 export async function multipartField(bytes: Buffer, media: ParameterisedValue, name: string): Promise<FormField> {
   const collector = new FieldCollector(name);

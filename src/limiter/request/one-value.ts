@@ -1,5 +1,5 @@
-// Limiter, request stage: exactly one value, in one text form. In: header lines and query as they came; out: one text per
-// name, and the names that have no one text. What reads such a name refuses the request.
+// Limiter, request stage: exactly one value, in one text form. In: header lines and query as they came; out: one text
+// per name, and the names that have no one text. What reads such a name refuses the request.
 import { isAscii, plainText } from '../../lib/text.ts';
 
 /** Where a value comes from, in the words of messages: `header x-user`, `query parameter tenant`. */
@@ -80,8 +80,8 @@ export function unclearText(source: Source): string {
 const QUOTED = /^"(?:[^"\\]|\\.)*"$/;
 
 /**
- * Whether the text of a header that names somebody is one value. Proxies may join two lines to one with a comma (RFC 9110,
- * 5.3), so a comma makes two of it, unless the whole value is a quoted string.
+ * Whether the text of a header that names somebody is one value. Proxies may join two lines to one with a comma (RFC
+ * 9110, 5.3), so a comma makes two of it, unless the whole value is a quoted string.
  */
 export function isOneName(text: string): boolean {
   return !text.includes(',') || QUOTED.test(text);

@@ -1,4 +1,5 @@
-// Limiter, request: a body that does not arrive in time is not waited for. In: the reading of a body; out: what was read, or 408.
+// Limiter, request: a body that does not arrive in time is not waited for. In: the reading of a body; out: what was
+// read, or 408.
 import { WeirError } from '../../lib/errors.ts';
 
 /** Waits for `reading`, at most `deadlineMs`. @throws WeirError request_timeout; what `reading` rejects with */

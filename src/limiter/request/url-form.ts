@@ -1,5 +1,5 @@
-// Limiter, request stage: one field of a form in application/x-www-form-urlencoded. In: bytes; out: the field, or why readers
-// could differ about it. Linear, in slices; other fields are passed over, never copied.
+// Limiter, request stage: one field of a form in application/x-www-form-urlencoded. In: bytes; out: the field, or why
+// readers could differ about it. Linear, in slices; other fields are passed over, never copied.
 import { nextTurn } from '../../lib/turns.ts';
 import { FieldCollector, MAX_VALUE_BYTES, resembles, utf8Of, type FormField } from './form-field.ts';
 

@@ -1,17 +1,20 @@
-// Limiter, route stage: what the head of a request alone says of who takes it. In: the routes in force and a head; out: nobody,
-// or what must be read before it is known.
+// Limiter, route stage: what the head of a request alone says of who takes it. In: the routes in force and a head;
+// out: nobody, or what must be read before it is known.
 import type { WireRequest } from '../decide/decision.ts';
 import { endpointOf, isNamedByPathAlone } from '../request/endpoints.ts';
 import { isInferencePath, modelsOf } from '../request/model-request.ts';
 import type { RouteIndex } from './route-index.ts';
 
 /**
- * `nobody`: it may go on unread. `firstBytes`: it is nobody's unless its body begins like JSON, which could name a model on any
- * path. `body`: only the whole body tells, or somebody claims it already.
+ * `nobody`: it may go on unread. `firstBytes`: it is nobody's unless its body begins like JSON, which could name a
+ * model on any path. `body`: only the whole body tells, or somebody claims it already.
  */
 export type HeadClaim = 'nobody' | 'firstBytes' | 'body';
 
-/** What of a request's head shows its body: present, and coded (`Content-Encoding`, or JSON in another charset than UTF-8). */
+/**
+ * What of a request's head shows its body: present, and coded (`Content-Encoding`, or JSON in another charset than
+ * UTF-8).
+ */
 export interface BodySigns {
   readonly hasBody: boolean;
   readonly isCoded: boolean;

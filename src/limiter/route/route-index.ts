@@ -80,10 +80,11 @@ const MCP = '!';
 const EVERY = `=${EVERY_MODEL}`;
 
 /**
- * Routes requests. The most specific object takes a request: exact host before wildcard (longer first) before any host;
- * then the longer prefix; then an object that names the model before one that names it in another letter case or without
- * its `:latest`, before one that takes every model; of these the more specific matching rule; then the older object, then
- * its name. An object of which no rule matches leaves the request to the next; when none takes it, 404.
+ * Routes requests. The most specific object takes a request: exact host before wildcard (longer first) before any
+ * host; then the longer prefix; then an object that names the model before one that names it in another letter case
+ * or without its `:latest`, before one that takes every model; of these the more specific matching rule; then the
+ * older object, then its name. An object of which no rule matches leaves the request to the next; when none takes it,
+ * 404.
  */
 export class RouteIndex {
   readonly #options: RouteOptions;
@@ -153,7 +154,10 @@ export class RouteIndex {
     return { kind: 'notFound', code: 'not_found' };
   }
 
-  /** On a sidecar every model is served by the same pod: a request that could mean a limited one does not pass uncounted. */
+  /**
+   * On a sidecar every model is served by the same pod: a request that could mean a limited one does not pass
+   * uncounted.
+   */
   #unclaimed(request: RouteRequest): Exclude<Resolution, { kind: 'matched' }> {
     const { model, bodyModel, ...rest } = request;
     if (!this.#hasAny([PLACE], request.host, request.path)) return { kind: 'unclaimed' };
@@ -198,7 +202,10 @@ export class RouteIndex {
     return undefined;
   }
 
-  /** The slots of a place that claim a request, in order: a tool call is MCP, a model names a route, else MCP takes all. */
+  /**
+   * The slots of a place that claim a request, in order: a tool call is MCP, a model names a route, else MCP takes
+   * all.
+   */
   #slotsFor(host: string, prefix: string, request: RouteRequest): readonly string[] {
     const { model, tool } = request;
     if (model === undefined) return [MCP, ...this.#placeSlots(host, prefix, request)];
@@ -206,16 +213,18 @@ export class RouteIndex {
     return tool === undefined ? [...models, MCP] : [MCP, ...models];
   }
 
-  /** Another spelling of a claimed name is that name where it would pass otherwise; elsewhere it is a model not found. */
+  /**
+   * Another spelling of a claimed name is that name where it would pass otherwise; elsewhere it is a model not found.
+   */
   #modelSlots(at: string, model: string): readonly string[] {
     const wouldPass = this.#options.mode === 'sidecar' || this.#at(at + EVERY).length > 0;
     return wouldPass ? [`=${model}`, `~${canonicalModel(model)}`, EVERY] : [`=${model}`];
   }
 
   /**
-   * Which model objects claim a request that names no model. On a sidecar the server's default model may be any: where a
-   * model runs, only objects of every model take such a request, and only if the default is meant. Where none runs, an
-   * object takes what comes to its own host or prefix; health checks and metrics come to neither.
+   * Which model objects claim a request that names no model. On a sidecar the server's default model may be any:
+   * where a model runs, only objects of every model take such a request, and only if the default is meant. Where none
+   * runs, an object takes what comes to its own host or prefix; health checks and metrics come to neither.
    */
   #placeSlots(host: string, prefix: string, request: RouteRequest): readonly string[] {
     const need = needOf(request);
@@ -257,7 +266,9 @@ export class RouteIndex {
   }
 }
 
-/** The most labels and segments that any object has (a request is not tried deeper), and how many objects have models. */
+/**
+ * The most labels and segments that any object has (a request is not tried deeper), and how many objects have models.
+ */
 interface Extent {
   readonly hostLabels: number;
   readonly pathSegments: number;

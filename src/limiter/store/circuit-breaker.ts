@@ -1,5 +1,5 @@
-// Limiter, store: when not to ask a store that does not answer. Input: how calls end; output: whether to call, and probes
-// of its own while it is open, so that no caller waits to find out that the store is back.
+// Limiter, store: when not to ask a store that does not answer. Input: how calls end; output: whether to call, and
+// probes of its own while it is open, so that no caller waits to find out that the store is back.
 
 export type CircuitState = 'closed' | 'open' | 'half-open';
 

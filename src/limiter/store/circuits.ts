@@ -1,5 +1,6 @@
-// Limiter, store: the circuit breakers of one Redis deployment: one for a server, one for each hash tag of a cluster, whose shards fail
-// one by one. In: how calls end; out: whether to call, and the begin and the end of trouble at the endpoint, once each.
+// Limiter, store: the circuit breakers of one Redis deployment: one for a server, one for each hash tag of a cluster,
+// whose shards fail one by one. In: how calls end; out: whether to call, and the begin and the end of trouble at the
+// endpoint, once each.
 import { CircuitBreaker } from './circuit-breaker.ts';
 
 const FAILURES_TO_OPEN = 3;

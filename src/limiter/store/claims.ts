@@ -1,5 +1,5 @@
-// Limiter, store: what every store checks before it looks at a reservation or a settlement. Input: from the caller; output:
-// nothing, or a RangeError that says what is wrong (a fault of the caller, never a decision).
+// Limiter, store: what every store checks before it looks at a reservation or a settlement. Input: from the caller;
+// output: nothing, or a RangeError that says what is wrong (a fault of the caller, never a decision).
 import { MAX_AMOUNT } from './rule/bucket-state.ts';
 import type { BucketState, Claim, Reservation, Settlement } from './store.ts';
 
@@ -56,8 +56,8 @@ export function longestWait(claims: readonly Claim[], states: readonly Pick<Buck
 }
 
 /**
- * When reservations with windows were taken, by store time: a window's refund needs it. Kept with the reservation object and gone with
- * it; a settlement of a copy says it in `reservedAtMicros`.
+ * When reservations with windows were taken, by store time: a window's refund needs it. Kept with the reservation
+ * object and gone with it; a settlement of a copy says it in `reservedAtMicros`.
  */
 export class ReservationTimes {
   readonly #at = new WeakMap<Reservation, number>();

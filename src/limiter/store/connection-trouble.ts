@@ -1,5 +1,5 @@
-// Limiter, store: why a connection does not serve. In: answers of the server, errors of the network, silence, proofs that it serves;
-// out: one text for people, what to do, and how many attempts in a row the server has turned away.
+// Limiter, store: why a connection does not serve. In: answers of the server, errors of the network, silence, proofs
+// that it serves; out: one text for people, what to do, and how many attempts in a row the server has turned away.
 import type { Remedy } from '../../contract/store-words.ts';
 import type { Logger } from '../../lib/log.ts';
 import { errorCode } from '../../lib/thrown.ts';

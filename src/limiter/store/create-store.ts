@@ -1,5 +1,5 @@
-// Limiter, store: which store a config gets. Input: StoreConfigs in force; output: one store per distinct endpoint, closed when
-// no config names it any more.
+// Limiter, store: which store a config gets. Input: StoreConfigs in force; output: one store per distinct endpoint,
+// closed when no config names it any more.
 import type { LookupFunction } from 'node:net';
 import {
   secretKeyOf,
@@ -45,7 +45,9 @@ interface Entry {
 
 const NO_SECRETS: SecretValues = new Map();
 
-/** Makes the store of a config. A Redis that cannot be reached is no error here: its decisions reject until it can be. */
+/**
+ * Makes the store of a config. A Redis that cannot be reached is no error here: its decisions reject until it can be.
+ */
 export function createStore(use: StoreUse, options: StoreOptions, secrets: SecretValues = NO_SECRETS): Store {
   return createEntry(use, options, secrets).store;
 }
@@ -81,8 +83,9 @@ function hasValue(reference: SecretReference, secrets: SecretValues): boolean {
 }
 
 /**
- * One store per distinct place: two objects with two endpoints use their own (trap 10), two with one share it. Credentials do
- * not make a place: a store outlives their rotation. But no namespace shares the credentials of another.
+ * One store per distinct place: two objects with two endpoints use their own (trap 10), two with one share it.
+ * Credentials do not make a place: a store outlives their rotation. But no namespace shares the credentials of
+ * another.
  */
 export class StoreRegistry {
   readonly #options: StoreOptions;
@@ -111,8 +114,8 @@ export class StoreRegistry {
   }
 
   /**
-   * Closes the stores that none of `uses` names: call it after a new set of configs is in force. The memory store stays,
-   * or an object that leaves and comes back would forget what was used.
+   * Closes the stores that none of `uses` names: call it after a new set of configs is in force. The memory store
+   * stays, or an object that leaves and comes back would forget what was used.
    */
   keepOnly(uses: Iterable<StoreUse>): void {
     const named = new Set([...uses].map(storePlaceOf));

@@ -1,5 +1,5 @@
-// Limiter, store: the typed side of lua/decide.lua, whose header is the specification of both. Input: the operations of one
-// hash tag; output: keys and the packed program of one call, and its packed reply read back.
+// Limiter, store: the typed side of lua/decide.lua, whose header is the specification of both. Input: the operations
+// of one hash tag; output: keys and the packed program of one call, and its packed reply read back.
 import { createHash } from 'node:crypto';
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
 import { compileRule, MAX_USED, type BucketView, type CompiledRule } from './rule/bucket-state.ts';
@@ -42,7 +42,10 @@ export interface DecideCall {
   readonly body: readonly number[];
 }
 
-/** `late`, `stale`: nothing was done. `results` in the order of the operations; `broken`: keys without a readable state. */
+/**
+ * `late`, `stale`: nothing was done. `results` in the order of the operations; `broken`: keys without a readable
+ * state.
+ */
 export type DecideReply =
   | { readonly status: 'late' | 'stale'; readonly nowMicros: number }
   | {
@@ -253,7 +256,10 @@ function readResults(counter: Counter, { operations, body }: DecideCall): (Store
 /** A bucket as the claims see it, one after the other. */
 type Seen = { -readonly [Field in keyof BucketView]: BucketView[Field] };
 
-/** Counts on from what the script says was used when each bucket was seen first: waits and resets too are counted here. */
+/**
+ * Counts on from what the script says was used when each bucket was seen first: waits and resets too are counted
+ * here.
+ */
 class Counter {
   readonly #values: Float64Array;
   readonly #nowMicros: number;

@@ -1,5 +1,5 @@
-// Limiter, store: the answer to a reservation. Input: its claims and how each bucket looks before anything is taken; output: the
-// decision with the live states. Every store answers through here, so that all of them answer alike.
+// Limiter, store: the answer to a reservation. Input: its claims and how each bucket looks before anything is taken;
+// output: the decision with the live states. Every store answers through here, so that all of them answer alike.
 import { resetAfter, waitFor, type BucketView, type CompiledRule } from './rule/bucket-state.ts';
 import type { BucketState, Claim, StoreDecision } from './store.ts';
 
@@ -10,7 +10,10 @@ export interface Look {
   readonly view: BucketView;
 }
 
-/** Several claims of one reservation on one bucket: each is judged after those before it, and all see what they take together. */
+/**
+ * Several claims of one reservation on one bucket: each is judged after those before it, and all see what they take
+ * together.
+ */
 export function decisionOf(looks: readonly Look[]): StoreDecision {
   const waits: number[] = [];
   let refusedBy = -1;

@@ -3,7 +3,10 @@ import { Cluster, type Redis } from '../../lib/redis-client.ts';
 
 export const NO_EVICTION = 'noeviction';
 
-/** The first policy of its servers that evicts, else `noeviction`; undefined when none tells. Rejects when a server does not answer. */
+/**
+ * The first policy of its servers that evicts, else `noeviction`; undefined when none tells. Rejects when a server
+ * does not answer.
+ */
 export async function evictionPolicyOf(client: Redis | Cluster): Promise<string | undefined> {
   const servers = client instanceof Cluster ? client.nodes('master') : [client];
   const answers = await Promise.all(servers.map((server) => server.info('memory')));

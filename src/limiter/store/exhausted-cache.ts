@@ -1,5 +1,5 @@
-// Limiter, store: refusals that need no question. Input: a store; output: the same store, which refuses by itself, for at
-// most 100 ms, what the store has just refused.
+// Limiter, store: refusals that need no question. Input: a store; output: the same store, which refuses by itself,
+// for at most 100 ms, what the store has just refused.
 import { LRUCache } from 'lru-cache';
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -49,10 +49,11 @@ interface Refunds {
 }
 
 /**
- * Answers from memory only when every bucket of a reservation was seen in a refused decision of the last 100 ms, by the same rule
- * and one of them refuses: what had 4 left refuses 5 and 7. A rule that changed (trap 38) ends it at once, and so does a refund that
- * passes through here; a stream of refunds (every request with tokens ends in one) does so every 60 ms (trap 53). Everything else
- * is asked; of several that ask whether a bucket still refuses, one does.
+ * Answers from memory only when every bucket of a reservation was seen in a refused decision of the last 100 ms, by
+ * the same rule and one of them refuses: what had 4 left refuses 5 and 7. A rule that changed (trap 38) ends it at
+ * once, and so does a refund that passes through here; a stream of refunds (every request with tokens ends in one)
+ * does so every 60 ms (trap 53). Everything else is asked; of several that ask whether a bucket still refuses, one
+ * does.
  */
 export class ExhaustedCache implements Store {
   readonly #inner: Store;

@@ -1,5 +1,5 @@
-// Limiter, store: a bound on how many buckets callers can make. Input: a limit's prefix and the key that its caller parts make;
-// output: that key, or the key of the one bucket that all callers beyond the bound share.
+// Limiter, store: a bound on how many buckets callers can make. Input: a limit's prefix and the key that its caller
+// parts make; output: that key, or the key of the one bucket that all callers beyond the bound share.
 import type { BucketRule, WindowPeriod, WindowRule } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
 
@@ -24,7 +24,10 @@ const PERIOD_MICROS: Readonly<Record<WindowPeriod, number>> = {
   Year: 31_626_000e6,
 };
 
-/** Keys in use, in two generations of one bucket's life each: what neither holds has been full again since it was seen. */
+/**
+ * Keys in use, in two generations of one bucket's life each: what neither holds has been full again since it was
+ * seen.
+ */
 interface Generations {
   current: Set<string>;
   previous: Set<string>;
@@ -32,9 +35,10 @@ interface Generations {
 }
 
 /**
- * Counts live keys per scope. The maker of keys (limiter/keys.ts) calls {@link bound} with the object as scope, before the
- * key goes into a claim; a store decorator could not know the object. A rotating unauthenticated key (trap 15) thus fills
- * neither Redis nor this process: beyond `max` all further callers share one bucket, named by `overflowKey`.
+ * Counts live keys per scope. The maker of keys (limiter/keys.ts) calls {@link bound} with the object as scope,
+ * before the key goes into a claim; a store decorator could not know the object. A rotating unauthenticated key (trap
+ * 15) thus fills neither Redis nor this process: beyond `max` all further callers share one bucket, named by
+ * `overflowKey`.
  */
 export class KeyBound {
   readonly #options: KeyBoundOptions;

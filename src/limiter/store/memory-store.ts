@@ -1,5 +1,5 @@
-// Limiter, store: buckets in this process. Input: claims; output: decisions, by the arithmetic of bucket-state.ts, in the
-// order in which they were asked. What Redis is to several limiters, this is to one.
+// Limiter, store: buckets in this process. Input: claims; output: decisions, by the arithmetic of bucket-state.ts, in
+// the order in which they were asked. What Redis is to several limiters, this is to one.
 import type { Clock } from '../../lib/clock.ts';
 import {
   applyCharge,

@@ -1,5 +1,5 @@
-// Limiter, store: stands for a connection where there are no credentials to make one with. Input: what is missing; output:
-// StoreUnavailable for every call, so that failurePolicy decides.
+// Limiter, store: stands for a connection where there are no credentials to make one with. Input: what is missing;
+// output: StoreUnavailable for every call, so that failurePolicy decides.
 import type { RedisEndpoint } from '../../contract/limiter-config.ts';
 import { storeLabelOf } from '../../contract/limiter-report.ts';
 import type { ConnectionOptions } from './redis-connection.ts';

@@ -1,5 +1,6 @@
 // Limiter, store: one connection to one Redis deployment. Input: scripts with a deadline; output: their replies, or
-// StoreUnavailable within the deadline. Nothing is sent twice by itself: a script may have been executed although its reply never came.
+// StoreUnavailable within the deadline. Nothing is sent twice by itself: a script may have been executed although its
+// reply never came.
 import type { LookupFunction } from 'node:net';
 import type { RedisEndpoint } from '../../contract/limiter-config.ts';
 import { storeLabelOf } from '../../contract/limiter-report.ts';
@@ -82,7 +83,9 @@ export class RedisConnection {
   #provenMs = -Infinity;
   #policyAskedMs = -Infinity;
 
-  /** `script` is loaded on each connection ahead of its first call, which then fits its deadline on a busy server too. */
+  /**
+   * `script` is loaded on each connection ahead of its first call, which then fits its deadline on a busy server too.
+   */
   constructor(endpoint: RedisEndpoint, login: RedisLogin, options: ConnectionOptions, script: LuaScript, probe: Probe) {
     this.#script = script;
     this.#probeWrite = probe;
@@ -176,8 +179,8 @@ export class RedisConnection {
   }
 
   /**
-   * Judged by what matters: a server serves when a write as decisions make it succeeds. One whose circuit is open does not; one that took
-   * such a write a moment ago does; any other is sent one.
+   * Judged by what matters: a server serves when a write as decisions make it succeeds. One whose circuit is open
+   * does not; one that took such a write a moment ago does; any other is sent one.
    */
   async examine(): Promise<Examination> {
     if (this.#circuits.isAnyOpen) return this.#unreachable();
@@ -231,8 +234,9 @@ export class RedisConnection {
   }
 
   /**
-   * A caller gives up at its deadline and never before, or a script in time could still be executed behind its back: timers
-   * may fire early. A busy event loop fires them before it reads sockets: replies that have arrived are let in first.
+   * A caller gives up at its deadline and never before, or a script in time could still be executed behind its back:
+   * timers may fire early. A busy event loop fires them before it reads sockets: replies that have arrived are let in
+   * first.
    */
   async #within<T>(deadlineAtMs: number, work: Promise<T>): Promise<T> {
     const late = Promise.withResolvers<never>();
@@ -306,8 +310,8 @@ export class RedisConnection {
   }
 
   /**
-   * The first words on a connection: the time, then the script (calls send it when it is not there; a server that does not know us hangs up
-   * on what is so long), then a write, again until one has succeeded.
+   * The first words on a connection: the time, then the script (calls send it when it is not there; a server that
+   * does not know us hangs up on what is so long), then a write, again until one has succeeded.
    */
   #greet(): void {
     const greeting = async (): Promise<void> => {
@@ -343,7 +347,10 @@ export class RedisConnection {
     this.#trouble.proven();
   }
 
-  /** Never in the middle of an attempt, which has its own deadline: told to disconnect while it asks sentinels, the client ends for good. */
+  /**
+   * Never in the middle of an attempt, which has its own deadline: told to disconnect while it asks sentinels, the
+   * client ends for good.
+   */
   #replaceConnection(): void {
     if (!this.#closed && this.#client.status !== 'connecting') this.#client.disconnect(true);
   }

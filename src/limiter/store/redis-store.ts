@@ -1,5 +1,5 @@
-// Limiter, store: buckets in Redis, shared by every limiter. Input: claims; output: decisions of lua/decide.lua. All that one
-// event-loop tick asks of one hash tag goes out as one script call.
+// Limiter, store: buckets in Redis, shared by every limiter. Input: claims; output: decisions of lua/decide.lua. All
+// that one event-loop tick asks of one hash tag goes out as one script call.
 import type { RedisEndpoint } from '../../contract/limiter-config.ts';
 import { messageOf } from '../../lib/thrown.ts';
 import type { RedisLogin } from '../../lib/redis-client.ts';
@@ -20,8 +20,9 @@ import {
 } from './store.ts';
 
 /**
- * Decisions per script call: half of what a tick asks, within these bounds. Of two calls one is decided while the other is
- * prepared (in one call, server and limiter would take turns), and a call keeps the server from everyone else for about half a millisecond.
+ * Decisions per script call: half of what a tick asks, within these bounds. Of two calls one is decided while the
+ * other is prepared (in one call, server and limiter would take turns), and a call keeps the server from everyone
+ * else for about half a millisecond.
  */
 const LEAST_PER_CALL = 32;
 const MOST_PER_CALL = 128;
@@ -103,8 +104,8 @@ export class RedisStore implements Store {
   }
 
   /**
-   * Other credentials for the same Redis. The present connection serves until the server has taken them, and then ends what it
-   * has begun: no call fails. Where there are none any more it ends at once.
+   * Other credentials for the same Redis. The present connection serves until the server has taken them, and then
+   * ends what it has begun: no call fails. Where there are none any more it ends at once.
    */
   renew(login: Login): void {
     if (this.#closed) return;
@@ -227,13 +228,19 @@ export class RedisStore implements Store {
     }
   }
 
-  /** Every command that a decision may need, as a decision is sent; it also goes out in an outage. Rejects when it fails. */
+  /**
+   * Every command that a decision may need, as a decision is sent; it also goes out in an outage. Rejects when it
+   * fails.
+   */
   async #probe(connection: RedisConnection, tag: string, deadlineMs: number): Promise<void> {
     const deadlineAtMs = this.#options.clock.monotonicMs() + deadlineMs;
     await this.#call(tag, [{ kind: 'probe' }], deadlineAtMs, connection);
   }
 
-  /** A call that came late or with the wrong windows has done nothing: with the time that it told, it is sent once more. */
+  /**
+   * A call that came late or with the wrong windows has done nothing: with the time that it told, it is sent once
+   * more.
+   */
   async #call(
     tag: string,
     operations: readonly Operation[],

@@ -1,5 +1,5 @@
-// Limiter, store: what a server says when it does not serve. In: the error of a call; out: its words, fit for logs and statuses, and
-// what to do about them.
+// Limiter, store: what a server says when it does not serve. In: the error of a call; out: its words, fit for logs
+// and statuses, and what to do about them.
 import { storeWordOf, type Remedy } from '../../contract/store-words.ts';
 import { messageOf } from '../../lib/thrown.ts';
 
@@ -13,7 +13,10 @@ export interface ServerAnswer {
   readonly remedy?: Remedy;
 }
 
-/** `secrets`: what was sent to the server and must not come back. Undefined for an error that is no answer of a server. */
+/**
+ * `secrets`: what was sent to the server and must not come back. Undefined for an error that is no answer of a
+ * server.
+ */
 export function serverAnswerOf(error: unknown, secrets: readonly string[]): ServerAnswer | undefined {
   if (!isReplyError(error)) return undefined;
   const message = messageOf(error);
@@ -26,7 +29,10 @@ export function isReplyError(error: unknown): boolean {
   return typeof error === 'object' && error !== null && 'name' in error && error.name === 'ReplyError';
 }
 
-/** Servers repeat what they were sent: the arguments of a command that they do not know, the hash and line of a script. */
+/**
+ * Servers repeat what they were sent: the arguments of a command that they do not know, the hash and line of a
+ * script.
+ */
 function quoteOf(message: string, secrets: readonly string[]): string {
   const isSafe = secrets.every((secret) => secret === '' || !message.includes(secret));
   return (isSafe ? message : (/^[A-Z]{2,20}\b/.exec(message)?.[0] ?? 'ERR'))

@@ -1,5 +1,5 @@
-// Limiter, store: settlements that the store did not take. Input: settlements that failed; output: the same ones again, under
-// the same ids, until the store takes them, or their ids are about to be forgotten.
+// Limiter, store: settlements that the store did not take. Input: settlements that failed; output: the same ones
+// again, under the same ids, until the store takes them, or their ids are about to be forgotten.
 import type { Clock } from '../../lib/clock.ts';
 
 /** Ids are remembered for 10 minutes from their first execution; after this a repetition might be applied twice. */

@@ -1,5 +1,6 @@
-// Limiter, store: the time of a store as seen from here. Input: times that the store told, with when they were asked and
-// heard; output: an estimate that is never ahead of the store, so that a deadline computed from it never comes late there.
+// Limiter, store: the time of a store as seen from here. Input: times that the store told, with when they were asked
+// and heard; output: an estimate that is never ahead of the store, so that a deadline computed from it never comes
+// late there.
 
 /** All local times are monotonic milliseconds. */
 export class StoreClock {

@@ -1,5 +1,6 @@
-// Limiter, store: how one store does, without haste. Input: its examinations, one after the other; output: unreachable after some
-// bad ones in a row, well again after more good ones in a row, so that a store that comes and goes is told once.
+// Limiter, store: how one store does, without haste. Input: its examinations, one after the other; output:
+// unreachable after some bad ones in a row, well again after more good ones in a row, so that a store that comes and
+// goes is told once.
 import type { StoreTrouble } from '../../contract/limiter-report.ts';
 import type { Examination } from './store.ts';
 

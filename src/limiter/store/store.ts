@@ -1,5 +1,6 @@
 // Limiter, innermost stage: the interface of every store of buckets. Input: claims on buckets; output: all taken or
-// none, and when the refused amount would fit. One contract suite (test/limiter/store) runs against every implementation.
+// none, and when the refused amount would fit. One contract suite (test/limiter/store) runs against every
+// implementation.
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
 
 /**
@@ -51,8 +52,8 @@ export interface Settlement {
   readonly reservation: Reservation;
   readonly actual: readonly number[];
   /**
-   * Store time at which the reservation was taken (µs): only for a copy, which the store does not recognise as the object
-   * that it admitted. A window's refund counts only while that window lasts; of an unknown time it is dropped.
+   * Store time at which the reservation was taken (µs): only for a copy, which the store does not recognise as the
+   * object that it admitted. A window's refund counts only while that window lasts; of an unknown time it is dropped.
    */
   readonly reservedAtMicros?: number;
 }
@@ -71,7 +72,10 @@ export class StoreUnavailable extends Error {
 /** How a store's server does. */
 export interface Examination {
   readonly reachable: boolean;
-  /** How it shows that it does not serve, in the words of the server or the network; '' when it does. No secret is in it. */
+  /**
+   * How it shows that it does not serve, in the words of the server or the network; '' when it does. No secret is in
+   * it.
+   */
   readonly detail: string;
   /** Its `maxmemory-policy`, where it tells; absent: not known, or not asked this time. */
   readonly evictionPolicy?: string;

@@ -53,7 +53,10 @@ function compileLimit(spec: Limit, common: Common): LimitConfig {
   };
 }
 
-/** What a limit does without its store when the object does not say. Each limit has its own; a request needs all of its limits. */
+/**
+ * What a limit does without its store when the object does not say. Each limit has its own; a request needs all of
+ * its limits.
+ */
 export function defaultFailurePolicy(rule: BucketRule | WindowRule): FailurePolicy {
   return rule.kind === 'window' && LONG_PERIODS.has(rule.period) ? 'Closed' : 'Local';
 }
@@ -97,8 +100,8 @@ const PLAIN_PARTS = ['user', 'application', 'model', 'tool', 'session'] as const
 const ONE_BUCKET_PER_USER: readonly KeyPart[] = [{ type: 'user', whenAbsent: DEFAULTS.keyPart.whenAbsent }];
 
 /**
- * The limits that the short form of an MCPServer stands for, the server's first, then those of its tools, which apply to
- * the calls of that tool beside the server's.
+ * The limits that the short form of an MCPServer stands for, the server's first, then those of its tools, which apply
+ * to the calls of that tool beside the server's.
  */
 export function compileShortForm(rateLimiting: MCPRateLimiting): LimitConfig[] {
   const common = commonOf(rateLimiting);
@@ -116,7 +119,9 @@ interface ShortLimit {
   readonly tool?: string;
 }
 
-/** `global` is an earlier spelling of `shared`: both give the same limit, so a change of spelling keeps what was used. */
+/**
+ * `global` is an earlier spelling of `shared`: both give the same limit, so a change of spelling keeps what was used.
+ */
 function bucketsOf(prefix: string, spec: Pick<Tool, 'shared' | 'global' | 'perUser'>): ShortLimit[] {
   const shared = spec.shared ?? spec.global;
   return [

@@ -1,5 +1,5 @@
-// Reconcile, compile: where the buckets of an object live. Input: its spec and the operator's default; output: the store of its
-// limiter config, or nothing where nobody names one.
+// Reconcile, compile: where the buckets of an object live. Input: its spec and the operator's default; output: the
+// store of its limiter config, or nothing where nobody names one.
 import { isIP } from 'node:net';
 import type { RedisEndpoint, SecretReference, StoreConfig } from '../../contract/limiter-config.ts';
 import { DEFAULT_REDIS_SECRET } from '../../contract/names.ts';
@@ -41,7 +41,9 @@ function hostOf(address: string): string {
   return address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '');
 }
 
-/** Marked as the operator's own: what an object names is dialled by a shared limiter only where egress rules cover it. */
+/**
+ * Marked as the operator's own: what an object names is dialled by a shared limiter only where egress rules cover it.
+ */
 function defaultStore(
   namespace: string,
   { defaultStore: store, defaultStoreUsers = false }: ReconcileSettings,
@@ -64,8 +66,8 @@ export function mayUseDefault({ metadata, spec }: WeirObject, settings: Reconcil
 }
 
 /**
- * `<svc>.<ns>:port` of the own namespace is written out to `<svc>.<ns>.svc…:port`: the short name could also be found outside of
- * the cluster, where a namespace may be called like a top-level domain.
+ * `<svc>.<ns>:port` of the own namespace is written out to `<svc>.<ns>.svc…:port`: the short name could also be found
+ * outside of the cluster, where a namespace may be called like a top-level domain.
  */
 function withServiceDomain(
   address: string,

@@ -1,5 +1,5 @@
-// Reconcile, compile: a checked object and the operator's settings -> its limiter config. Pure and total: equal objects give
-// equal bytes in whatever order their fields were written.
+// Reconcile, compile: a checked object and the operator's settings -> its limiter config. Pure and total: equal
+// objects give equal bytes in whatever order their fields were written.
 import { usesOf } from '../../contract/capabilities.ts';
 import type {
   LimitConfig,
@@ -21,7 +21,8 @@ const IN_MEMORY: StoreConfig = { type: 'memory' };
 
 /**
  * Compiles an object that `validate` accepts; what an absent field means is resolved here (crd/defaults.ts). Without
- * `rateLimiting` the config routes and has no limits; it names no Redis then, so that no limiter connects to one for it.
+ * `rateLimiting` the config routes and has no limits; it names no Redis then, so that no limiter connects to one for
+ * it.
  */
 export function compile(object: WeirObject, settings: ReconcileSettings): LimiterConfig {
   const { namespace, name, uid, creationTimestamp } = object.metadata;

@@ -1,11 +1,12 @@
-// Reconcile, compile: the last config before the operator's default Redis goes with the operator. Input: a config, and how many limiters
-// share its buckets. Output: the same limits without that Redis: each limiter enforces its share in its own memory.
+// Reconcile, compile: the last config before the operator's default Redis goes with the operator. Input: a config,
+// and how many limiters share its buckets. Output: the same limits without that Redis: each limiter enforces its
+// share in its own memory.
 import type { BucketRule, LimitConfig, LimiterConfig, WindowRule } from '../../contract/limiter-config.ts';
 import { MAX_DURATION_MICROS } from '../../lib/duration.ts';
 
 /**
- * All shares together are at most the limit, unless that is less than one request for each limiter: then each lets one pass, since
- * nobody is left who could give one limiter what another does not use.
+ * All shares together are at most the limit, unless that is less than one request for each limiter: then each lets
+ * one pass, since nobody is left who could give one limiter what another does not use.
  * @returns the config itself when its buckets are elsewhere and stay
  */
 export function partingConfig(config: LimiterConfig, sharers: number): LimiterConfig {

@@ -1,5 +1,5 @@
-// Injection: what a pod's author says by annotations of weir.dev beside the port. Input: annotations. Output: the image of the
-// pod's limiter or why it is none, and warnings of annotations that mean nothing.
+// Reconcile, injection: what a pod's author says by annotations of weir.dev beside the port. Input: annotations.
+// Output: the image of the pod's limiter or why it is none, and warnings of annotations that mean nothing.
 import { BOUND_ANNOTATIONS } from './bounds.ts';
 import {
   IMAGE_ANNOTATION,

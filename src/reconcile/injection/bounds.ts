@@ -1,11 +1,13 @@
-// Injection: the bounds of one request in a pod's limiter. Input: those of the injection config, and annotations of the pod.
-// Output: flags of the limiter, or why a text is not a bound.
+// Reconcile, injection: the bounds of one request in a pod's limiter. Input: those of the injection config, and
+// annotations of the pod. Output: flags of the limiter, or why a text is not a bound.
 import { parseByteSize } from '../../lib/byte-size.ts';
 import { parseDurationMicros } from '../../lib/duration.ts';
 
 type Kind = 'size' | 'headerSize' | 'count' | 'duration' | 'durationOrOff';
 
-/** Fields of `bounds` in the injection config. `maxBody` is the flag --max-body and the annotation weir.dev/max-body. */
+/**
+ * Fields of `bounds` in the injection config. `maxBody` is the flag --max-body and the annotation weir.dev/max-body.
+ */
 export const BOUNDS = {
   maxBody: 'size',
   bodyBudget: 'size',

@@ -1,5 +1,5 @@
-// Injection: which port of a pod the limiter stands before. Input: a pod's containers and annotations. Output: a number and the
-// names that the limiter takes over, or why there is none and what to do.
+// Reconcile, injection: which port of a pod the limiter stands before. Input: a pod's containers and annotations.
+// Output: a number and the names that the limiter takes over, or why there is none and what to do.
 import { PORT_ANNOTATION, REDIRECT_ANNOTATION } from './names.ts';
 import type { Skip } from './skips.ts';
 import { isTcp, runningContainers, type ContainerPort, type InjectablePod, type PodSpec } from './pod.ts';

@@ -1,5 +1,6 @@
-// Injection: the injector. Input: a pod, its namespace, settings. Output: the patch that gives it a limiter, or why it gets none.
-// Pure; what it did once it does not do again, and what later webhooks added is brought in line.
+// Reconcile, injection: the injector. Input: a pod, its namespace, settings. Output: the patch that gives it a
+// limiter, or why it gets none. Pure; what it did once it does not do again, and what later webhooks added is brought
+// in line.
 import { isDeepStrictEqual } from 'node:util';
 import { strangeAnnotations, wantedImage } from './annotations.ts';
 import { wantedBounds } from './bounds.ts';
@@ -63,7 +64,10 @@ const SYSTEM_NAMESPACES = ['kube-system', 'kube-node-lease'];
 const POD_SECURITY_LABEL = 'pod-security.kubernetes.io/enforce';
 const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
 
-/** Gives the pod its limiter. `drainToken`: only who knows it can drain the limiter; used for a limiter that is made now. */
+/**
+ * Gives the pod its limiter. `drainToken`: only who knows it can drain the limiter; used for a limiter that is made
+ * now.
+ */
 export function inject(
   pod: InjectablePod,
   namespace: NamespaceFacts,
@@ -87,7 +91,10 @@ export function inject(
   return patched(pod, plan, [...warningsOf(placement, namespace), ...sized.warnings, ...strangeAnnotations(pod)]);
 }
 
-/** The resources that annotations ask for, as far as the namespace admits them: the limiter must not keep the pod from being created. */
+/**
+ * The resources that annotations ask for, as far as the namespace admits them: the limiter must not keep the pod from
+ * being created.
+ */
 function withResources(
   { metadata }: InjectablePod,
   { name, annotations = {}, containerRanges = [] }: NamespaceFacts,
@@ -220,7 +227,10 @@ function withLimiter(spec: PodSpec, plan: Plan): PodSpec {
   };
 }
 
-/** Those that the pod lacks. First, so that the limiter is there before any other container and ends after all of them. */
+/**
+ * Those that the pod lacks. First, so that the limiter is there before any other container and ends after all of
+ * them.
+ */
 function firstContainers(spec: PodSpec, { placement, settings, drainToken }: Plan): Container[] {
   if (spec.initContainers?.some(({ name }) => name === LIMITER_CONTAINER) === true) return [];
   const { port, redirect } = placement;

@@ -1,4 +1,5 @@
-// Injection: the names by which an injected pod is asked for and recognized, and the ports of the limiter in it.
+// Reconcile, injection: the names by which an injected pod is asked for and recognized, and the ports of the limiter
+// in it.
 
 /** Label of a pod or a namespace, "true" or "false"; the pod's wins. */
 export const INJECT_LABEL = 'weir.dev/inject';
@@ -13,7 +14,10 @@ export const REDIRECT_ANNOTATION = 'weir.dev/redirect';
 /** Annotation: image of this pod's limiter, instead of that of the injection config. */
 export const IMAGE_ANNOTATION = 'weir.dev/image';
 
-/** Annotations of a pod or a namespace: resources of the pod's limiter, instead of those of the injection config. The pod's win. */
+/**
+ * Annotations of a pod or a namespace: resources of the pod's limiter, instead of those of the injection config. The
+ * pod's win.
+ */
 export const RESOURCE_ANNOTATIONS = [
   { annotation: 'weir.dev/limiter-cpu-request', side: 'requests', resource: 'cpu' },
   { annotation: 'weir.dev/limiter-cpu-limit', side: 'limits', resource: 'cpu' },

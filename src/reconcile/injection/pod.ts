@@ -1,4 +1,5 @@
-// Injection: the parts of a Pod that the injector reads or changes. Whatever else a pod has is kept as it came.
+// Reconcile, injection: the parts of a Pod that the injector reads or changes. Whatever else a pod has is kept as it
+// came.
 
 export interface ContainerPort {
   readonly name?: string;

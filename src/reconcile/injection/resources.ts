@@ -1,5 +1,6 @@
-// Injection: the resources of the limiter. Input: those of the injection config, annotations of the pod and of its namespace, the
-// LimitRanges of the namespace. Output: resources that the namespace admits, or why there are none. Pure.
+// Reconcile, injection: the resources of the limiter. Input: those of the injection config, annotations of the pod
+// and of its namespace, the LimitRanges of the namespace. Output: resources that the namespace admits, or why there
+// are none. Pure.
 import { formatQuantityMillis, parseQuantityMillis } from '../../lib/quantity.ts';
 import { RESOURCE_ANNOTATIONS } from './names.ts';
 import type { Skip } from './skips.ts';
@@ -39,7 +40,10 @@ interface Wish {
 const LEAST_MEMORY = '96Mi';
 const LEAST_MILLIS = parseQuantityMillis(LEAST_MEMORY) ?? 0n;
 
-/** The resources that annotations ask for; the pod's win over its namespace's. A value that is none is a reason to skip the pod. */
+/**
+ * The resources that annotations ask for; the pod's win over its namespace's. A value that is none is a reason to
+ * skip the pod.
+ */
 export function wantedResources(
   pod: Annotations,
   namespace: { name: string; annotations: Annotations },

@@ -1,5 +1,5 @@
-// Injection: what the injector puts into pods. Input: the text of the injection config (YAML). Output: checked settings with
-// defaults, or an error that names the field and the fix.
+// Reconcile, injection: what the injector puts into pods. Input: the text of the injection config (YAML). Output:
+// checked settings with defaults, or an error that names the field and the fix.
 import { Ajv, type ErrorObject } from 'ajv';
 import { parse } from 'yaml';
 import { parseDurationMicros } from '../../lib/duration.ts';

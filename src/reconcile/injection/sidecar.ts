@@ -1,5 +1,5 @@
-// Injection: what is added to a pod. Input: the injection config and where the limiter stands. Output: the limiter's container,
-// the container that redirects, their volumes, and the preStop of the workload.
+// Reconcile, injection: what is added to a pod. Input: the injection config and where the limiter stands. Output: the
+// limiter's container, the container that redirects, their volumes, and the preStop of the workload.
 import { boundFlags } from './bounds.ts';
 import type { Placement } from './choose-port.ts';
 import { LIMITER_CONTAINER, LIMITER_PORTS, PORT_NAMES, REDIRECT_CONTAINER, VOLUMES } from './names.ts';

@@ -1,5 +1,5 @@
-// Injection: why a pod carries no limiter. One table: reason -> what is so, and how to mend it; the webhook's warnings, the annotation of
-// the pod, the status of objects and docs/sidecars.md say what it says.
+// Reconcile, injection: why a pod carries no limiter. One table: reason -> what is so, and how to mend it; the
+// webhook's warnings, the annotation of the pod, the status of objects and docs/sidecars.md say what it says.
 import { INJECT_LABEL, LIMITER_PORTS, PORT_ANNOTATION, REDIRECT_ANNOTATION } from './names.ts';
 
 /** `NAMESPACE` stands for the name of the pod's. */
@@ -101,7 +101,10 @@ export function formatSkip(reason: SkipReason, text: string): string {
   return `${reason}: ${text}`;
 }
 
-/** The reverse of {@link formatSkip}; undefined for any other value. The author of the pod may have written it, so it is kept short. */
+/**
+ * The reverse of {@link formatSkip}; undefined for any other value. The author of the pod may have written it, so it
+ * is kept short.
+ */
 export function parseSkip(
   value: string | undefined,
 ): { readonly reason: SkipReason; readonly text: string } | undefined {

@@ -1,5 +1,6 @@
-// Injection: why a pod that an object selects carries no limiter. Input: what the operator knows of the pod and its namespace. Output: a
-// reason with the mend: the injector's own when it saw the pod, else what the labels say. Pure.
+// Reconcile, injection: why a pod that an object selects carries no limiter. Input: what the operator knows of the
+// pod and its namespace. Output: a reason with the mend: the injector's own when it saw the pod, else what the labels
+// say. Pure.
 import { INJECT_LABEL } from './names.ts';
 import { parseSkip, skipText, type SkipReason } from './skips.ts';
 

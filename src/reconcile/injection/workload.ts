@@ -1,6 +1,6 @@
-// Injection: what changes in the workload's own containers. Input: a container and where the limiter stands. Output: the
-// container without the names that the limiter took, with ports of the node that lead to the limiter, with probes and hooks that go
-// past it, and with a preStop.
+// Reconcile, injection: what changes in the workload's own containers. Input: a container and where the limiter
+// stands. Output: the container without the names that the limiter took, with ports of the node that lead to the
+// limiter, with probes and hooks that go past it, and with a preStop.
 import { isDeepStrictEqual } from 'node:util';
 import type { Placement } from './choose-port.ts';
 import { LIMITER_PORTS } from './names.ts';

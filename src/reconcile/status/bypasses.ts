@@ -1,4 +1,5 @@
-// Reconcile, status: the ways past the limiters of an object -> sentences that say where, and how to lead them to the limiter.
+// Reconcile, status: the ways past the limiters of an object -> sentences that say where, and how to lead them to the
+// limiter.
 import { countOf, MOST_NAMED, namesOf } from '../names.ts';
 import type { Bypass, LimiterTally } from '../types.ts';
 

@@ -1,4 +1,5 @@
-// Reconcile, status: what the limiters of an object have trouble with, and who goes past them -> the verdict Degraded, which is bad when it holds.
+// Reconcile, status: what the limiters of an object have trouble with, and who goes past them -> the verdict
+// Degraded, which is bad when it holds.
 import { storeLabelOf } from '../../contract/limiter-report.ts';
 import { storeWordOf } from '../../contract/store-words.ts';
 import type { DegradedReason } from '../../crd/kinds/conditions.ts';
@@ -23,8 +24,8 @@ const KINDS = ['unreachable', 'evicts', 'upstream'] as const;
 const REASON_OF = { unreachable: 'StoreUnreachable', evicts: 'StoreEvicts', upstream: 'UpstreamUnreachable' } as const;
 
 /**
- * The gravest trouble gives the reason, a way past the limiters when there is no other; the message names all of it. While no limiter that is desired is connected nobody can
- * say how it is: undefined.
+ * The gravest trouble gives the reason, a way past the limiters when there is no other; the message names all of it.
+ * While no limiter that is desired is connected nobody can say how it is: undefined.
  */
 export function degradedVerdict(
   inForce: InForce | undefined,

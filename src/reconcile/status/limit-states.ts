@@ -6,8 +6,8 @@ import { type Problem, cut } from '../problems.ts';
 import { type LimitContext, describeLimit } from './limit-text.ts';
 
 /**
- * Enforced and Shadow: in force at every limiter; Pending: not at every limiter yet; NotEnforced: the object is refused; Unknown: no
- * operator follows the object.
+ * Enforced and Shadow: in force at every limiter; Pending: not at every limiter yet; NotEnforced: the object is
+ * refused; Unknown: no operator follows the object.
  */
 export const LIMIT_STATES = ['Enforced', 'Shadow', 'Pending', 'NotEnforced', 'Unknown'] as const;
 export type LimitState = (typeof LIMIT_STATES)[number];

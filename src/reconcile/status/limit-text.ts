@@ -1,5 +1,5 @@
-// Reconcile, status: one limit among those of its object -> what it amounts to, for whom, for which requests, and what of it
-// could surprise, in one line.
+// Reconcile, status: one limit among those of its object -> what it amounts to, for whom, for which requests, and
+// what of it could surprise, in one line.
 import type { FailurePolicy, KeyPart, LimitConfig, LimiterConfig } from '../../contract/limiter-config.ts';
 import { formatDuration } from '../../lib/duration.ts';
 import { defaultFailurePolicy } from '../compile/compile-limits.ts';
@@ -22,7 +22,10 @@ export function describeLimit(limit: LimitConfig, context: LimitContext): string
   return [...scope, amountOf(limit, context), ...outageOf(limit, context)].join('; ');
 }
 
-/** Limits of the group that are asked before this one and take what it would get. A Shadow limit takes nothing from others. */
+/**
+ * Limits of the group that are asked before this one and take what it would get. A Shadow limit takes nothing from
+ * others.
+ */
 function earlierTiers(limit: LimitConfig, limits: readonly LimitConfig[]): LimitConfig[] {
   if (limit.group === undefined) return [];
   const at = limits.indexOf(limit);

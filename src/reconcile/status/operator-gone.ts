@@ -1,7 +1,10 @@
-// Reconcile, status: why an object whose operator was uninstalled says Unknown. Input: its spec, and what became of the default Redis.
-// Output: the message of its conditions: what still holds, and what to do.
+// Reconcile, status: why an object whose operator was uninstalled says Unknown. Input: its spec, and what became of
+// the default Redis. Output: the message of its conditions: what still holds, and what to do.
 
-/** none: it did not belong to the release. handed-over: limiters had been given shares of their own. gone: they had not. */
+/**
+ * none: it did not belong to the release. handed-over: limiters had been given shares of their own. gone: they had
+ * not.
+ */
 export type RedisOfRelease = 'none' | 'handed-over' | 'gone';
 
 const KEPT = 'limiters keep enforcing the config that they had last';

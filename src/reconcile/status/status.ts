@@ -87,7 +87,9 @@ export function differs(status: ObjectStatus, present: unknown): boolean {
   return canonicalJson(status) !== canonicalJson(present ?? {});
 }
 
-/** The conditions whose reason is not what the object's present status says; that a new object is healthy is no news. */
+/**
+ * The conditions whose reason is not what the object's present status says; that a new object is healthy is no news.
+ */
 export function changedReasons(status: ObjectStatus, present: unknown): Condition[] {
   const before = conditionsIn(present);
   return status.conditions.filter(

@@ -1,4 +1,5 @@
-// Reconcile, status: the status of an object that no operator follows any more -> the same, without what nobody knows from now on.
+// Reconcile, status: the status of an object that no operator follows any more -> the same, without what nobody knows
+// from now on.
 import { cut } from '../problems.ts';
 import { MAX_CONDITION_MESSAGE } from '../../crd/kinds/conditions.ts';
 import type { Condition, Status } from '../../crd/types.ts';

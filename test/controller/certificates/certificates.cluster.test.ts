@@ -1,5 +1,5 @@
-// Certificates on a real API server: one Secret for all replicas, leaf and CA rotated under open streams, the CA handed out and
-// put back where somebody took it away.
+// Certificates on a real API server: one Secret for all replicas, leaf and CA rotated under open streams, the CA
+// handed out and put back where somebody took it away.
 import { X509Certificate } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,5 @@
-// Secrets on a real API server, the operator with exactly the rights of deploy/rbac.yaml: what is granted and labelled reaches
-// limiters, live, and nothing else does; every other state is told with the way to mend it.
+// Secrets on a real API server, the operator with exactly the rights of deploy/rbac.yaml: what is granted and
+// labelled reaches limiters, live, and nothing else does; every other state is told with the way to mend it.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { grantsFor } from '../../../src/cli/grant-command.ts';
 import { describeOnControlPlane } from '../../../tools/node-cluster/describe-cluster.ts';

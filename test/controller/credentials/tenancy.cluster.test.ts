@@ -1,5 +1,6 @@
-// The default Redis and its tenants, on a real API server and a real Redis: a user for each namespace, confined to its keys, made
-// again when Redis forgot it, removed with its namespace; and without users the one password, for those who are named.
+// The default Redis and its tenants, on a real API server and a real Redis: a user for each namespace, confined to
+// its keys, made again when Redis forgot it, removed with its namespace; and without users the one password, for
+// those who are named.
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
 import { mkdtemp, writeFile } from 'node:fs/promises';

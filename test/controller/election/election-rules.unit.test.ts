@@ -1,4 +1,5 @@
-// The rules of leader election, by a model of the API server and of processes whose clocks run unevenly, that pause, and whose requests are late.
+// The rules of leader election, by a model of the API server and of processes whose clocks run unevenly, that pause,
+// and whose requests are late.
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import {

@@ -1,4 +1,5 @@
-// An uninstall as the operator hears of it: once per annotation, acknowledged when limiters are, and over when it does not take place.
+// An uninstall as the operator hears of it: once per annotation, acknowledged when limiters are, and over when it
+// does not take place.
 import { beforeEach, expect, test } from '@jest/globals';
 import { LEAVING_ANNOTATION, LEFT_ANNOTATION, Parting } from '../../../src/controller/install/parting.ts';
 import type { AckState } from '../../../src/controller/push/ack-table.ts';

@@ -1,5 +1,5 @@
-// The informer where a real API server cannot be made to fail in this way: a version from another time (a restored etcd), a page
-// that expires in the middle of a list, half an event. The API is played by a script.
+// The informer where a real API server cannot be made to fail in this way: a version from another time (a restored
+// etcd), a page that expires in the middle of a list, half an event. The API is played by a script.
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { Informer } from '../../../src/controller/kube/informer.ts';
 import { KubeError, type Kube, type ListPage, type WatchEvent } from '../../../src/controller/kube/kube-api.ts';

@@ -1,5 +1,6 @@
-// Ways past the limiters, on a real API server: pods as the injector makes them, Services, EndpointSlices and ports of the node that lead
-// to the server itself. Programmed is False while all that is known goes past, Degraded True while some does.
+// Ways past the limiters, on a real API server: pods as the injector makes them, Services, EndpointSlices and ports
+// of the node that lead to the server itself. Programmed is False while all that is known goes past, Degraded True
+// while some does.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { inject } from '../../../src/reconcile/injection/inject.ts';
 import type { InjectablePod } from '../../../src/reconcile/injection/pod.ts';

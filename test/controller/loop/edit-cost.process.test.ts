@@ -1,6 +1,6 @@
-// What one edit costs the operator, counted: with the same limiters it is the same work among a hundred objects and among a
-// thousand. In: the operator's loop, snapshot store, ack table and sessions, without the wire; out: how often each function of
-// src/ was called and each of its loops went round, as V8 counts it. No clock is looked at.
+// What one edit costs the operator, counted: with the same limiters it is the same work among a hundred objects and
+// among a thousand. In: the operator's loop, snapshot store, ack table and sessions, without the wire; out: how often
+// each function of src/ was called and each of its loops went round, as V8 counts it. No clock is looked at.
 import { Session } from 'node:inspector/promises';
 import { setFlagsFromString } from 'node:v8';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
@@ -23,7 +23,10 @@ import { silentLogger } from '../../../src/lib/log.ts';
 const log = silentLogger();
 const FEW = 100;
 const MANY = 1_000;
-/** V8 may count a function too seldom that was being optimised before; one look at each further object would be twice as much. */
+/**
+ * V8 may count a function too seldom that was being optimised before; one look at each further object would be twice
+ * as much.
+ */
 const NOISE = (MANY - FEW) / 2;
 /** Longer than the operator waits before it looks at an edit. */
 const SETTLED_MS = 10_000;
@@ -107,7 +110,8 @@ class Rig {
       this.#connect(`pod/${index}`, { kind: 'pod', pod });
     }
     this.#connect('shared', { kind: 'shared', namespaces: 'all' });
-    // The answers of many limiters are looked at a few hundred objects a second, and what is not programmed for a minute is told.
+    // The answers of many limiters are looked at a few hundred objects a second, and what is not programmed for a
+    // minute is told.
     await jest.advanceTimersByTimeAsync(10 * SETTLED_MS);
   }
 

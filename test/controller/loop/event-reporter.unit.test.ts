@@ -1,4 +1,5 @@
-// Which changes of a status become Events: what rollouts and scale-ups pass through only when it persists, what has to be fixed at once.
+// Which changes of a status become Events: what rollouts and scale-ups pass through only when it persists, what has
+// to be fixed at once.
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import type { Condition } from '../../../src/crd/types.ts';
 import { REASONS } from '../../../src/crd/kinds/conditions.ts';

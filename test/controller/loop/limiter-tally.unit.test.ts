@@ -1,4 +1,5 @@
-// What counts as a limiter that should be there, and as one that is: pods in every state that they can be in, and what limiters report.
+// What counts as a limiter that should be there, and as one that is: pods in every state that they can be in, and
+// what limiters report.
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { LimiterReport } from '../../../src/contract/limiter-report.ts';
 import type { AckStream, AckTable, ReportChange } from '../../../src/controller/push/ack-table.ts';

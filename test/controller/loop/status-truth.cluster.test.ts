@@ -1,5 +1,6 @@
-// The status follows the pods and what their limiters say, on a real API server: pods that come, go, are evicted and do not start,
-// limiters that connect, report and vanish, and a hundred pods that flap. Writes are counted in the audit log.
+// The status follows the pods and what their limiters say, on a real API server: pods that come, go, are evicted and
+// do not start, limiters that connect, report and vanish, and a hundred pods that flap. Writes are counted in the
+// audit log.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { readFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';

@@ -1,4 +1,5 @@
-// The last good forms in the cluster. A function stands in for the API server: what is asked is when a form counts as kept.
+// The last good forms in the cluster. A function stands in for the API server: what is asked is when a form counts as
+// kept.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ControllerRevision, StoredObject } from '../../../src/controller/kube/kube-types.ts';
 import { KubeError, type Kube } from '../../../src/controller/kube/kube-api.ts';

@@ -1,4 +1,5 @@
-// Who may listen, as a real API server judges it: tokens made by `kubectl create token`, reviewed and authorised for the push port.
+// Who may listen, as a real API server judges it: tokens made by `kubectl create token`, reviewed and authorised for
+// the push port.
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { AckTable } from '../../../src/controller/push/ack-table.ts';

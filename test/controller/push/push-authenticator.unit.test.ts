@@ -1,4 +1,5 @@
-// Who a token makes a limiter, told from the API server's verdicts; the verdicts of a real one: push-authenticator.cluster.test.ts.
+// Who a token makes a limiter, told from the API server's verdicts; the verdicts of a real one:
+// push-authenticator.cluster.test.ts.
 import { describe, expect, test } from '@jest/globals';
 import type { AdmissionQueueSettings } from '../../../src/controller/push/admission-queue.ts';
 import {

@@ -5,87 +5,20 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { FLEET_RESOURCE_NAME, type FleetConfig, type ObjectRef } from '../../../src/contract/limiter-config.ts';
 import { formatRejections, loadPushProtocol } from '../../../src/contract/push-protocol.ts';
-import { AckTable, type AckTableSettings } from '../../../src/controller/push/ack-table.ts';
-import {
-  createStaticAuthenticator,
-  type Admission,
-  type Authenticator,
-} from '../../../src/controller/push/authenticator.ts';
+import { type Admission } from '../../../src/controller/push/authenticator.ts';
 import { knownLimitersIn, publishFleet, sharedLimitersIn } from '../../../src/controller/push/fleet.ts';
-import { PushServer, type PushServerParts, type PushServerSettings } from '../../../src/controller/push/push-server.ts';
-import { SnapshotStore } from '../../../src/controller/push/snapshot-store.ts';
 import type { LimiterView } from '../../../src/controller/push/visibility.ts';
-import { silentLogger } from '../../../src/lib/log.ts';
 import { capturingLogger } from '../../lib/capturing-logger.ts';
 import { waitFor } from '../../../tools/node-cluster/wait.ts';
-import { makePushCertificates, type PushCertificates } from '../../contract/push-certificates.ts';
-import { RawLimiter } from '../../contract/raw-limiter.ts';
+import type { RawLimiter } from '../../contract/raw-limiter.ts';
 import { sampleResource } from '../../contract/sample-config.ts';
 import { startStallingProxy } from '../../contract/stalling-proxy.ts';
+import { atEnd, certificates, endAll, podAuthenticator, prepareCertificates, start, TOKEN, track } from './push-rig.ts';
 
-interface Rig {
-  readonly store: SnapshotStore;
-  readonly acks: AckTable;
-  readonly server: PushServer;
-  readonly port: number;
-  readonly limiter: (token?: string) => RawLimiter;
-}
-
-const TOKEN = 'secret';
 const refOf = (name: string): ObjectRef => ({ kind: 'ModelRoute', namespace: 'a', name });
-const undo: (() => void | Promise<void>)[] = [];
-let certificates: PushCertificates;
 
-beforeAll(async () => {
-  certificates = await makePushCertificates();
-});
-afterEach(async () => {
-  for (const step of undo.splice(0).reverse()) await step();
-});
-
-async function start(
-  options: Partial<PushServerSettings & PushServerParts> & { table?: AckTableSettings; watched?: string[] } = {},
-): Promise<Rig> {
-  const {
-    authenticate = createStaticAuthenticator(TOKEN),
-    isHolder = () => true,
-    observer = {},
-    log = silentLogger(),
-    onUnwatched = () => undefined,
-    watched = [],
-    ...settings
-  } = options;
-  const store = new SnapshotStore(undefined, watched);
-  const acks = new AckTable((view) => store.namesSeenBy(view), options.table);
-  const server = new PushServer(
-    { store, acks, authenticate, log, isHolder, observer, onUnwatched },
-    { host: '127.0.0.1', port: 0, tls: certificates.tls, ...settings },
-  );
-  const port = await server.listen();
-  undo.push(() => server.close(100));
-  const limiter = (token: string | undefined = TOKEN): RawLimiter => track({ port, ca: certificates.ca, token });
-  return { store, acks, server, port, limiter };
-}
-
-function track(options: { port: number; ca: string; token?: string }): RawLimiter {
-  const limiter = new RawLimiter(options);
-  undo.push(() => {
-    limiter.close();
-  });
-  return limiter;
-}
-
-/** Lets tokens `pod-<label>` in as the sidecar of a pod with `app=<label>`. */
-function podAuthenticator(more: Partial<Extract<Admission, { admitted: true }>> = {}): Authenticator {
-  return ({ token }) => {
-    const label = token.replace('pod-', '');
-    const view: LimiterView = {
-      kind: 'pod',
-      pod: { namespace: 'a', name: label, uid: label, labels: { app: label } },
-    };
-    return Promise.resolve({ admitted: true, limiterId: `pod/${label}`, view, ...more });
-  };
-}
+beforeAll(prepareCertificates);
+afterEach(endAll);
 
 const soon = { deadlineMs: 5_000, everyMs: 5 };
 const named = (name: string): string => `ModelRoute/a/${name}`;
@@ -147,7 +80,7 @@ describe('a stream', () => {
 
   test('is told how many limiters there are, and how many of them are shared', async () => {
     const { store, acks, limiter } = await start();
-    undo.push(publishFleet(store, acks, { egressAllow: ['10.0.0.0/8'], debounceMs: 20 }));
+    atEnd(publishFleet(store, acks, { egressAllow: ['10.0.0.0/8'], debounceMs: 20 }));
     const one = limiter().subscribe({ nodeId: 'one' });
     expect(await fleetUntil(one, ({ knownLimiters }) => knownLimiters === 1)).toMatchObject({
       egressAllow: ['10.0.0.0/8'],
@@ -188,7 +121,7 @@ test('the fleet is not told smaller than it was before this operator until its l
   );
   expect([before, shared]).toEqual([3, 2]);
   const settings = { egressAllow: [], knownBefore: before, sharedBefore: shared, settleMs: 300, debounceMs: 10 };
-  undo.push(publishFleet(store, acks, settings));
+  atEnd(publishFleet(store, acks, settings));
   const raw = limiter().subscribe();
   const first = await fleetUntil(raw, () => true);
   expect(first).toMatchObject({ knownLimiters: 3, sharedLimiters: 2 });
@@ -354,7 +287,7 @@ describe('a stream ends', () => {
   test('when the limiter goes silent: within two keepalive periods; it stays seen for a while', async () => {
     const { port, acks } = await start({ keepaliveMs: 100, table: { lostAfterMs: 20, seenForMs: 300 } });
     const proxy = await startStallingProxy(port);
-    undo.push(() => proxy.close());
+    atEnd(() => proxy.close());
     const raw = track({ port: proxy.port, ca: certificates.ca, token: TOKEN }).subscribe();
     await raw.next();
     proxy.stall();
@@ -377,7 +310,7 @@ describe('a stream ends', () => {
 test('a shutdown does not wait for who never ends the handshake', async () => {
   const { server, port } = await start();
   const socket = connect({ port, host: '127.0.0.1' });
-  undo.push(() => void socket.destroy());
+  atEnd(() => void socket.destroy());
   const ended = once(socket, 'close');
   socket.on('error', () => undefined);
   await once(socket, 'connect');

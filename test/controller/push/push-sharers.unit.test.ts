@@ -1,4 +1,5 @@
-// Sharers: who is told how many limiters share the buckets of an object, when, in which order, and what that costs a large fleet.
+// Sharers: who is told how many limiters share the buckets of an object, when, in which order, and what that costs a
+// large fleet.
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import {
   isSharersName,

@@ -1,5 +1,5 @@
-// The injection config as a file: a bad one at the start names its field, a replaced one is followed, and a bad one later is told
-// while the last good one stays.
+// The injection config as a file: a bad one at the start names its field, a replaced one is followed, and a bad one
+// later is told while the last good one stays.
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

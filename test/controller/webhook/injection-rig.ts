@@ -1,5 +1,5 @@
-// Test rig: an operator with the injector in this process on a real API server, registered as the chart registers it, and pods that are
-// applied to it.
+// Test rig: an operator with the injector in this process on a real API server, registered as the chart registers it,
+// and pods that are applied to it.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

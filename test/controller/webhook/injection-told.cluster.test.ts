@@ -1,5 +1,5 @@
-// What pods and objects tell of injection, on a real API server: resources that annotations and LimitRanges make, and why a pod has no
-// limiter, in its annotation and in the status of the object that selects it.
+// What pods and objects tell of injection, on a real API server: resources that annotations and LimitRanges make, and
+// why a pod has no limiter, in its annotation and in the status of the object that selects it.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { describeOnControlPlane } from '../../../tools/node-cluster/describe-cluster.ts';
 import { waitFor } from '../../../tools/node-cluster/wait.ts';

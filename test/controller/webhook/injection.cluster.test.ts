@@ -1,5 +1,5 @@
-// Injection on a real API server: the operator's webhook, registered as the chart registers it, and what the API server stored of
-// the pods that were applied; what it printed to whoever applied them; and the webhook away.
+// Injection on a real API server: the operator's webhook, registered as the chart registers it, and what the API
+// server stored of the pods that were applied; what it printed to whoever applied them; and the webhook away.
 import { createServer, type Server, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { describeOnControlPlane } from '../../../tools/node-cluster/describe-cluster.ts';

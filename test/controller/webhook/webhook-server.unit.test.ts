@@ -1,4 +1,5 @@
-// The webhook's port: what it answers and when it stops waiting, what it takes in, and a certificate that changes under it.
+// The webhook's port: what it answers and when it stops waiting, what it takes in, and a certificate that changes
+// under it.
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { request as httpsRequest } from 'node:https';
 import { CertificateHolder } from '../../../src/controller/certificates/certificate-source.ts';

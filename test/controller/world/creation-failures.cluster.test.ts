@@ -1,5 +1,5 @@
-// Pods that are not there because the API server refuses them, on a real API server: Events as the controllers write them, quoted by
-// the object that selects the pods, for each kind of maker, until pods are made again.
+// Pods that are not there because the API server refuses them, on a real API server: Events as the controllers write
+// them, quoted by the object that selects the pods, for each kind of maker, until pods are made again.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { timeOf, wordsOf } from '../../../src/controller/world/creation-failures.ts';
 import { describeOnControlPlane } from '../../../tools/node-cluster/describe-cluster.ts';

@@ -1,5 +1,5 @@
-// The ways into injected pods that Services, EndpointSlices and ports of the node make: which of them meet the limiter, and which pods
-// are reached past it alone.
+// The ways into injected pods that Services, EndpointSlices and ports of the node make: which of them meet the
+// limiter, and which pods are reached past it alone.
 import { beforeEach, expect, test } from '@jest/globals';
 import type { Pod, Service } from '../../../src/controller/kube/kube-types.ts';
 import { trimEndpointSlice } from '../../../src/controller/world/endpoint-index.ts';

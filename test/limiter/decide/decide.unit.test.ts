@@ -1,4 +1,5 @@
-// Decisions: one question to the store for all limits of a request, refusals that need no store, outages by failurePolicy.
+// Decisions: one question to the store for all limits of a request, refusals that need no store, outages by
+// failurePolicy.
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { FailurePolicy } from '../../../src/contract/limiter-config.ts';
 import type { Decider } from '../../../src/limiter/decide/decide.ts';

@@ -1,4 +1,5 @@
-// A limiter whose Redis stops answering, at the level of requests: how long they take, what they are told, what is logged.
+// A limiter whose Redis stops answering, at the level of requests: how long they take, what they are told, what is
+// logged.
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { Writable } from 'node:stream';
 import winston from 'winston';

@@ -1,4 +1,5 @@
-// How many limiters share an object's buckets: told by the operator, of this object alone, and never taken for fewer in an outage.
+// How many limiters share an object's buckets: told by the operator, of this object alone, and never taken for fewer
+// in an outage.
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import {
@@ -177,8 +178,9 @@ describe('trap 52: a share is a part of what the sharers of the object have, not
   });
 
   /**
-   * Limiters come, go and start anew, all while the store is away, and are told of it late, early or never. The operator's rule: a number
-   * is never smaller than that of the limiters that had reached the store when the outage began, until the store serves again.
+   * Limiters come, go and start anew, all while the store is away, and are told of it late, early or never. The
+   * operator's rule: a number is never smaller than that of the limiters that had reached the store when the outage
+   * began, until the store serves again.
    */
   test('in an outage all limiters together admit at most the limit, whoever comes, goes or starts anew', async () => {
     const step = fc.oneof(

@@ -1,5 +1,5 @@
-// The decision API over HTTP, and docs/openapi.yaml beside it: every path, every request and every answer of these tests is
-// checked against the document.
+// The decision API over HTTP, and docs/openapi.yaml beside it: every path, every request and every answer of these
+// tests is checked against the document.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Ajv } from 'ajv';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

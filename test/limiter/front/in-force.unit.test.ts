@@ -1,5 +1,5 @@
-// A sidecar with an object in force serves HTTP/1 and guesses at nothing else; and what becomes of connections that are open when
-// an object comes or goes.
+// A sidecar with an object in force serves HTTP/1 and guesses at nothing else; and what becomes of connections that
+// are open when an object comes or goes.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { once } from 'node:events';
 import { createServer, type Server, type ServerResponse } from 'node:http';

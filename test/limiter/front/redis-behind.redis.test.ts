@@ -1,5 +1,5 @@
-// A Redis behind a sidecar: its clients notice nothing of it while no object is in force, and are closed, not answered in HTTP, once
-// one is.
+// A Redis behind a sidecar: its clients notice nothing of it while no object is in force, and are closed, not
+// answered in HTTP, once one is.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { limit } from '../fixtures.ts';

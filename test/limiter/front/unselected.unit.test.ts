@@ -1,4 +1,5 @@
-// A sidecar in a pod that no object selects is a wire: any protocol, both half-closes, resets, backpressure, byte for byte.
+// A sidecar in a pod that no object selects is a wire: any protocol, both half-closes, resets, backpressure, byte for
+// byte.
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { once } from 'node:events';
 import { createServer as createHttpServer, request as httpRequest, type IncomingMessage } from 'node:http';

@@ -1,4 +1,5 @@
-// What a limiter says of its stores and upstreams: not at the first sign, not at every turn, and only when it is something else.
+// What a limiter says of its stores and upstreams: not at the first sign, not at every turn, and only when it is
+// something else.
 import { describe, expect, test } from '@jest/globals';
 import type { LimiterReport } from '../../../src/contract/limiter-report.ts';
 import { HealthWatch } from '../../../src/limiter/health/health-watch.ts';

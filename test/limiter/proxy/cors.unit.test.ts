@@ -1,5 +1,5 @@
-// Pages in browsers: preflights are free and open, and a page reads the limiter's own answers wherever it may read those of the
-// upstream, on no other terms.
+// Pages in browsers: preflights are free and open, and a page reads the limiter's own answers wherever it may read
+// those of the upstream, on no other terms.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { LimitConfig, LimiterConfig, ResponseConfig } from '../../../src/contract/limiter-config.ts';
 import { exposedWith, grantOf } from '../../../src/limiter/proxy/cors.ts';

@@ -1,5 +1,5 @@
-// What an upstream is told of the address that its caller used: the server of the own pod sees the caller's Host, everybody else its
-// own, and what proxies say is believed from those that the owner trusts.
+// What an upstream is told of the address that its caller used: the server of the own pod sees the caller's Host,
+// everybody else its own, and what proxies say is believed from those that the owner trusts.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { LimiterConfig } from '../../../src/contract/limiter-config.ts';
 import { authorityOf } from '../../../src/limiter/proxy/http-headers.ts';

@@ -1,5 +1,5 @@
-// Answers of an upstream, written byte by byte: none of them ends the limiter, none goes on unchecked, and each is settled by what
-// the caller got.
+// Answers of an upstream, written byte by byte: none of them ends the limiter, none goes on unchecked, and each is
+// settled by what the caller got.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { startRawUpstream, type RawAnswer, type RawUpstream } from '../../rig/upstream/raw-upstream.ts';
 import { exchange, requestBytes, type WireAnswer } from '../../hostile/wire.ts';

@@ -1,5 +1,5 @@
-// MCP through the proxy: the official client against the official example server, and raw messages against a server that
-// counts: what is a call, what is free, and how a refusal looks.
+// MCP through the proxy: the official client against the official example server, and raw messages against a server
+// that counts: what is a call, what is free, and how a refusal looks.
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';

@@ -1,5 +1,5 @@
-// The proxy with real sockets: what reaches the upstream, what is refused before it, what is refunded, and what a request
-// may not get around. The upstream counts for itself.
+// The proxy with real sockets: what reaches the upstream, what is refused before it, what is refunded, and what a
+// request may not get around. The upstream counts for itself.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { request as httpRequest } from 'node:http';
 import { createServer } from 'node:net';

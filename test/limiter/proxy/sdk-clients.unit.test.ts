@@ -1,5 +1,5 @@
-// The clients that people use, through the proxy: what passes works, unary and streaming, and a refusal is the error that each
-// client has for it.
+// The clients that people use, through the proxy: what passes works, unary and streaming, and a refusal is the error
+// that each client has for it.
 import Anthropic from '@anthropic-ai/sdk';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';

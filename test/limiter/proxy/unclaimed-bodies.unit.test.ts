@@ -1,4 +1,5 @@
-// A body that nobody claims on a sidecar with an object in force has no bound, and no more of it is held than one buffer.
+// A body that nobody claims on a sidecar with an object in force has no bound, and no more of it is held than one
+// buffer.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';

@@ -1,4 +1,5 @@
-// Test part: a sidecar with an object in force between a raw client and a raw server, which shows the bytes that reach it.
+// Test part: a sidecar with an object in force between a raw client and a raw server, which shows the bytes that
+// reach it.
 import type { Socket } from 'node:net';
 import type { LimiterConfig, ModelRouting } from '../../../src/contract/limiter-config.ts';
 import { limit } from '../fixtures.ts';

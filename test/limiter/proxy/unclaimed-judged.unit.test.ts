@@ -1,4 +1,5 @@
-// What may be claimed on a sidecar is judged, whatever it looks like; and nothing unclaimed carries a request past the limit.
+// What may be claimed on a sidecar is judged, whatever it looks like; and nothing unclaimed carries a request past
+// the limit.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { mcpTo } from '../running.ts';
 import { Ends, MAX_BODY } from './unclaimed-ends.ts';

@@ -1,5 +1,5 @@
-// Upgrades on a sidecar: what nobody claims goes through, WebSockets or anything else, once the server has accepted it; what an
-// object claims is 426, and no upgrade opens a way past the limit.
+// Upgrades on a sidecar: what nobody claims goes through, WebSockets or anything else, once the server has accepted
+// it; what an object claims is 426, and no upgrade opens a way past the limit.
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { once } from 'node:events';
 import { connect } from 'node:net';

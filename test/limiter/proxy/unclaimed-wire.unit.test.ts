@@ -1,4 +1,5 @@
-// What nobody claims on a sidecar with an object in force goes on and comes back as it was sent, byte for byte and streamed.
+// What nobody claims on a sidecar with an object in force goes on and comes back as it was sent, byte for byte and
+// streamed.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Socket } from 'node:net';
 import { until } from '../running.ts';

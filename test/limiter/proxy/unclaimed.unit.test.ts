@@ -1,4 +1,5 @@
-// What a sidecar lets pass because no route claims it: counted by endpoint, and reported by name when the server serves it.
+// What a sidecar lets pass because no route claims it: counted by endpoint, and reported by name when the server
+// serves it.
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { StandInModel } from '../../../src/cli/stand-in-model.ts';
 import type { LimiterReport } from '../../../src/contract/limiter-report.ts';

@@ -1,5 +1,5 @@
-// What is reported as trouble of an upstream: connections that fail, and nothing else. Each case is sent more often than it takes to be
-// reported; a fault of the request, or of an answer, never is.
+// What is reported as trouble of an upstream: connections that fail, and nothing else. Each case is sent more often
+// than it takes to be reported; a fault of the request, or of an answer, never is.
 import type { Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { LimiterReport } from '../../../src/contract/limiter-report.ts';
@@ -56,7 +56,10 @@ function send(bytes?: string, model = 'm'): Promise<WireAnswer> {
   return exchange(bytes === undefined ? requestBytes(request, host) : Buffer.from(bytes), host);
 }
 
-/** Sends as often as must be, and once more. @returns what is reported by then, but for an upstream that is really dead */
+/**
+ * Sends as often as must be, and once more. @returns what is reported by then, but for an upstream that is really
+ * dead
+ */
 async function reportAfter(request?: string): Promise<LimiterReport['upstreams']> {
   for (let round = 0; round <= FAILURES_TO_TELL; round += 1) await send(request).catch(() => undefined);
   for (let round = 0; round <= FAILURES_TO_TELL; round += 1) expect((await send(undefined, 'dead')).status).toBe(502);

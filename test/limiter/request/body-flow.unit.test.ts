@@ -33,7 +33,10 @@ async function serve(settings: Partial<LimiterSettings>): Promise<void> {
   running = await startLimiter([routeTo(upstream.url), mcp], settings);
 }
 
-/** A request of which the head and `sent` bytes of `announced` are sent. `answer`: what came until its connection ended. */
+/**
+ * A request of which the head and `sent` bytes of `announced` are sent. `answer`: what came until its connection
+ * ended.
+ */
 async function stall(path: string, announced: number, sent: number): Promise<{ readonly answer: Promise<string> }> {
   const { hostname, port } = new URL(running.traffic);
   const socket = connect(Number(port), hostname);

@@ -1,4 +1,5 @@
-// The scan of a JSON body: what is kept of it and where it stands, what bounds it has, and that a large one takes many turns.
+// The scan of a JSON body: what is kept of it and where it stands, what bounds it has, and that a large one takes
+// many turns.
 import { describe, expect, test } from '@jest/globals';
 import { readJson, readJsonBody, type JsonBody } from '../../../src/limiter/request/json-body.ts';
 

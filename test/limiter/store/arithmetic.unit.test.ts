@@ -1,4 +1,5 @@
-// The arithmetic of buckets against a model in whole numbers of any size: exact at the corners, without drift, in every order.
+// The arithmetic of buckets against a model in whole numbers of any size: exact at the corners, without drift, in
+// every order.
 import { describe, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

@@ -1,5 +1,5 @@
-// Test part: the store's arithmetic once more, slowly and in whole numbers of any size. Input: claims and times; output:
-// what every store must answer. A bucket is a rational number of units used, kept over one denominator.
+// Test part: the store's arithmetic once more, slowly and in whole numbers of any size. Input: claims and times;
+// output: what every store must answer. A bucket is a rational number of units used, kept over one denominator.
 import type { BucketRule } from '../../../src/contract/limiter-config.ts';
 
 /** used = numerator / refillPeriodMicros units. Only one rule for its whole life; times only go forward. */

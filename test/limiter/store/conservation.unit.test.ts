@@ -1,5 +1,6 @@
-// What holds for every history of the memory store (and so, by test/limiter/store/equality, for the Lua scripts): nothing is admitted
-// beyond capacity and refill, all claims are taken or none, and a refund gives back exactly what was reserved.
+// What holds for every history of the memory store (and so, by test/limiter/store/equality, for the Lua scripts):
+// nothing is admitted beyond capacity and refill, all claims are taken or none, and a refund gives back exactly what
+// was reserved.
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { ManualClock } from '../../../src/lib/clock.ts';

@@ -1,5 +1,5 @@
-// Test part: what every store must do. Input: a store whose time the test sets; output: one suite, run for memory, Redis,
-// Redis Cluster and Redis Sentinel alike.
+// Test part: what every store must do. Input: a store whose time the test sets; output: one suite, run for memory,
+// Redis, Redis Cluster and Redis Sentinel alike.
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { BucketRef, Store, StoreDecision } from '../../../src/limiter/store/store.ts';
 import { bucket, DAY, HOUR, MINUTE, newKey, SECOND, take, tokens, window } from './fixtures.ts';

@@ -1,4 +1,5 @@
-// The Lua script and its typed side agree: the header of decide.lua is the specification of both, and its hash is pinned.
+// The Lua script and its typed side agree: the header of decide.lua is the specification of both, and its hash is
+// pinned.
 import { describe, expect, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import { WindowCalendar } from '../../../src/limiter/store/rule/calendar-window.ts';

@@ -1,5 +1,5 @@
-// Test part, a program: 10^7 charges of one bucket, never full, at random times. Output: by how much the state differs from what
-// whole numbers of any size say, in units/period, as JSON.
+// Test part, a program: 10^7 charges of one bucket, never full, at random times. Output: by how much the state
+// differs from what whole numbers of any size say, in units/period, as JSON.
 import {
   applyCharge,
   compileRule,

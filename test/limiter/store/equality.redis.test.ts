@@ -1,5 +1,5 @@
-// The memory store and the Lua scripts answer alike: 10^5 random commands (reserve, peek, settle, report; edits of rules; shadow;
-// steps of the clock, also back) on both, outcome, remaining, waits and resets compared one by one.
+// The memory store and the Lua scripts answer alike: 10^5 random commands (reserve, peek, settle, report; edits of
+// rules; shadow; steps of the clock, also back) on both, outcome, remaining, waits and resets compared one by one.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { isDeepStrictEqual } from 'node:util';
 import type { Redis } from 'ioredis';

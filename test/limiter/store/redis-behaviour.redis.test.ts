@@ -1,4 +1,5 @@
-// What only a real Redis shows: what is written and for how long, scripts that were forgotten, keys that hold rubbish, two servers.
+// What only a real Redis shows: what is written and for how long, scripts that were forgotten, keys that hold
+// rubbish, two servers.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import type { LookupFunction } from 'node:net';

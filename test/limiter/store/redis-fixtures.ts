@@ -1,4 +1,5 @@
-// Test part: a Redis store whose time the test sets. Input: an endpoint; output: the store, and a connection of the test's own.
+// Test part: a Redis store whose time the test sets. Input: an endpoint; output: the store, and a connection of the
+// test's own.
 import { Redis } from 'ioredis';
 import type { RedisEndpoint } from '../../../src/contract/limiter-config.ts';
 import { systemClock } from '../../../src/lib/clock.ts';

@@ -1,4 +1,5 @@
-// Redis with a password, an ACL user and TLS: who may come in, how a refusal looks, and a rotation that no call notices.
+// Redis with a password, an ACL user and TLS: who may come in, how a refusal looks, and a rotation that no call
+// notices.
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { RedisStoreConfig, SecretReference } from '../../../src/contract/limiter-config.ts';
 import { systemClock } from '../../../src/lib/clock.ts';

@@ -1,4 +1,5 @@
-// Redis slow, gone and back: every call ends within its deadline, nothing is charged behind a caller's back, settlements arrive.
+// Redis slow, gone and back: every call ends within its deadline, nothing is charged behind a caller's back,
+// settlements arrive.
 import { expect, test } from '@jest/globals';
 import type { RedisStore, RedisStoreOptions } from '../../../src/limiter/store/redis-store.ts';
 import type { BucketRef } from '../../../src/limiter/store/store.ts';

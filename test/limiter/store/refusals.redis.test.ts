@@ -1,4 +1,5 @@
-// Trap 53 on a real Redis: what a refused caller costs while requests of others on the same bucket end, each with a refund.
+// Trap 53 on a real Redis: what a refused caller costs while requests of others on the same bucket end, each with a
+// refund.
 import { expect, test } from '@jest/globals';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { systemClock } from '../../../src/lib/clock.ts';

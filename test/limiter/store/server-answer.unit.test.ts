@@ -1,4 +1,5 @@
-// What of a server's answer goes into logs and statuses: its words, on one line, bounded, and nothing that was sent in secret.
+// What of a server's answer goes into logs and statuses: its words, on one line, bounded, and nothing that was sent
+// in secret.
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { storeWordOf } from '../../../src/contract/store-words.ts';

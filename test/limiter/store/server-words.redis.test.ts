@@ -1,5 +1,6 @@
-// What a Redis says when it cannot take a write, said by real servers: each is an outage that is told in its words and ends by itself
-// when the server mends. The name of each test begins with the word of the table (src/contract/store-words.ts).
+// What a Redis says when it cannot take a write, said by real servers: each is an outage that is told in its words
+// and ends by itself when the server mends. The name of each test begins with the word of the table
+// (src/contract/store-words.ts).
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';

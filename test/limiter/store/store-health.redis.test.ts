@@ -1,4 +1,5 @@
-// How a store does, without a single decision: seen on real Redis servers that are well, evict, stop, die and want a password.
+// How a store does, without a single decision: seen on real Redis servers that are well, evict, stop, die and want a
+// password.
 import { describe, expect, test } from '@jest/globals';
 import type { Examination } from '../../../src/limiter/store/store.ts';
 import type { RedisStore } from '../../../src/limiter/store/redis-store.ts';

@@ -1,4 +1,5 @@
-// The parts around the stores: refusals from memory, the bound on keys, the clock of a store, breaker and settlement queue.
+// The parts around the stores: refusals from memory, the bound on keys, the clock of a store, breaker and settlement
+// queue.
 import { describe, expect, test } from '@jest/globals';
 import { ManualClock } from '../../../src/lib/clock.ts';
 import { CircuitBreaker } from '../../../src/limiter/store/circuit-breaker.ts';
@@ -113,7 +114,10 @@ describe('trap 53: refusals under a stream of refunds', () => {
   /** More than all refunds together. */
   const NEVER_FITS = 1_500;
 
-  /** One key all of which is reserved, by 1000 requests that end one after the other, 1 unit less than they reserved each. */
+  /**
+   * One key all of which is reserved, by 1000 requests that end one after the other, 1 unit less than they reserved
+   * each.
+   */
   async function setUp(): Promise<{
     clock: ManualClock;
     inner: CountingStore;

@@ -1,5 +1,5 @@
-// Golden files of the injector: each `<case>.in.yaml` is a pod with its namespace and settings, `<case>.out.yaml` the pod that
-// is made of it. `UPDATE_GOLDEN=1` writes the outcomes anew; read the difference before it is committed.
+// Golden files of the injector: each `<case>.in.yaml` is a pod with its namespace and settings, `<case>.out.yaml` the
+// pod that is made of it. `UPDATE_GOLDEN=1` writes the outcomes anew; read the difference before it is committed.
 import { describe, expect, test } from '@jest/globals';
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';

@@ -1,4 +1,5 @@
-// The resources of a limiter: what annotations ask for, what LimitRanges leave of it, and what is refused with the annotation named.
+// The resources of a limiter: what annotations ask for, what LimitRanges leave of it, and what is refused with the
+// annotation named.
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { parseQuantityMillis } from '../../../src/lib/quantity.ts';

@@ -1,5 +1,5 @@
-// Why a pod carries no limiter: one table, told by the webhook, by the annotation and by docs/sidecars.md; what the operator makes of
-// pods that the webhook never saw; and annotations that someone else wrote.
+// Why a pod carries no limiter: one table, told by the webhook, by the annotation and by docs/sidecars.md; what the
+// operator makes of pods that the webhook never saw; and annotations that someone else wrote.
 import { describe, expect, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';

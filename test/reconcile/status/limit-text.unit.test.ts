@@ -1,5 +1,6 @@
-// Tests the line of a limit in the status: it speaks of the requests to which the limit applies (when, per, group), of what
-// enforcement does to them, and of what happens without the store. A table, and the limiter's own verdict as the judge.
+// Tests the line of a limit in the status: it speaks of the requests to which the limit applies (when, per, group),
+// of what enforcement does to them, and of what happens without the store. A table, and the limiter's own verdict as
+// the judge.
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { ownCapabilities } from '../../../src/contract/capabilities.ts';

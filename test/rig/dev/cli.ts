@@ -1,4 +1,5 @@
-// Dev stack, by hand: `make dev-up` and `make dev-down`. In: a subcommand; out: the stack up, down, or one of its processes started again.
+// Dev stack, by hand: `make dev-up` and `make dev-down`. In: a subcommand; out: the stack up, down, or one of its
+// processes started again.
 import { relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { projectFolder } from '../stack/cluster-access.ts';

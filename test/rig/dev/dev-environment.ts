@@ -1,4 +1,5 @@
-// Dev stack, its door: what runs and where, as lines for the shell. In: the facts of a stack; out: the text of `.run/env`.
+// Dev stack, its door: what runs and where, as lines for the shell. In: the facts of a stack; out: the text of
+// `.run/env`.
 import { basename, delimiter, dirname, join } from 'node:path';
 import { existsSync } from 'node:fs';
 import { shellWord } from '../stack/process-record.ts';

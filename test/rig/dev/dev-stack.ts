@@ -1,4 +1,5 @@
-// Dev stack: Weir on this machine for a contributor. In: the folder `.run`; out: everything up and described in `.run/env`, or ended again.
+// Dev stack: Weir on this machine for a contributor. In: the folder `.run`; out: everything up and described in
+// `.run/env`, or ended again.
 import { existsSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,5 +1,6 @@
-// Test part: an address that leads to one server, then to another, as the name of a Service or a record of DNS does. Input: ports;
-// output: a TCP forwarder on a port of its own. Connections that exist keep their server until it or the client ends them.
+// Test part: an address that leads to one server, then to another, as the name of a Service or a record of DNS does.
+// Input: ports; output: a TCP forwarder on a port of its own. Connections that exist keep their server until it or
+// the client ends them.
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { LOOPBACK } from './redis-server.ts';
 

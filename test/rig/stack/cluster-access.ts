@@ -1,4 +1,5 @@
-// Stack, its access to the cluster. In: an administrator's kubectl; out: the kinds and accounts of Weir there, and tokens for limiters.
+// Stack, its access to the cluster. In: an administrator's kubectl; out: the kinds and accounts of Weir there, and
+// tokens for limiters.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeWhole } from '../../../tools/node-cluster/cluster-folder.ts';
@@ -20,7 +21,9 @@ export const OPERATOR_SUBJECT = {
 /** The audience that the operator asks for. */
 const TOKEN_AUDIENCE = 'weir.dev';
 
-/** Applies the kinds and the accounts of operator and shared limiters; resolves when the API server serves the kinds. */
+/**
+ * Applies the kinds and the accounts of operator and shared limiters; resolves when the API server serves the kinds.
+ */
 export async function prepareCluster(kubectl: Kubectl): Promise<void> {
   const crds = join(deployFolder, 'crds');
   if (!readdirSync(crds).some((name) => name.endsWith('.yaml'))) throw new Error(`${crds} is empty: run make emit`);

@@ -1,4 +1,5 @@
-// Stack, an operator's pod. In: a name and a cluster without nodes; out: the pod, and a kubeconfig with a token that is bound to it, as an operator in that pod has.
+// Stack, an operator's pod. In: a name and a cluster without nodes; out: the pod, and a kubeconfig with a token that
+// is bound to it, as an operator in that pod has.
 import { join } from 'node:path';
 import { readAuthority, writeWhole } from '../../../tools/node-cluster/cluster-folder.ts';
 import type { ControlPlane } from '../../../tools/node-cluster/control-plane.ts';

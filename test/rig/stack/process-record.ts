@@ -1,4 +1,5 @@
-// Stack, its processes. In: what a process is, as plain data that outlives its starter; out: a server to start, pause and end by name.
+// Stack, its processes. In: what a process is, as plain data that outlives its starter; out: a server to start, pause
+// and end by name.
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { memberServer, type Server } from '../../../tools/node-cluster/member-server.ts';
@@ -36,7 +37,9 @@ export function serverOf(folder: string, run: string, record: ProcessRecord): Se
   });
 }
 
-/** A shell script that starts the process of a record in the foreground, known to the folder like one that it started. */
+/**
+ * A shell script that starts the process of a record in the foreground, known to the folder like one that it started.
+ */
 export function shellScript(folder: string, run: string, record: ProcessRecord): string {
   const environment = Object.entries({ ...record.environment, ...markerOf(folder, run, record.name) });
   const words = [record.program, ...record.args].map(shellWord);

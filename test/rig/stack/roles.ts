@@ -124,7 +124,8 @@ export function limiterRecord(role: LimiterRole): ProcessRecord {
       ...['--state-dir', folder],
       ...flags,
     ],
-    // The last of its ports to open; a limiter without configs is not ready by its own account, and may be meant to be so.
+    // The last of its ports to open; a limiter without configs is not ready by its own account, and may be meant to
+    // be so.
     ready: { kind: 'port', port },
   };
 }

@@ -1,4 +1,5 @@
-// Test of a test part: the processes of a stack are started, found from elsewhere, started again and ended, and no others.
+// Test of a test part: the processes of a stack are started, found from elsewhere, started again and ended, and no
+// others.
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

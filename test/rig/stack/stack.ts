@@ -1,4 +1,5 @@
-// Stack: a set of processes in one folder. In: records; out: each started, awaited and known by name, also to another process, until all are ended.
+// Stack: a set of processes in one folder. In: records; out: each started, awaited and known by name, also to another
+// process, until all are ended.
 import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// Stack, the whole of Weir. In: a stack and a cluster; out: Redis, a counting upstream, the operator and limiters on it, each by name.
+// Stack, the whole of Weir. In: a stack and a cluster; out: Redis, a counting upstream, the operator and limiters on
+// it, each by name.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ControlPlane } from '../../../tools/node-cluster/control-plane.ts';

@@ -1,5 +1,5 @@
-// Upgrade: the release before this one. In: the commit that previous-release.json names; out: its `weir`, built in a git worktree of
-// its own and kept under .run, or its sources, or why it cannot be had.
+// Upgrade: the release before this one. In: the commit that previous-release.json names; out: its `weir`, built in a
+// git worktree of its own and kept under .run, or its sources, or why it cannot be had.
 import { execFile } from 'node:child_process';
 import { access, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
-// Test upstream as a process of its own: `node test/rig/upstream/counting-upstream.ts --port N [--host H]` serves the stand-in
-// model and prints its URL on one line; it ends on SIGTERM.
+// Test upstream as a process of its own: `node test/rig/upstream/counting-upstream.ts --port N [--host H]` serves the
+// stand-in model and prints its URL on one line; it ends on SIGTERM.
 import { parseArgs } from 'node:util';
 import { startStandInModel } from '../../../src/cli/stand-in-model.ts';
 

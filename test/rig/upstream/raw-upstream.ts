@@ -1,5 +1,6 @@
-// Test upstream: answers each request with bytes written by hand. In: what to do with a connection that has sent a whole request;
-// out: its URL, and how many requests came. No HTTP library stands between: what a test says is what is sent.
+// Test upstream: answers each request with bytes written by hand. In: what to do with a connection that has sent a
+// whole request; out: its URL, and how many requests came. No HTTP library stands between: what a test says is what
+// is sent.
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 
 export interface RawUpstream {

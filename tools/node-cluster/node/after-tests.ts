@@ -1,4 +1,5 @@
-// Stage: tests with pods, their end. Input: the cluster that the test files shared. Output: it is taken down, unless a person brought it up.
+// Stage: tests with pods, their end. Input: the cluster that the test files shared. Output: it is taken down, unless
+// a person brought it up.
 import { resolve } from 'node:path';
 import { attachNode } from './node-cluster.ts';
 

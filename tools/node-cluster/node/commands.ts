@@ -1,4 +1,5 @@
-// Stage: node, its tools. Input: a program of the machine and its arguments. Output: what it printed, or an error that says what it complained about.
+// Stage: node, its tools. Input: a program of the machine and its arguments. Output: what it printed, or an error
+// that says what it complained about.
 import { spawn } from 'node:child_process';
 
 export interface CommandOptions {

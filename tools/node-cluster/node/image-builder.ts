@@ -1,4 +1,5 @@
-// Stage: images, their builder. Input: a Dockerfile, its context and a name. Output: an archive of the image in the cache folder, without any registry.
+// Stage: images, their builder. Input: a Dockerfile, its context and a name. Output: an archive of the image in the
+// cache folder, without any registry.
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -84,7 +85,10 @@ export async function inStore({ name, archive }: BuiltImage): Promise<void> {
 
 const takesPolicy = ['bud', 'push', 'pull'];
 
-/** Layers lie over one another where the kernel can do that, which is ten times faster; a whole copy each where it cannot. */
+/**
+ * Layers lie over one another where the kernel can do that, which is ten times faster; a whole copy each where it
+ * cannot.
+ */
 type Driver = 'overlay' | 'vfs';
 let driver: Promise<Driver> | undefined;
 

@@ -1,4 +1,5 @@
-// Stage: images. Input: an archive or the name of an image that was built here. Output: the image in the cluster's containerd, so that pods can name it.
+// Stage: images. Input: an archive or the name of an image that was built here. Output: the image in the cluster's
+// containerd, so that pods can name it.
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,7 +12,9 @@ import { nodeLayout, pauseImage } from './node-folder.ts';
 const importDeadlineMs = 300_000;
 const buildDeadlineMs = 20 * 60_000;
 
-/** `image`: the path of an archive, or a name whose archive is in the cache. Nothing happens when it is there already. */
+/**
+ * `image`: the path of an archive, or a name whose archive is in the cache. Nothing happens when it is there already.
+ */
 export async function loadImage(folder: string, image: string): Promise<string> {
   const archive = existsSync(image) ? image : archivePath(fullName(image));
   if (!existsSync(archive)) throw new Error(`no archive ${image}, and no image of that name was built (${archive})`);

@@ -1,4 +1,5 @@
-// Stage: tests of a cluster with a node, its begin and end. Input: ups, downs and kill -9. Output: proof that each up works and each down leaves nothing on the machine.
+// Stage: tests of a cluster with a node, its begin and end. Input: ups, downs and kill -9. Output: proof that each up
+// works and each down leaves nothing on the machine.
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';

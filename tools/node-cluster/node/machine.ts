@@ -1,4 +1,5 @@
-// Stage: node, its machine. Input: the folder of a cluster. Output: bridge and kernel settings in place, or everything that pods left on the machine taken away.
+// Stage: node, its machine. Input: the folder of a cluster. Output: bridge and kernel settings in place, or
+// everything that pods left on the machine taken away.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { readFile, readlink, rm, rmdir, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -54,13 +55,16 @@ export async function prepareMachine(folder: string): Promise<void> {
   const [, bits] = podNetwork.split('/');
   await command('ip', ['addr', 'add', `${gateway}/${bits}`, 'dev', bridge]);
   await command('ip', ['link', 'set', bridge, 'up']);
-  // What kube-proxy has not diverted yet would leave by the default route, where a gateway may answer in the place of a Service.
+  // What kube-proxy has not diverted yet would leave by the default route, where a gateway may answer in the place of
+  // a Service.
   await command('ip', ['route', 'add', serviceRange, 'dev', bridge]);
   await attempt('modprobe', ['br_netfilter']);
   for (const [name, value] of Object.entries(needed)) await writeFile(`/proc/sys/${name}`, value);
 }
 
-/** Everything but the cluster's own processes: those of its pods, mounts, namespaces, links, rules, cgroups, settings. */
+/**
+ * Everything but the cluster's own processes: those of its pods, mounts, namespaces, links, rules, cgroups, settings.
+ */
 export async function cleanMachine(folder: string, before: MachineBefore | undefined): Promise<void> {
   await endPods();
   await unmountBelow(folder);

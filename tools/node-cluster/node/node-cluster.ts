@@ -1,4 +1,5 @@
-// Stage: node. Input: programs and a folder. Output: a Kubernetes with one node on this machine that runs pods, until it is taken down and nothing of it is left.
+// Stage: node. Input: programs and a folder. Output: a Kubernetes with one node on this machine that runs pods, until
+// it is taken down and nothing of it is left.
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, realpath, rename, rm, writeFile } from 'node:fs/promises';

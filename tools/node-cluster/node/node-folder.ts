@@ -1,4 +1,5 @@
-// Stage: node, its files. Input: the folder of a cluster and its ports. Output: the settings that containerd, CNI, kubelet and CoreDNS read.
+// Stage: node, its files. Input: the folder of a cluster and its ports. Output: the settings that containerd, CNI,
+// kubelet and CoreDNS read.
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeWhole } from '../cluster-folder.ts';

@@ -1,4 +1,5 @@
-// Stage: node, its parts. Input: the environment. Output: the programs of a cluster with a node, a cluster of the user's, or why there is neither and what would help.
+// Stage: node, its parts. Input: the environment. Output: the programs of a cluster with a node, a cluster of the
+// user's, or why there is neither and what would help.
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { chooseCluster, obtainProgram, type ChoiceOptions, type Unavailable } from '../programs.ts';

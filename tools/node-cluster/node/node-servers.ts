@@ -1,4 +1,5 @@
-// Stage: node, its servers. Input: the settings of a cluster with a node. Output: containerd, the controllers, kubelet, kube-proxy and CoreDNS, each started and awaited by name.
+// Stage: node, its servers. Input: the settings of a cluster with a node. Output: containerd, the controllers,
+// kubelet, kube-proxy and CoreDNS, each started and awaited by name.
 import { request } from 'node:https';
 import { connect } from 'node:net';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// Stage: node, packet rules. Input: what iptables-save prints. Output: the script for iptables-restore that takes out what Kubernetes and CNI put in, and nothing else.
+// Stage: node, packet rules. Input: what iptables-save prints. Output: the script for iptables-restore that takes out
+// what Kubernetes and CNI put in, and nothing else.
 
 const ours = /^(?:KUBE|CNI)-/;
 

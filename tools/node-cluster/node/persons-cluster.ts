@@ -1,4 +1,5 @@
-// Stage: node, a person's doors. Input: the folder of a cluster. Output: the cluster (or the user's own) ready to be used, with the environment of a shell in a file beside it.
+// Stage: node, a person's doors. Input: the folder of a cluster. Output: the cluster (or the user's own) ready to be
+// used, with the environment of a shell in a file beside it.
 import { mkdir, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { writeWhole } from '../cluster-folder.ts';

@@ -1,4 +1,5 @@
-// Stage: tests of a cluster with a node. Input: small pods. Output: proof that names, Services, exec, logs, port-forward, sidecars and Pod Security work in it.
+// Stage: tests of a cluster with a node. Input: small pods. Output: proof that names, Services, exec, logs,
+// port-forward, sidecars and Pod Security work in it.
 import { spawn } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { describeOnNode } from '../describe-node.ts';

@@ -1,4 +1,5 @@
-// Stage: images, those of the project. Input: its Dockerfile and package.json. Output: its images and the ones that tests run beside them, built without a registry.
+// Stage: images, those of the project. Input: its Dockerfile and package.json. Output: its images and the ones that
+// tests run beside them, built without a registry.
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';

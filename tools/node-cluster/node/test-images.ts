@@ -1,4 +1,5 @@
-// Stage: images, those of tests. Input: Debian's archive and the project's Node. Output: a base image and a Redis image, built without a registry and kept in the cache.
+// Stage: images, those of tests. Input: Debian's archive and the project's Node. Output: a base image and a Redis
+// image, built without a registry and kept in the cache.
 import { copyFile, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -74,7 +75,10 @@ export async function obtainRedisImage(print: (line: string) => void): Promise<B
   }
 }
 
-/** Flags alone, or the name of a settings file, are arguments of redis-server; protected mode is off unless it is named. */
+/**
+ * Flags alone, or the name of a settings file, are arguments of redis-server; protected mode is off unless it is
+ * named.
+ */
 const redisEntrypoint = `#!/bin/sh
 set -e
 case "\${1:-}" in

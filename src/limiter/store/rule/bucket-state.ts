@@ -1,5 +1,6 @@
-// Limiter, store arithmetic: how one bucket changes with time and charges. Input: its stored state, its rule and the time;
-// output: what is used now, when an amount fits, and the next state. Pure; the Lua twins are lua/include/{bucket,rule}.lua.
+// Limiter, store arithmetic: how one bucket changes with time and charges. Input: its stored state, its rule and the
+// time; output: what is used now, when an amount fits, and the next state. Pure; the Lua twins are
+// lua/include/{bucket,rule}.lua.
 import type { BucketRule, WindowRule } from '../../../contract/limiter-config.ts';
 import { greatestCommonDivisor, MAX_WHOLE, multiplyDivide, type Quotient } from './exact.ts';
 
@@ -12,7 +13,10 @@ export const MAX_AMOUNT = 1e12;
  * state from further in the future is moved to the present, or a fail-over to a slow clock would block its bucket.
  */
 export const MAX_SKEW_MICROS = 1_000_000;
-/** A bucket that is full again is remembered for a moment: a caller who comes back soon finds its key, to make it anew costs more. */
+/**
+ * A bucket that is full again is remembered for a moment: a caller who comes back soon finds its key, to make it anew
+ * costs more.
+ */
 export const LINGER_MICROS = 1_000_000;
 const SECOND_MICROS = 1_000_000;
 
@@ -141,7 +145,10 @@ function timeUntil(view: BucketView, rule: CompiledRule, units: number): number 
   return Math.min(whole + view.skew, MAX_WHOLE);
 }
 
-/** When a bucket that is full at `fullAt` (a window: over) may be forgotten. Redis expires keys then, and every store forgets alike. */
+/**
+ * When a bucket that is full at `fullAt` (a window: over) may be forgotten. Redis expires keys then, and every store
+ * forgets alike.
+ */
 export function forgottenAt(rule: CompiledRule, fullAt: number): number {
   if (rule.kind === 'window') return fullAt;
   const lingered = Math.min(fullAt, MAX_WHOLE) + LINGER_MICROS;

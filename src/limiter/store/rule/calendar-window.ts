@@ -1,5 +1,5 @@
-// Limiter, store arithmetic: calendar-aligned windows in a time zone. Input: a window rule and a time; output: the edges of
-// the windows around it, in µs since the epoch.
+// Limiter, store arithmetic: calendar-aligned windows in a time zone. Input: a window rule and a time; output: the
+// edges of the windows around it, in µs since the epoch.
 import { Temporal } from 'temporal-polyfill';
 import type { WindowPeriod, WindowRule } from '../../../contract/limiter-config.ts';
 import type { WindowSpan } from './bucket-state.ts';
@@ -61,7 +61,10 @@ function windowAt(rule: WindowRule, ms: number): WindowSpan {
   return unit === undefined ? dateWindow(rule.period, local) : clockWindow(unit, local);
 }
 
-/** Aligned to the local clock; cut where the zone's offset changes inside it (Lord Howe Island shifts by half an hour). */
+/**
+ * Aligned to the local clock; cut where the zone's offset changes inside it (Lord Howe Island shifts by half an
+ * hour).
+ */
 function clockWindow(unitMs: number, local: Temporal.ZonedDateTime): WindowSpan {
   const ms = local.epochMilliseconds;
   const offset = Math.round(local.offsetNanoseconds / 1e6);

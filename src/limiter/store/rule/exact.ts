@@ -1,5 +1,5 @@
-// Limiter, store arithmetic: exact whole-number multiply-and-divide on doubles. Input: whole numbers below 2^53; output:
-// quotient and remainder without rounding. The Lua twin is lua/include/exact.lua.
+// Limiter, store arithmetic: exact whole-number multiply-and-divide on doubles. Input: whole numbers below 2^53;
+// output: quotient and remainder without rounding. The Lua twin is lua/include/exact.lua.
 
 /** Products below this are exact in a double, and so is their quotient. */
 const FAST = 2 ** 52;
