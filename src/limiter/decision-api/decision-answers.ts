@@ -3,7 +3,7 @@ import { ERRORS } from '../../lib/errors.ts';
 import type { Explanation } from '../decide/decide.ts';
 import type { Decision, LimitOutcome, RefusalContext } from '../decide/decision.ts';
 import { allowedHeaders, renderError, renderRefusal } from '../refusal/render.ts';
-import { shapeOf } from '../refusal/shape.ts';
+import { shapeOf } from '../refusal/dialects.ts';
 import type { RuntimeLimit, RuntimeObject } from '../compile/runtime-object.ts';
 import type { Subject } from './decision-subject.ts';
 

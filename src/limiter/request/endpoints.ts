@@ -225,6 +225,18 @@ export function isNamedByPathAlone(found: EndpointMatch | undefined): boolean {
   return found?.pathModel !== undefined && found.endpoint.dialect !== 'openai';
 }
 
+/** One path of every endpoint that this table knows, as servers serve it: for what must hold of all of them. */
+export function examplePaths(): readonly string[] {
+  return [
+    '/',
+    ...TABLE.map(({ tail }) => `/${tail.join('/').replace('*', 'x')}`),
+    ...[...RESOURCES.keys()].map((place) => `/${place}/x`),
+    ...[...VERBS.keys(), 'other'].map((verb) => `/v1/models/m:${verb}`),
+    ...[...V2_ACTIONS.keys()].map((action) => `/v2/models/m/${action}`),
+    '/openai/deployments/m/other',
+  ];
+}
+
 /** Whose errors the clients of a path read, whatever the method. */
 export function dialectOf(path: string): EndpointDialect | undefined {
   return matchPath(path, false)?.endpoint.dialect;

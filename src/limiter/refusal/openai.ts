@@ -1,0 +1,52 @@
+// Limiter, refuse stage: the OpenAI dialect. In: a refusal or a quota; out: `{"error": {…}}` and `x-ratelimit-*`.
+import type { Measure } from '../../contract/limiter-config.ts';
+import type { RefusalDialect } from './dialect.ts';
+import { clientDuration, type Quota } from './quota.ts';
+import type { Refusal, ReplyHeaders } from './refusal.ts';
+
+const TYPES: Readonly<Record<number, string>> = {
+  401: 'authentication_error',
+  403: 'permission_error',
+};
+
+const UNITS: Readonly<Partial<Record<Measure, string>>> = {
+  Requests: 'requests',
+  InputTokens: 'tokens',
+  OutputTokens: 'tokens',
+  TotalTokens: 'tokens',
+};
+
+/** Gemini's own clients read the message of this form too. */
+export const OPENAI: RefusalDialect = {
+  id: 'openai',
+  contentType: 'application/json',
+  family: 'OpenAI',
+  detects: ({ endpoint }) => endpoint === 'openai' || endpoint === 'google',
+  body: (refusal) => ({ status: refusal.status, body: bodyOf(refusal) }),
+  headers: () => ({}),
+  streamError: (refusal) => `data: ${bodyOf(refusal)}\n\n`,
+};
+
+/** `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`; none for a measure without a unit there. */
+export function openAiHeaders(quota: Quota): ReplyHeaders {
+  const unit = UNITS[quota.measure];
+  if (unit === undefined) return {};
+  return {
+    [`x-ratelimit-limit-${unit}`]: String(quota.limit),
+    [`x-ratelimit-remaining-${unit}`]: String(quota.remaining),
+    [`x-ratelimit-reset-${unit}`]: clientDuration(quota.resetMicros),
+  };
+}
+
+/** `{"error": {message, type, param, code}}` */
+function bodyOf(refusal: Refusal): string {
+  const type = typeOf(refusal);
+  const code = type === 'insufficient_quota' ? type : refusal.code;
+  return JSON.stringify({ error: { message: refusal.message, type, param: null, code } });
+}
+
+function typeOf({ status, wait, unit }: Refusal): string {
+  if (status === 429) return wait?.isRetryable === false ? 'insufficient_quota' : (unit ?? 'requests');
+  if (status >= 500) return 'server_error';
+  return TYPES[status] ?? 'invalid_request_error';
+}
