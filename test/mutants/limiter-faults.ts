@@ -141,9 +141,9 @@ export const LIMITER_FAULTS: readonly Fault[] = [
   },
   {
     name: 'doubled-identity-header-taken',
-    file: 'src/limiter/identity/identity.ts',
-    find: 'const name = headerNames.find(isDoubled);',
-    replace: 'const name = headerNames.find((each) => isDoubled(each) && each.length === 0);',
+    file: 'src/limiter/identity/trusted-headers.ts',
+    find: 'const name = names.find(isDoubled);',
+    replace: 'const name = names.find((each) => isDoubled(each) && each.length === 0);',
     tests: ['test/limiter/request/one-value.unit.test.ts'],
     caughtBy: 'with more than one value is no identity, required or not',
   },

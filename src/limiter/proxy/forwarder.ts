@@ -7,7 +7,6 @@ import type { InForce } from '../config/config-applier.ts';
 import type { Dialer } from './dialer.ts';
 import type { Exchange } from './exchange.ts';
 import { authorityOf, requestHeaders, responseHeaders, type HostRule } from './http-headers.ts';
-import { isTrustedProxy } from '../identity/identity.ts';
 import type { Incoming } from './incoming.ts';
 import { outgoingBody, releaseSent } from './outgoing-body.ts';
 import type { PageRequest } from './cors-mirror.ts';
@@ -51,6 +50,8 @@ export interface Forwarding {
   readonly rawHeaders?: readonly string[];
   /** Lower case: headers that the caller may not pass on. */
   readonly strip: readonly string[];
+  /** What the peer says of the original request is believed. */
+  readonly isTrustedProxy: boolean;
   readonly inForce: InForce;
   /** The limiter's headers on the answer. */
   readonly ownHeaders: Readonly<Record<string, string>>;
@@ -188,9 +189,9 @@ export class Forwarder {
   }
 
   /** A server behind TLS has a certificate for its own name, and is called by it. */
-  #hostRule({ exchange: { object }, incoming, match: { target } }: Forwarding): HostRule {
+  #hostRule({ isTrustedProxy, match: { target } }: Forwarding): HostRule {
     if (this.#dialer.isOwn(target) && target.url.startsWith('http:')) return 'kept';
-    return object !== undefined && isTrustedProxy(object, incoming.wire) ? 'believed' : 'stated';
+    return isTrustedProxy ? 'believed' : 'stated';
   }
 
   /** Before the first byte of the answer goes out: who reads a refusal and tries again finds the refund there. */

@@ -8,7 +8,7 @@ import { WeirError } from '../../lib/errors.ts';
 import { requestIdOf } from '../../lib/request-id.ts';
 import type { InForce } from '../config/config-applier.ts';
 import type { Decision, RequestFacts, RouteMatch } from '../decide/decision.ts';
-import { establishIdentity, factsOf } from '../identity/identity.ts';
+import { establishIdentity, factsOf, type SeenCaller } from '../identity/identity.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
 import { Browsers } from './browsers.ts';
@@ -33,6 +33,7 @@ interface Routed {
   readonly incoming: Incoming;
   readonly object: RuntimeObject;
   readonly match: RouteMatch;
+  readonly seen: SeenCaller;
 }
 
 /** A decision, and what an allowed one took: to be settled once. */
@@ -139,10 +140,11 @@ export class Proxy {
     const inForce = this.#options.inForce();
     const resolution = this.#resolve(exchange, incoming, inForce);
     if (resolution.kind === 'matched') {
-      exchange.object = resolution.object;
-      exchange.match = resolution.match;
-      const routed: Routed = { exchange, incoming, object: resolution.object, match: resolution.match };
-      await (resolution.object.routing.kind === 'mcp' ? this.#serveMcp(routed) : this.#serveModel(routed));
+      const { object, match, seen } = resolution;
+      exchange.object = object;
+      exchange.match = match;
+      const routed: Routed = { exchange, incoming, object, match, seen };
+      await (object.routing.kind === 'mcp' ? this.#serveMcp(routed) : this.#serveModel(routed));
       return;
     }
     if (this.#options.configured.state === 'unconfigured' && !this.#passesUnconfigured()) {
@@ -229,15 +231,13 @@ export class Proxy {
     routed: Routed,
     isOpen = false,
   ): { readonly facts: RequestFacts; readonly strip: readonly string[] } | undefined {
-    const { exchange, incoming, object, match } = routed;
-    const result = establishIdentity(object, incoming.wire);
+    const { exchange, incoming, object, match, seen } = routed;
+    const result = establishIdentity(object, seen);
     if (result.kind === 'unauthenticated' && !isOpen) {
       this.#count(routed, exchange.fail('unauthenticated', result.problem));
       return undefined;
     }
-    const strip = result.kind === 'identified' ? result.strip : (object.identity?.headerNames ?? []);
-    const caller = { kind: 'identified', identity: result.identity, strip } as const;
-    return { facts: factsOf(incoming.wire, match, caller), strip };
+    return { facts: factsOf(incoming.wire, match, result), strip: result.strip };
   }
 
   async #decide({ object }: Routed, facts: readonly RequestFacts[]): Promise<Decided> {
@@ -267,6 +267,7 @@ export class Proxy {
         match: routed.match,
         namespace: object.config.namespace,
         strip,
+        isTrustedProxy: routed.seen.isTrustedProxy,
         inForce: this.#options.inForce(),
         ownHeaders: decision === undefined ? {} : allowedHeaders(decision, exchange.context(), this.#now()),
         ...(decision === undefined ? {} : { reservation: decision.reserved }),
