@@ -257,10 +257,6 @@ function compileIdentity(identity: IdentityConfig): RuntimeIdentity {
   };
 }
 
-function lower(text: string): string {
-  return text.toLowerCase();
-}
-
 function deepFreeze<T extends object>(value: T): T {
   for (const member of Object.values(value) as unknown[]) {
     if (typeof member === 'object' && member !== null && !Object.isFrozen(member)) deepFreeze(member);

@@ -9,6 +9,7 @@ import type { RuntimeObject, RuntimeRule } from '../compile/runtime-object.ts';
 import { endpointOf, type ModelNeed } from '../request/endpoints.ts';
 import { canonicalModel, claimedModel, EVERY_MODEL } from '../request/model-request.ts';
 import { unclearText } from '../request/one-value.ts';
+import { hostCandidates, prefixCandidates, segmentCount } from './candidates.ts';
 
 /** What becomes of a request that no object takes is the mode's affair. */
 export interface RouteOptions {
@@ -383,30 +384,4 @@ function compareAge(a: RuntimeObject, b: RuntimeObject): number {
   const [left, right] = [a.config.createdAt ?? '', b.config.createdAt ?? ''];
   if (left !== right) return left < right ? -1 : 1;
   return a.resourceName < b.resourceName ? -1 : 1;
-}
-
-/** The host itself, its wildcards from the longest, and '' for objects that take every host. */
-function hostCandidates(host: string, mostLabels: number): readonly string[] {
-  const name = host.endsWith('.') ? host.slice(0, -1) : host;
-  if (name === '') return [''];
-  const labels = name.split('.');
-  // No longer than any object's: a host of a thousand labels costs as much as one of five.
-  const known = labels.slice(1).slice(-Math.max(0, mostLabels - 1) || labels.length);
-  const wildcards = known.map((_label, index) => `*.${known.slice(index).join('.')}`);
-  return [name, ...wildcards, ''];
-}
-
-/** `/a/b/c` -> /a/b/c, /a/b, /a, / (no deeper than any object's prefix). */
-function prefixCandidates(path: string, mostSegments: number): readonly string[] {
-  const segments = path.split('/', mostSegments + 1).filter((segment) => segment !== '');
-  const prefixes = ['/'];
-  segments.reduce((prefix, segment) => {
-    prefixes.push(`${prefix}/${segment}`);
-    return `${prefix}/${segment}`;
-  }, '');
-  return prefixes.reverse();
-}
-
-function segmentCount(prefix: string): number {
-  return prefix.split('/').filter((segment) => segment !== '').length;
 }
