@@ -1,5 +1,6 @@
 // End to end: tests on the built product. In: a title and tests; out: the tests run on a control plane, a Redis, an
 // operator and limiters of their own, or are skipped by name.
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -295,6 +296,24 @@ export class EndToEnd {
   /** One command to Redis. */
   async redisCall(command: string, ...args: readonly string[]): Promise<unknown> {
     return await this.#redis.call(command, ...args);
+  }
+
+  /** The commands that Redis ran meanwhile, each as its words in lower case. */
+  async redisCommandsDuring(work: () => Promise<void>): Promise<string[][]> {
+    const monitor = await this.#redis.monitor();
+    try {
+      const seen: string[][] = [];
+      monitor.on('monitor', (_time: string, words: string[]) => seen.push(words.map((word) => word.toLowerCase())));
+      await work();
+      const end = randomUUID();
+      await this.#redis.echo(end);
+      await waitFor('the last command', () => seen.some((words) => words.includes(end)) || undefined, {
+        deadlineMs: 8000,
+      });
+      return seen;
+    } finally {
+      monitor.disconnect();
+    }
   }
 }
 

@@ -4,6 +4,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 export interface WaitOptions {
   readonly deadlineMs: number;
+  /** Gives what the work has come to: the deadline begins anew with each change of it. */
+  readonly progress?: () => unknown;
   /** Pause between two probes. */
   readonly everyMs?: number;
 }
@@ -15,9 +17,10 @@ export interface WaitOptions {
 export async function waitFor<T>(
   what: string,
   probe: () => Promise<T | undefined> | T | undefined,
-  { deadlineMs, everyMs = 50 }: WaitOptions,
+  { deadlineMs, everyMs = 50, progress }: WaitOptions,
 ): Promise<T> {
-  const end = performance.now() + deadlineMs;
+  let end = performance.now() + deadlineMs;
+  let reached = progress?.();
   let last: unknown;
   for (;;) {
     try {
@@ -28,6 +31,8 @@ export async function waitFor<T>(
       if (error instanceof Hopeless) throw error;
       last = error;
     }
+    const now = progress?.();
+    if (now !== reached) [end, reached] = [performance.now() + deadlineMs, now];
     if (performance.now() >= end) throw new Error(`${what}: not within ${deadlineMs} ms`, { cause: last });
     await pause(everyMs);
   }

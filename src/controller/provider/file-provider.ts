@@ -2,6 +2,7 @@
 // cluster gives, with UIDs and generations of our own; statuses are kept, printed and served.
 import { watch, type FSWatcher } from 'node:fs';
 import { canonicalJson } from '../../contract/snapshot.ts';
+import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
 import { messageOf } from '../../lib/thrown.ts';
 import type { ObjectStatus } from '../../reconcile/types.ts';
@@ -35,6 +36,8 @@ export interface FileSettings {
   readonly stillMs?: number;
   /** Folders that tell nothing of their changes (network, mounted volumes) are looked at this often, ms. */
   readonly pollMs?: number;
+  /** How long a file has been missing. */
+  readonly clock?: Clock | undefined;
 }
 
 /** What `/status` shows. */
@@ -75,7 +78,7 @@ export class FileProvider implements Provider, StatusSink {
   constructor(settings: FileSettings) {
     const { log, folder, token } = settings;
     this.#settings = settings;
-    this.#folder = new ManifestFolder(folder);
+    this.#folder = new ManifestFolder(folder, settings.clock);
     this.modelRoutes = new ObjectFeed({ name: 'modelroutes', log });
     this.mcpServers = new ObjectFeed({ name: 'mcpservers', log });
     this.services = new ObjectFeed({ name: 'services', log });
@@ -204,6 +207,7 @@ export class FileProvider implements Provider, StatusSink {
       if (this.#isStopped) return;
       try {
         if (await this.#folder.refresh()) this.#apply();
+        if (this.#folder.waitsForFiles) this.#touch();
       } catch (error) {
         this.#settings.log.error('manifests cannot be read, the former ones stay', { error: messageOf(error) });
       }

@@ -6,6 +6,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { WeirObject } from '../../crd/types.ts';
 import { judgeText, type Verdict } from '../../crd/validate.ts';
+import { systemClock, type Clock } from '../../lib/clock.ts';
 import { errorCode, messageOf } from '../../lib/thrown.ts';
 
 /** Something in a manifest that the API server would refuse. */
@@ -39,6 +40,8 @@ export class ManifestFolderError extends Error {}
 
 /** A larger file is not a manifest. */
 const MAX_BYTES = 16 * 1024 * 1024;
+/** Editors and sync tools rename a file away before they write the new one: so long a missing file is kept. */
+const GONE_MS = 1000;
 /** A file that changed more recently is looked at the next time. */
 const STILL_MS = 50;
 const EMPTY = 'empty ';
@@ -48,14 +51,23 @@ const IS_TEMPORARY = /^[.#~_]|[~#]$|\.(swp|swx|tmp|bak|orig)(\.|$)/i;
 
 export class ManifestFolder {
   readonly #folder: string;
+  readonly #clock: Clock;
   #files = new Map<string, FileState>();
+  /** Files that were there and are missing, since when (monotonic ms). */
+  #missing = new Map<string, number>();
 
-  constructor(folder: string) {
+  constructor(folder: string, clock: Clock = systemClock) {
     this.#folder = folder;
+    this.#clock = clock;
+  }
+
+  /** A file is missing and its objects are kept for now: read again soon. */
+  get waitsForFiles(): boolean {
+    return this.#missing.size > 0;
   }
 
   /**
-   * Reads what changed since the last call.
+   * Reads what changed since the last call. A file that goes is missed when it stayed away for a second.
    * @returns false when nothing did. @throws ManifestFolderError when the folder itself cannot be read.
    */
   async refresh(): Promise<boolean> {
@@ -70,9 +82,24 @@ export class ManifestFolder {
       hasChanged ||= now !== before;
     }
     // By what was found, not by what was listed: a file may go in between, and then nothing tells of it again.
+    this.#keepMissing(files);
     hasChanged ||= files.size !== this.#files.size;
-    this.#files = files;
+    this.#files = new Map([...files].sort(([a], [b]) => (a < b ? -1 : 1)));
     return hasChanged;
+  }
+
+  /** Puts those files back that have not been away for long enough. */
+  #keepMissing(files: Map<string, FileState>): void {
+    const nowMs = this.#clock.monotonicMs();
+    const missing = new Map<string, number>();
+    for (const [name, state] of this.#files) {
+      if (files.has(name)) continue;
+      const sinceMs = this.#missing.get(name) ?? nowMs;
+      if (nowMs - sinceMs >= GONE_MS) continue;
+      missing.set(name, sinceMs);
+      files.set(name, state);
+    }
+    this.#missing = missing;
   }
 
   /** The accepted objects by `<kind>/<namespace>/<name>`; of two with one name the first file counts. */

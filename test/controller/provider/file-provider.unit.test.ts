@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { FileProvider } from '../../../src/controller/provider/file-provider.ts';
 import type { StoredObject } from '../../../src/controller/kube/kube-types.ts';
 import { ManifestFolder, ManifestFolderError, stableUid } from '../../../src/controller/provider/manifest-folder.ts';
+import { ManualClock, type Clock } from '../../../src/lib/clock.ts';
 import { silentLogger } from '../../../src/lib/log.ts';
 import { waitFor } from '../../../tools/node-cluster/wait.ts';
 
@@ -42,7 +43,7 @@ spec:
 
 const put = (file: string, text: string): Promise<void> => writeFile(join(folder, file), text);
 
-async function start(): Promise<FileProvider> {
+async function start(clock?: Clock): Promise<FileProvider> {
   const made = new FileProvider({
     folder,
     token: 'token',
@@ -50,6 +51,7 @@ async function start(): Promise<FileProvider> {
     print: (line) => printed.push(line),
     stillMs: 60,
     pollMs: 300,
+    clock,
   });
   provider = made;
   made.start();
@@ -96,7 +98,7 @@ describe('file provider', () => {
 
   test('a file that is replaced by renaming, as editors save, is never seen missing', async () => {
     await put('a.yaml', manifest('one'));
-    await start();
+    await start(new ManualClock()); // the time in which the editor works, on a machine of any speed
     const seen: (StoredObject | undefined)[] = [];
     provider!.modelRoutes.onChange(({ after }) => seen.push(after));
     await put('.a.yaml.swp', 'not a manifest: [');
@@ -175,16 +177,25 @@ describe('file provider', () => {
     expect(await provider!.write(object, status)).toBe('gone');
   });
 
-  test('a file that goes while the folder is being read is missed at once, not never', async () => {
+  test('a file that goes while the folder is being read is missed after a second, not never', async () => {
     await put('target', manifest('chat'));
     await symlink('target', join(folder, 'chat.yaml'));
-    const manifests = new ManifestFolder(folder);
+    const clock = new ManualClock();
+    const manifests = new ManifestFolder(folder, clock);
     expect(await manifests.refresh()).toBe(true);
+    expect(manifests.waitsForFiles).toBe(false);
     // Listed, and no longer to be found: a link without its target is to a reader what a file is that goes in between.
     await rm(join(folder, 'target'));
+    expect(await manifests.refresh()).toBe(false);
+    expect(manifests.waitsForFiles).toBe(true);
+    clock.advance(999_000);
+    expect(await manifests.refresh()).toBe(false);
+    expect(manifests.manifests().size).toBe(1);
+    clock.advance(1_000);
     expect(await manifests.refresh()).toBe(true);
     expect(manifests.manifests().size).toBe(0);
     expect(await manifests.refresh()).toBe(false);
+    expect(manifests.waitsForFiles).toBe(false);
   });
 
   test('a folder that is not there is an error that names it', async () => {

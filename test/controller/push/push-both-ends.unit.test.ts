@@ -84,20 +84,17 @@ async function startLimiter(port: number, nodeId: string): Promise<Map<string, s
 
 /** Waits until every limiter acknowledged the current version of every resource. */
 async function allAcknowledged({ store, acks }: Operator, limiters: number): Promise<void> {
-  await waitFor(
-    'all ACKs',
-    () => {
-      for (const name of store.namesSeenBy({ kind: 'shared', namespaces: 'all' })) {
-        const version = store.get(name)?.resource.version;
-        const synced = acks
-          .statesOf(name)
-          .filter(({ limiter, ackedVersion }) => limiter.connected && ackedVersion === version);
-        if (synced.length !== limiters) return undefined;
-      }
-      return true;
-    },
-    { deadlineMs: 8_000, everyMs: 10 },
-  );
+  const syncedOf = (name: string): number =>
+    acks
+      .statesOf(name)
+      .filter(({ limiter, ackedVersion }) => limiter.connected && ackedVersion === store.get(name)?.resource.version)
+      .length;
+  const seen = (): string[] => [...store.namesSeenBy({ kind: 'shared', namespaces: 'all' })];
+  await waitFor('all ACKs', () => seen().every((name) => syncedOf(name) === limiters) || undefined, {
+    deadlineMs: 8_000,
+    everyMs: 10,
+    progress: () => seen().reduce((sum, name) => sum + syncedOf(name), 0),
+  });
 }
 
 function fillWith(count: number, padding = ''): (store: SnapshotStore) => void {
