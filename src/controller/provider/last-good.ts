@@ -171,7 +171,7 @@ function revisionOf(object: ObjectIdentity, lastGood: LastGood): ControllerRevis
       name: `weir-last-good-${uid}-${lastGood.generation}`,
       namespace,
       labels: { [LAST_GOOD_LABEL]: kind, 'app.kubernetes.io/part-of': 'weir' },
-      ownerReferences: [{ apiVersion: 'weir.dev/v1alpha1', kind, name, uid }],
+      ownerReferences: [{ apiVersion: API_VERSION, kind, name, uid }],
     },
     revision: lastGood.generation,
     data: { generation: lastGood.generation, spec: lastGood.spec },
