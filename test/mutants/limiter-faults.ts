@@ -200,7 +200,7 @@ export const LIMITER_FAULTS: readonly Fault[] = [
     file: 'src/limiter/proxy/upstream-errors.ts',
     find: 'if (INVALID_REQUEST.test(code)) return unsendable(thrown);',
     replace: "if (INVALID_REQUEST.test(code)) return new WeirError('upstream_unreachable');",
-    tests: ['test/limiter/proxy/upstream-trouble.unit.test.ts'],
+    tests: ['test/limiter/proxy/upstream-errors.unit.test.ts'],
     caughtBy: 'by the code of what was thrown',
   },
   {

@@ -18,6 +18,7 @@ import { settledOnce, type Reservable } from './forwarder.ts';
 import { readHead, readIncoming, type Incoming, type RequestHead } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
 import type { BodyHold } from '../request/body-budget.ts';
+import { endpointOf, isNamedByPathAlone } from '../request/endpoints.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
 import { headerSource, unclearText } from '../request/one-value.ts';
 import { inTime } from '../request/reading-deadline.ts';
@@ -178,7 +179,8 @@ export class Proxy {
 
   async #serveModel(routed: Routed): Promise<void> {
     const { incoming, exchange } = routed;
-    rejectUnreadable(incoming);
+    // Binary tensors stand behind the JSON of KServe's protocol: where the path alone names the model, the body cannot.
+    if (!isNamedByPathAlone(endpointOf(incoming.wire.method, incoming.wire.path))) rejectUnreadable(incoming);
     const identified = this.#identify(routed);
     if (identified === undefined) return;
     const decision = await this.#decide(routed, [identified.facts]);
