@@ -7,10 +7,10 @@ import type { MCPRateLimiting, ModelRateLimiting } from './kinds/rate-limiting.t
 
 export type { Authentication } from './kinds/authentication.ts';
 export type { Condition, ConditionType, LimitStatus, Status } from './kinds/conditions.ts';
-export type { KeyPart } from './kinds/key-part.ts';
+export type { KeyPartSpec } from './kinds/key-part.ts';
 export type { Bucket, Limit, LimitBucket, Window } from './kinds/limit.ts';
-export type { HeaderMatch, Match, PathMatch, RuleMatches } from './kinds/match.ts';
-export type { MCPRateLimiting, ModelRateLimiting, Tool } from './kinds/rate-limiting.ts';
+export type { HeaderMatch, MatchSpec, PathMatch, RuleMatches } from './kinds/match.ts';
+export type { MCPRateLimiting, ModelRateLimiting, ToolSpec } from './kinds/rate-limiting.ts';
 export type { Redis } from './kinds/redis.ts';
 export type { TargetSpec } from './kinds/target.ts';
 export type { SecretKeyRef, SecretRef, WorkloadSelector } from './kinds/values.ts';

@@ -7,8 +7,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type DemoEdit, DemoManifests, type DemoObject } from './manifests.ts';
 import { bold, dim, green, heading, line, marks, red, yellow } from './screen.ts';
 import { DemoServers, type WeirAddresses } from './servers.ts';
-import { type Answer, callerHeaders, callModel, callsFor, McpSession, toolsOf } from './traffic.ts';
-import { readProblems, readStatuses, readVersions, type ObjectStatus } from './statuses.ts';
+import { type DemoAnswer, callerHeaders, callModel, callsFor, McpSession, toolsOf } from './traffic.ts';
+import { readProblems, readStatuses, readVersions, type DemoStatus } from './statuses.ts';
 import { whenAborted } from '../termination.ts';
 
 const FORCE_DEADLINE_MS = 10_000;
@@ -33,7 +33,7 @@ function pathOf(weir: WeirAddresses, object: DemoObject): string {
   return `${weir.traffic}${typeof prefix === 'string' ? prefix.replace(/\/$/, '') : `/${object.namespace}/${object.name}`}`;
 }
 
-function report(who: string, answers: readonly Answer[], upstream: number): void {
+function report(who: string, answers: readonly DemoAnswer[], upstream: number): void {
   const passed = answers.filter((answer) => answer.passed);
   const refused = answers.filter((answer) => !answer.passed);
   line(
@@ -52,7 +52,7 @@ function report(who: string, answers: readonly Answer[], upstream: number): void
 
 async function driveModel({ servers, weir }: Stage, object: DemoObject, user: string): Promise<void> {
   const before = servers.upstream.count();
-  const answers: Answer[] = [];
+  const answers: DemoAnswer[] = [];
   for (let call = callsFor(object); call > 0; call -= 1)
     answers.push(await callModel(pathOf(weir, object), object, user));
   const upstream = servers.upstream.count() - before;
@@ -64,7 +64,7 @@ async function driveMcp({ servers, weir }: Stage, object: DemoObject, user: stri
   const session = await McpSession.open(pathOf(weir, object), object, user);
   for (const { name, input } of toolsOf(object, await session.tools())) {
     const before = toolCalls(servers);
-    const answers: Answer[] = [];
+    const answers: DemoAnswer[] = [];
     for (let call = callsFor(object); call > 0; call -= 1) answers.push(await session.call(name, input));
     const upstream = toolCalls(servers) - before;
     report(`${user} calls ${name}`, answers, upstream);
@@ -88,7 +88,7 @@ function nameOf(object: DemoObject): string {
   return `${object.kind}/${object.namespace}/${object.name}`;
 }
 
-function showStatus(object: DemoObject, statuses: ReadonlyMap<string, ObjectStatus>): boolean {
+function showStatus(object: DemoObject, statuses: ReadonlyMap<string, DemoStatus>): boolean {
   const status = statuses.get(nameOf(object));
   heading(nameOf(object));
   if (status === undefined) {
@@ -101,7 +101,7 @@ function showStatus(object: DemoObject, statuses: ReadonlyMap<string, ObjectStat
 }
 
 /** Waits until the operator knows of each object whether it is in force or why not. */
-async function waitSettled({ weir, manifests }: Stage): Promise<Map<string, ObjectStatus>> {
+async function waitSettled({ weir, manifests }: Stage): Promise<Map<string, DemoStatus>> {
   const deadline = performance.now() + FORCE_DEADLINE_MS;
   for (;;) {
     const statuses = await readStatuses(weir.operatorAdmin);

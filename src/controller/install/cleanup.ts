@@ -108,12 +108,7 @@ async function redisState(kube: Door, settings: CleanupSettings): Promise<RedisO
 }
 
 /** An object that is edited meanwhile is read again, a few times. @returns whether its status was written */
-async function withdraw(
-  kube: Door,
-  object: StoredObject,
-  redis: RedisOfRelease,
-  left = ATTEMPTS,
-): Promise<boolean> {
+async function withdraw(kube: Door, object: StoredObject, redis: RedisOfRelease, left = ATTEMPTS): Promise<boolean> {
   const type = kindOf(object.kind);
   const { namespace, name } = object.metadata;
   const message = operatorGoneMessage(object.spec, redis);

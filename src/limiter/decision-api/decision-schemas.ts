@@ -1,5 +1,6 @@
 // Limiter, decision API: the bodies it takes, as JSON Schema. docs/openapi.yaml holds the same schemas (a test compares
 // them); ajv checks requests against them, so what is documented is what is accepted.
+import { OBJECT_KINDS, type ObjectKind } from '../../contract/limiter-config.ts';
 
 const NAME = { type: 'string', minLength: 1, maxLength: 253 } as const;
 const TEXT = { type: 'string', maxLength: 4096 } as const;

@@ -1,6 +1,5 @@
-// Reconcile, compile: what is compiled differently for each kind. Input: where requests come in and go out, as
-// written, and the short form of limits; output: routing and limits of a limiter config.
-import type { LimitConfig, LimiterConfig, McpRouting, ModelRouting, ObjectKind, RouteRule, Target } from '../../contract/limiter-config.ts';
+// Reconcile, compile: where requests come in and go out, as written -> routing of a limiter config.
+import type { McpRouting, ModelRouting, RouteRule, Target } from '../../contract/limiter-config.ts';
 import { DEFAULTS } from '../../crd/defaults.ts';
 import type { MCPServerSpec } from '../../crd/kinds/mcp-server.ts';
 import type { ModelRouteSpec, RouteRuleSpec } from '../../crd/kinds/model-route.ts';
@@ -17,29 +16,10 @@ export interface RoutingContext {
   readonly clusterDomain?: string;
 }
 
-/** What of a spec depends on the kind. */
-interface KindCompiler<K extends ObjectKind> {
-  readonly routing: (spec: SpecOf<K>, context: RoutingContext) => LimiterConfig['routing'];
-  /** The limits that fields other than `limits` stand for; they come first. */
-  readonly shortForm: (rateLimiting: NonNullable<SpecOf<K>['rateLimiting']>) => LimitConfig[];
-}
-
-const COMPILERS: { readonly [K in ObjectKind]: KindCompiler<K> } = {
-  ModelRoute: { routing: compileModelRouting, shortForm: () => [] },
-  MCPServer: { routing: compileMcpRouting, shortForm: compileShortForm },
-};
-
-export function compileRouting<K extends ObjectKind>(
-  { kind, spec }: ObjectOf<K>,
-  context: RoutingContext,
-): LimiterConfig['routing'] {
-  return COMPILERS[kind].routing(spec, context);
-}
-
 /** The name of the one rule of an object that has none. */
 const ONLY_RULE = 'default';
 
-function compileModelRouting(spec: ModelRouteSpec, context: RoutingContext): ModelRouting {
+export function compileModelRouting(spec: ModelRouteSpec, context: RoutingContext): ModelRouting {
   const ownTargets = compileTargets(spec.targets, context);
   const rules = (spec.rules ?? []).map((rule, index) => compileRule(rule, index, ownTargets, context));
   const models = [...(spec.modelName === undefined ? [] : [spec.modelName]), ...(spec.loraAdapters ?? [])];
@@ -51,7 +31,7 @@ function compileModelRouting(spec: ModelRouteSpec, context: RoutingContext): Mod
   };
 }
 
-function compileMcpRouting(spec: MCPServerSpec, context: RoutingContext): McpRouting {
+export function compileMcpRouting(spec: MCPServerSpec, context: RoutingContext): McpRouting {
   return {
     kind: 'mcp',
     transport: spec.transport ?? DEFAULTS.mcpServer.transport,
