@@ -2,7 +2,7 @@
 // defaults.ts.
 import type { ObjectKind } from '../contract/limiter-config.ts';
 import type { Status } from './kinds/conditions.ts';
-import type { API_VERSION, SpecOf } from './kinds/kinds.ts';
+import { type API_VERSION, kindOf, type SpecOf } from './kinds/kinds.ts';
 import type { MCPRateLimiting, ModelRateLimiting } from './kinds/rate-limiting.ts';
 
 export type { Authentication } from './kinds/authentication.ts';
@@ -43,3 +43,8 @@ export interface ObjectOf<K extends ObjectKind> {
 
 /** An object of any kind. */
 export type WeirObject = { readonly [K in ObjectKind]: ObjectOf<K> }[ObjectKind];
+
+/** Whether requests to the object name a model, and its spec the models that it takes. */
+export function namesModels(object: WeirObject): object is ObjectOf<'ModelRoute'> {
+  return kindOf(object.kind).namesModels;
+}

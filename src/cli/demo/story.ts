@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { kindOf } from '../../crd/kinds/kinds.ts';
 import { type DemoEdit, DemoManifests, type DemoObject } from './manifests.ts';
 import { bold, dim, green, heading, line, marks, red, yellow } from './screen.ts';
 import { DemoServers, type WeirAddresses } from './servers.ts';
@@ -78,7 +79,7 @@ function toolCalls({ upstream }: DemoServers): number {
 
 async function drive(stage: Stage, object: DemoObject, user: string): Promise<void> {
   try {
-    await (object.kind === 'ModelRoute' ? driveModel(stage, object, user) : driveMcp(stage, object, user));
+    await (kindOf(object.kind).namesModels ? driveModel(stage, object, user) : driveMcp(stage, object, user));
   } catch (error) {
     line(red(`${user}: ${error instanceof Error ? error.message : String(error)}`));
   }
@@ -148,7 +149,7 @@ function showCurl(stage: Stage): void {
       .map(([name, value]) => `-H '${name}: ${value}' `)
       .join('');
     const base = pathOf(stage.weir, object);
-    if (object.kind === 'ModelRoute') {
+    if (kindOf(object.kind).namesModels) {
       const model = (object.spec['modelName'] ?? (object.spec['loraAdapters'] as string[] | undefined)?.[0]) as string;
       line(
         `curl -i ${headers}-H 'content-type: application/json' ${base}/v1/chat/completions -d '{"model":"${model}","messages":[{"role":"user","content":"hi"}]}'`,

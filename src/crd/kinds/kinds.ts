@@ -32,6 +32,8 @@ export interface Kind<K extends ObjectKind = ObjectKind> {
   readonly shortName: string;
   /** What one of its requests is called in messages. */
   readonly request: string;
+  /** Whether its requests name a model. */
+  readonly namesModels: boolean;
   readonly description: string;
   readonly spec: SchemaData;
   readonly status: SchemaData;
@@ -72,6 +74,7 @@ const TABLE = {
     singular: 'modelroute',
     shortName: 'wmr',
     request: 'request',
+    namesModels: true,
     description: 'ModelRoute defines where models are served, and the rate limits of their callers.',
     spec: modelRouteSpec,
     status,
@@ -87,6 +90,7 @@ const TABLE = {
     singular: 'mcpserver',
     shortName: 'wmcp',
     request: 'call',
+    namesModels: false,
     description: 'MCPServer defines where an MCP server is served, and the rate limits of its tools.',
     spec: mcpServerSpec,
     status,
