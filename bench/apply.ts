@@ -10,7 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type { Kube } from '../src/controller/kube/kube-api.ts';
 import { connectKube } from '../src/controller/kube/kube.ts';
-import { RESOURCES, type StoredObject } from '../src/controller/kube/kube-types.ts';
+import { type StoredObject } from '../src/controller/kube/kube-types.ts';
 import { up, type ControlPlane } from '../tools/node-cluster/control-plane.ts';
 import { mustKubectl } from '../tools/node-cluster/kubectl.ts';
 import { waitFor } from '../tools/node-cluster/wait.ts';
@@ -20,6 +20,7 @@ import { Stack } from '../test/rig/stack/stack.ts';
 import { WeirStack } from '../test/rig/stack/weir-stack.ts';
 import type { ApplyLimiterOptions, InForceMessage } from './apply-limiter.ts';
 import { drawer, SEED, timesOf, type Times } from './figures.ts';
+import { kindOf } from '../src/crd/kinds/kinds.ts';
 
 export interface ApplyBenchOptions {
   readonly objects: number;
@@ -228,13 +229,13 @@ class ApplyBench {
   }
 
   async #statusSaysAll(index: number, generation: number): Promise<true | undefined> {
-    const { status } = await this.#kube.get<StoredObject>(RESOURCES.modelRoutes, NAMESPACE, nameOf(index));
+    const { status } = await this.#kube.get<StoredObject>(kindOf('ModelRoute'), NAMESPACE, nameOf(index));
     const seen = status as { observedGeneration?: number; limiters?: { synced: number } } | undefined;
     return (seen?.observedGeneration === generation && seen.limiters?.synced === this.#limiters.length) || undefined;
   }
 
   async #apply(index: number): Promise<StoredObject> {
-    return await this.#kube.apply(RESOURCES.modelRoutes, NAMESPACE, manifest(index, this.#mark));
+    return await this.#kube.apply(kindOf('ModelRoute'), NAMESPACE, manifest(index, this.#mark));
   }
 
   /** The sum of a metric of the operator. */

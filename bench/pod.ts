@@ -16,6 +16,7 @@ import { CannotStart } from '../test/rig/dev/dev-stack.ts';
 import { projectFolder, type Kubectl } from '../test/rig/stack/cluster-access.ts';
 import { timesOf, type Times } from './figures.ts';
 import { imageSize, type ImageSize } from './image-size.ts';
+import { kindOf } from '../src/crd/kinds/kinds.ts';
 
 export interface PodBenchOptions {
   /** Pods of each kind. */
@@ -101,7 +102,7 @@ class PodBench {
         },
       },
     } as StoredObject;
-    await this.#kube.apply(RESOURCES.modelRoutes, NAMESPACES.injected, route);
+    await this.#kube.apply(kindOf('ModelRoute'), NAMESPACES.injected, route);
     await waitFor('the account of the namespaces', () => this.#accounts(), { deadlineMs: READY_MS, everyMs: 100 });
   }
 

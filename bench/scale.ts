@@ -22,6 +22,7 @@ import { cpuMsOf, memoryOf } from './process-figures.ts';
 import { Fleet } from './scale-fleet.ts';
 import type { LightLimiter } from './scale-limiters.ts';
 import { namespaceList, namespaceOf, podOf, routeOf } from './scale-objects.ts';
+import { kindOf } from '../src/crd/kinds/kinds.ts';
 
 export interface ScaleBenchOptions {
   readonly namespaces: number;
@@ -307,7 +308,7 @@ class ScaleBench {
   }
 
   #apply(namespace: number, object: number, maxTokens: number): Promise<StoredObject> {
-    return this.#kube.apply(RESOURCES.modelRoutes, namespaceOf(namespace), routeOf(namespace, object, maxTokens));
+    return this.#kube.apply(kindOf('ModelRoute'), namespaceOf(namespace), routeOf(namespace, object, maxTokens));
   }
 
   async #each(count: number, work: (index: number) => Promise<void>): Promise<void> {

@@ -2,6 +2,7 @@
 // minute, with traffic, refusals and an edit while it runs; exit code 0 when every count agrees with the upstream's.
 import { Command } from 'commander';
 import { fileURLToPath } from 'node:url';
+import { OBJECT_KINDS } from '../contract/limiter-config.ts';
 import { runDemo } from './demo/story.ts';
 import { flag } from './flags.ts';
 import { terminationSignal } from './termination.ts';
@@ -20,7 +21,7 @@ export function demoCommand(): Command {
       'Show Weir on this machine: no cluster, no Redis. Starts servers, sends traffic, changes a limit, ends.',
     )
     .addOption(
-      flag('--manifests <folder>', 'WEIR_DEMO_DIR', 'your own ModelRoute and MCPServer manifests').default(
+      flag('--manifests <folder>', 'WEIR_DEMO_DIR', `your own ${OBJECT_KINDS.join(' and ')} manifests`).default(
         OWN_MANIFESTS,
         "the package's examples/demo",
       ),

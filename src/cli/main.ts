@@ -1,6 +1,7 @@
 // CLI: the executable `weir`. Input: argv. Output: exit code 0 = done, 1 = failed while running, 2 = wrong flags or
 // arguments.
 import { Command, CommanderError } from 'commander';
+import { OBJECT_KINDS } from '../contract/limiter-config.ts';
 import { messageOf } from '../lib/thrown.ts';
 import { readSwitches } from './flags.ts';
 import { ownVersion } from './version.ts';
@@ -18,7 +19,7 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
     load: async () => (await import('./demo-command.ts')).demoCommand(),
   },
   operator: {
-    summary: 'Watch ModelRoutes and MCPServers, push limiter configs, tell in their status what is in force.',
+    summary: `Watch ${OBJECT_KINDS.join(' and ')} objects, configure limiters, report in the status what is in force.`,
     load: async () => (await import('./operator-command.ts')).operatorCommand(),
   },
   limiter: {

@@ -3,6 +3,7 @@
 import { Command } from 'commander';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { OBJECT_KINDS } from '../contract/limiter-config.ts';
 import type { CandidacySettings } from '../controller/election/candidacy.ts';
 import { TlsFolderError } from '../controller/certificates/certificate-folder.ts';
 import { DefaultRedisError } from '../controller/credentials/default-redis.ts';
@@ -60,7 +61,9 @@ const SETTING_ERRORS = [DefaultRedisError, KubeconfigError, TlsFolderError, Inje
 /** `weir operator`: resolves when the operator was told to stop and has drained. */
 export function operatorCommand(): Command {
   const command = new Command('operator')
-    .description('Watch ModelRoutes and MCPServers, push limiter configs, write what is in force into their status.')
+    .description(
+      `Watch ${OBJECT_KINDS.join(' and ')} objects, configure limiters, report in the status what is in force.`,
+    )
     .addOption(flag('--kubeconfig <file>', 'WEIR_KUBECONFIG', 'default: $KUBECONFIG, ~/.kube/config, then in-cluster'))
     .addOption(flag('--context <name>', 'WEIR_CONTEXT', 'context of the kubeconfig (default: the current one)'))
     .addOption(

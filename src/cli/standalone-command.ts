@@ -4,6 +4,7 @@ import { Command, type Option } from 'commander';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { OBJECT_KINDS } from '../contract/limiter-config.ts';
 import { TlsFolderError } from '../controller/certificates/certificate-folder.ts';
 import { runOperator } from '../controller/main.ts';
 import type { OperatorSettings, RunningOperator } from '../controller/settings.ts';
@@ -67,7 +68,7 @@ function manifestsFlag(): Option {
   return flag(
     '--manifests <folder>',
     'WEIR_MANIFESTS',
-    'folder of ModelRoute and MCPServer manifests, watched',
+    `folder of ${OBJECT_KINDS.join(' and ')} manifests, watched`,
   ).makeOptionMandatory();
 }
 

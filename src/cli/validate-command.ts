@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { text as readAll } from 'node:stream/consumers';
 import { Command, Option } from 'commander';
 import { judgeText } from '../crd/validate.ts';
-import type { Finding, Verdict } from '../crd/validate.ts';
+import type { Finding, ValidationResult } from '../crd/validate.ts';
 import { messageOf } from '../lib/thrown.ts';
 import { validate } from '../reconcile/validate.ts';
 import type { ReconcileSettings } from '../reconcile/types.ts';
@@ -35,7 +35,7 @@ interface Complaint extends Omit<Finding, 'stage' | 'type'> {
 
 interface Judged {
   readonly file: string;
-  readonly verdict: Verdict;
+  readonly verdict: ValidationResult;
   readonly errors: readonly Complaint[];
 }
 
@@ -92,7 +92,7 @@ export async function runValidate(
 }
 
 /** What the API server says, and what the status would say as far as no cluster is needed to know it. */
-function errorsOf(verdict: Verdict, settings: ReconcileSettings): Complaint[] {
+function errorsOf(verdict: ValidationResult, settings: ReconcileSettings): Complaint[] {
   const said = new Set(verdict.findings.map(({ message }) => message));
   const problems = verdict.shaped === undefined ? [] : validate(verdict.shaped, settings);
   const status = problems
@@ -113,7 +113,7 @@ function linesOf({ file, verdict, errors }: Judged): string[] {
   });
 }
 
-function titleOf({ kind, namespace, name }: Verdict): string {
+function titleOf({ kind, namespace, name }: ValidationResult): string {
   return `${kind} ${namespace === undefined ? name : `${namespace}/${name}`}`;
 }
 

@@ -1,7 +1,13 @@
 // Contract: the compiled form of one object, the only thing a limiter knows of it. Plain JSON data; all quantities are
 // integers with their unit in the name; every list is in the order in which it is evaluated.
 
-export type ObjectKind = 'ModelRoute' | 'MCPServer';
+/** The kinds by the names that resource names carry. What is known of each: crd/kinds/kinds.ts. */
+export const OBJECT_KINDS = ['ModelRoute', 'MCPServer'] as const;
+export type ObjectKind = (typeof OBJECT_KINDS)[number];
+
+export function isObjectKind(name: unknown): name is ObjectKind {
+  return OBJECT_KINDS.some((kind) => kind === name);
+}
 
 /** The identity of an object and of the resource that carries its config. */
 export interface ObjectRef {
@@ -10,7 +16,7 @@ export interface ObjectRef {
   readonly name: string;
 }
 
-/** What a limiter is told of one ModelRoute or MCPServer. Resource name: `<kind>/<namespace>/<name>`. */
+/** What a limiter gets of one object. Resource name: `<kind>/<namespace>/<name>`. */
 export interface LimiterConfig extends ObjectRef {
   readonly uid: string;
   /**
@@ -320,6 +326,6 @@ export function resourceName(ref: ObjectRef): string {
 /** The reverse of {@link resourceName}; undefined for anything else. */
 export function parseResourceName(text: string): ObjectRef | undefined {
   const [kind, namespace, name, ...rest] = text.split('/');
-  if ((kind !== 'ModelRoute' && kind !== 'MCPServer') || !namespace || !name || rest.length > 0) return undefined;
+  if (!isObjectKind(kind) || !namespace || !name || rest.length > 0) return undefined;
   return { kind, namespace, name };
 }

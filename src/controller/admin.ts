@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import type { Logger } from '../lib/log.ts';
 import { messageOf } from '../lib/thrown.ts';
 
-export interface AdminView {
+export interface OperatorView {
   /** ready: caches synced and the push port open (or not ours to open); `reason` says what is missing. */
   readiness(): { readonly ready: boolean; readonly reason: string };
   metrics(): Promise<string>;
@@ -24,7 +24,7 @@ const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** Opens the admin port. @returns the server and its port. @throws Error when it cannot be bound. */
 export async function openAdmin(
-  view: AdminView,
+  view: OperatorView,
   address: { readonly host: string; readonly port: number },
   log: Logger,
 ): Promise<{ server: Server; port: number }> {
@@ -51,7 +51,7 @@ export async function openAdmin(
   return { server, port: (server.address() as AddressInfo).port };
 }
 
-async function replyTo(view: AdminView, path: string): Promise<Reply> {
+async function replyTo(view: OperatorView, path: string): Promise<Reply> {
   if (path === '/livez') return plain(200, 'ok\n');
   if (path === '/readyz') {
     const { ready, reason } = view.readiness();

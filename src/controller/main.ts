@@ -14,6 +14,7 @@ import { openAdmin } from './admin.ts';
 import { Candidacy } from './election/candidacy.ts';
 import { ClusterProvider } from './provider/cluster-provider.ts';
 import { FileProvider } from './provider/file-provider.ts';
+import { objectsOf } from './provider/provider.ts';
 import { Parting } from './install/parting.ts';
 import { knownLimitersIn, publishFleet, sharedLimitersIn } from './push/fleet.ts';
 import { publishedSidecars } from './push/sharers.ts';
@@ -244,8 +245,7 @@ class OperatorProcess implements RunningOperator {
   }
 
   #publishFleet(): void {
-    const { modelRoutes, mcpServers } = this.#provider;
-    const objects = [...modelRoutes.values(), ...mcpServers.values()];
+    const objects = objectsOf(this.#provider);
     const knownBefore = knownLimitersIn(objects.map(({ status }) => status));
     const sharedBefore = sharedLimitersIn(
       objects.map(({ kind, metadata, status }) => ({ ref: { kind, ...metadata }, status })),

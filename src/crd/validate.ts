@@ -16,7 +16,7 @@ import type { WeirObject } from './types.ts';
 export type { Finding, FindingType, Stage } from './finding.ts';
 
 /** The verdict on one document. */
-export interface Verdict {
+export interface ValidationResult {
   /** Line on which the document begins, from 1; 1 for objects that were not read from text. */
   readonly line: number;
   readonly apiVersion: string;
@@ -44,7 +44,7 @@ export function validateManifest(manifest: unknown): Finding[] {
 }
 
 /** The verdict on every document of a text. Empty documents are omitted. */
-export function judgeText(text: string): Verdict[] {
+export function judgeText(text: string): ValidationResult[] {
   return readDocuments(text).map((document) => {
     const { kind, found, shaped } = judge(document.value, document.findings.length > 0);
     const lined = found.map((one) => toFinding(one, document.lineOf(one.at)));
@@ -54,7 +54,7 @@ export function judgeText(text: string): Verdict[] {
 }
 
 /** The verdict on an object that was parsed already. */
-export function judgeObject(value: unknown): Verdict {
+export function judgeObject(value: unknown): ValidationResult {
   const { kind, found, shaped } = judge(value, false);
   return verdict(
     value,
@@ -157,7 +157,7 @@ function verdict(
   findings: readonly Finding[],
   shaped: WeirObject | undefined,
   document?: TextDocument,
-): Verdict {
+): ValidationResult {
   const root = isRecord(value) ? value : {};
   const metadata = isRecord(root['metadata']) ? root['metadata'] : {};
   const text = (field: unknown) => (typeof field === 'string' ? field : '');

@@ -6,7 +6,7 @@ import { systemClock, type Clock } from '../lib/clock.ts';
 import { createLogger, type Logger } from '../lib/log.ts';
 import type { Target, WindowRule } from '../contract/limiter-config.ts';
 import { adminHandler, type AdminView, type DrainHold } from './admin.ts';
-import { ConfigApplier, type AppliedChange, type InForce } from './config/config-applier.ts';
+import { ConfigApplier, type AppliedChange, type RuntimeInForce } from './config/config-applier.ts';
 import { Configured } from './config/configured.ts';
 import { Decider } from './decide/decide.ts';
 import { SharerCounts } from './decide/sharer-counts.ts';
@@ -332,7 +332,7 @@ class Limiter implements RunningLimiter {
     return (request, response) => api.handle(request, response);
   }
 
-  #onApplied(inForce: InForce, { compiled, removals, outcomes, isPartial }: AppliedChange): void {
+  #onApplied(inForce: RuntimeInForce, { compiled, removals, outcomes, isPartial }: AppliedChange): void {
     const updates = outcomes.map(({ name }) => name);
     this.#sharers.applied(inForce, compiled, updates, removals);
     for (const { config, resourceName, secrets } of compiled) {

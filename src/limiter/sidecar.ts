@@ -2,7 +2,7 @@
 // force; out: the front door, and what passes on requests that nobody claims.
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
-import type { InForce } from './config/config-applier.ts';
+import type { RuntimeInForce } from './config/config-applier.ts';
 import type { Configured } from './config/configured.ts';
 import { FrontDoor, type Handling } from './front/front-door.ts';
 import { ownServerOf } from './front/own-server.ts';
@@ -18,7 +18,7 @@ const UNJUDGED_GRACE_MS = 60_000;
 
 export interface SidecarParts {
   readonly settings: LimiterSettings;
-  readonly inForce: () => InForce;
+  readonly inForce: () => RuntimeInForce;
   readonly configured: Configured;
   readonly metrics: LimiterMetrics;
   readonly unclaimedModels: UnclaimedModels;

@@ -28,10 +28,10 @@ export function conflictKeys(
 }
 
 /** What of a form says which requests it takes, and where. */
-export type Claim = Pick<Form, 'config' | 'workloadSelector'>;
+export type Contender = Pick<Form, 'config' | 'workloadSelector'>;
 
 /** The keys of one form. */
-export function keysOf(form: Claim): string[] {
+export function keysOf(form: Contender): string[] {
   return form.config === undefined ? [] : [...sharedKeys(form.config), ...sidecarKeys(form.config, form)];
 }
 
@@ -92,11 +92,11 @@ class Contest {
 /** Whether it makes a difference to some form of an object that another holds `after` in place of `before`. */
 export function isAffected(
   { object, lastGood }: Rival,
-  before: Claim | undefined,
-  after: Claim | undefined,
+  before: Contender | undefined,
+  after: Contender | undefined,
   settings: ReconcileSettings,
 ): boolean {
-  const meets = (form: Form, claim: Claim | undefined): boolean => claim !== undefined && conflicts(form, claim);
+  const meets = (form: Form, claim: Contender | undefined): boolean => claim !== undefined && conflicts(form, claim);
   return formsOf(object, lastGood, settings).some((form) => meets(form, before) !== meets(form, after));
 }
 
@@ -116,7 +116,7 @@ function orderOf({ kind, metadata }: ObjectAsRead): (string | number)[] {
 }
 
 /** Where two objects meet they conflict when no request could be told to belong to one rather than the other. */
-function conflicts(a: Claim, b: Claim): boolean {
+function conflicts(a: Contender, b: Contender): boolean {
   if (a.config === undefined || b.config === undefined) return false;
   if (a.workloadSelector !== undefined && b.workloadSelector !== undefined) {
     return (
@@ -130,7 +130,7 @@ function conflicts(a: Claim, b: Claim): boolean {
  * Objects that both belong to pods meet on pods. Otherwise objects meet on shared limiters: but nobody in another
  * namespace can take an object away from the pods that it belongs to.
  */
-function meetOnShared(a: Claim, b: Claim): boolean {
+function meetOnShared(a: Contender, b: Contender): boolean {
   const noPods = a.workloadSelector === undefined && b.workloadSelector === undefined;
   return noPods || a.config?.namespace === b.config?.namespace;
 }
@@ -157,7 +157,7 @@ function sharedKeys(config: LimiterConfig): string[] {
   return keys;
 }
 
-function sidecarKeys(config: LimiterConfig, form: Claim): string[] {
+function sidecarKeys(config: LimiterConfig, form: Contender): string[] {
   if (form.workloadSelector === undefined) return [];
   const prefix = config.routing.isDefaultPrefix === true ? '/' : config.routing.pathPrefix;
   const known = keysByPlace.sidecar.get(config);

@@ -2,7 +2,7 @@
 import { type ObjectRef, resourceName } from '../contract/limiter-config.ts';
 import { canonicalJson } from '../contract/snapshot.ts';
 import { refOf } from './form.ts';
-import { type Claim, conflictKeys, isAffected, keysOf, precedes } from './precedence.ts';
+import { type Contender, conflictKeys, isAffected, keysOf, precedes } from './precedence.ts';
 import type { InForce, ReconcileSettings, Rival } from './types.ts';
 
 interface Entry {
@@ -65,7 +65,7 @@ export class RivalIndex {
   }
 
   /** Those that come after the object and conflict with one of its two claims and not with the other. */
-  #affected({ object }: Rival, before: Claim | undefined, after: Claim | undefined): string[] {
+  #affected({ object }: Rival, before: Contender | undefined, after: Contender | undefined): string[] {
     const keys = [before, after].flatMap((claim) => (claim === undefined ? [] : keysOf(claim)));
     return this.rivalsOf(keys)
       .filter((rival) => precedes(object, rival.object) && isAffected(rival, before, after, this.#settings))

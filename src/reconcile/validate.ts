@@ -1,6 +1,6 @@
 // Reconcile, validate: an object that schema and CEL admit -> everything else that is wrong with it, all at once.
 import { usesOf, valuesAt } from '../contract/capabilities.ts';
-import type { WeirObject } from '../crd/types.ts';
+import { namesModels, type WeirObject } from '../crd/types.ts';
 import { isNameless } from './compile/compile-routing.ts';
 import { mayUseDefault } from './compile/compile-store.ts';
 import {
@@ -95,7 +95,7 @@ function checkTargets(object: WeirObject): Problem[] {
 
 function checkPrices(object: WeirObject): Problem[] {
   const { rateLimiting } = object.spec;
-  if (object.kind !== 'ModelRoute' || rateLimiting === undefined) return [];
+  if (!namesModels(object) || rateLimiting === undefined) return [];
   const priced = new Set((rateLimiting.prices ?? []).map((price) => price.model));
   const models = [object.spec.modelName, ...(object.spec.loraAdapters ?? [])];
   const missing = models.filter((model) => model !== undefined && model !== '*' && !priced.has(model));

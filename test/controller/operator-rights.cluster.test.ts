@@ -158,7 +158,7 @@ describeOnControlPlane('rights of the operator', {}, (cluster) => {
       await rig.apply(route('raced'));
       provider.start();
       await provider.whenReady();
-      const object = provider.modelRoutes.get('default/raced')!;
+      const object = provider.objects.ModelRoute.get('default/raced')!;
       const status: ObjectStatus = {
         observedGeneration: 1,
         limitCount: 1,

@@ -2,10 +2,11 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Kube } from '../../src/controller/kube/kube-api.ts';
 import { connectKube } from '../../src/controller/kube/kube.ts';
-import { RESOURCES, type StoredObject } from '../../src/controller/kube/kube-types.ts';
+import { type StoredObject } from '../../src/controller/kube/kube-types.ts';
 import { describeOnControlPlane } from '../../tools/node-cluster/describe-cluster.ts';
 import { waitFor } from '../../tools/node-cluster/wait.ts';
 import { counter, OperatorRig, prepareCluster, route, verdict, type Status } from './operator-rig.ts';
+import { kindOf } from '../../src/crd/kinds/kinds.ts';
 
 const OBJECTS = 1000;
 const AT_ONCE = 16;
@@ -31,7 +32,7 @@ describeOnControlPlane('a thousand objects at once', {}, (cluster) => {
     const queue = [...names];
     const work = async (): Promise<void> => {
       for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
-        await kube.apply(RESOURCES.modelRoutes, 'default', route(name) as StoredObject);
+        await kube.apply(kindOf('ModelRoute'), 'default', route(name) as StoredObject);
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
@@ -63,7 +64,7 @@ describeOnControlPlane('a thousand objects at once', {}, (cluster) => {
   };
 
   const countReady = async (): Promise<number> => {
-    const { items } = await kube.list<StoredObject>(RESOURCES.modelRoutes, { namespace: 'default' });
+    const { items } = await kube.list<StoredObject>(kindOf('ModelRoute'), { namespace: 'default' });
     return items.filter(({ status, metadata }) => {
       const seen = (status ?? {}) as Status;
       return (

@@ -1,6 +1,6 @@
 // Tests: compares the offline verdict with that of the API server, as the API defines equal; in: both, out:
 // differences.
-import type { Finding, Verdict } from '../../src/crd/validate.ts';
+import type { Finding, ValidationResult } from '../../src/crd/validate.ts';
 import { KINDS } from '../../src/crd/kinds/kinds.ts';
 import type { ServerCause, ServerVerdict } from './api-server.ts';
 
@@ -14,7 +14,7 @@ const MESSAGES = new Set(KINDS.flatMap(({ spec }) => messagesOf(spec)));
  * else the same (path, type) of schema errors and, unless the API server left the rules out, the same (path, message)
  * of rules.
  */
-export function disagreements(offline: Verdict, server: ServerVerdict): string[] {
+export function disagreements(offline: ValidationResult, server: ServerVerdict): string[] {
   const decode = offline.findings.filter(({ stage }) => stage === 'decode');
   if (server.code === 400) return compare(decode.map(decodeKey), strictErrors(server.message, decode));
   if (decode.length > 0) return compare(decode.map(decodeKey), []);
@@ -37,7 +37,7 @@ export function disagreements(offline: Verdict, server: ServerVerdict): string[]
   ];
 }
 
-function keysOf(offline: Verdict, stage: Finding['stage'], key: (finding: Finding) => string): string[] {
+function keysOf(offline: ValidationResult, stage: Finding['stage'], key: (finding: Finding) => string): string[] {
   return offline.findings.filter((finding) => finding.stage === stage).map(key);
 }
 

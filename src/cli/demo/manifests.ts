@@ -2,11 +2,12 @@
 // memory, writes them to a folder that the operator watches, and changes one amount there while everything runs.
 import { globSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { isObjectKind, OBJECT_KINDS, type ObjectKind } from '../../contract/limiter-config.ts';
 import { type Document, isMap, isSeq, parseAllDocuments, type YAMLMap } from 'yaml';
 
 /** One object of the folder. `describe()` names it as kubectl does. */
 export interface DemoObject {
-  readonly kind: 'ModelRoute' | 'MCPServer';
+  readonly kind: ObjectKind;
   readonly namespace: string;
   readonly name: string;
   readonly spec: Readonly<Record<string, unknown>>;
@@ -18,7 +19,7 @@ export interface DemoEdit {
   readonly changes: readonly { readonly path: string; readonly from: number; readonly to: number }[];
 }
 
-/** Amounts of an MCPServer's short form. */
+/** Amounts of the short form. */
 const AMOUNT_PATHS = [
   ['rateLimiting', 'shared', 'maxTokens'],
   ['rateLimiting', 'global', 'maxTokens'],
@@ -41,10 +42,10 @@ export class DemoManifests {
       this.#write(basename(path));
     }
     if (this.#files.size === 0)
-      throw new Error(`no manifests in ${source}: put *.yaml files with ModelRoute or MCPServer objects there`);
+      throw new Error(`no manifests in ${source}: put *.yaml files with ${OBJECT_KINDS.join(' or ')} objects there`);
   }
 
-  /** Every ModelRoute and MCPServer, in file order. */
+  /** Every object of Weir, in file order. */
   objects(): DemoObject[] {
     return [...this.#files.values()]
       .flat()
@@ -78,7 +79,7 @@ export class DemoManifests {
 function objectOf(document: Document): DemoObject | undefined {
   const object = document.toJS() as Partial<DemoObject> & { metadata?: { namespace?: string; name?: string } };
   const name = object.metadata?.name;
-  if (name === undefined || (object.kind !== 'ModelRoute' && object.kind !== 'MCPServer')) return undefined;
+  if (name === undefined || !isObjectKind(object.kind)) return undefined;
   return { kind: object.kind, namespace: object.metadata?.namespace ?? 'default', name, spec: object.spec ?? {} };
 }
 

@@ -1,6 +1,6 @@
 // CLI, demo, statuses: what the operator says of each object, read from its /status page.
 
-export interface ObjectStatus {
+export interface DemoStatus {
   readonly ready: boolean;
   /** Ready, or refused for a reason that waiting does not mend. */
   readonly settled: boolean;
@@ -32,7 +32,7 @@ interface StatusPage {
 }
 
 /** Every object by `<kind>/<namespace>/<name>`. */
-export async function readStatuses(operatorAdmin: string): Promise<Map<string, ObjectStatus>> {
+export async function readStatuses(operatorAdmin: string): Promise<Map<string, DemoStatus>> {
   const response = await fetch(`${operatorAdmin}/status`);
   const { objects } = (await response.json()) as { objects: readonly StatusPage[] };
   return new Map(objects.map((page) => [`${page.kind}/${page.namespace}/${page.name}`, statusOf(page)]));
@@ -42,7 +42,7 @@ const UNKNOWN: Condition = { type: 'Ready', status: 'Unknown', reason: 'Unknown'
 
 const PASSING = new Set(['Unknown', 'Pending', 'NoLimiters', 'PartiallyProgrammed']);
 
-function statusOf({ status = {} }: StatusPage): ObjectStatus {
+function statusOf({ status = {} }: StatusPage): DemoStatus {
   const { configVersion: version = '', limiters = { summary: '0/0' }, conditions = [] } = status;
   const ready = conditions.find((condition) => condition.type === 'Ready') ?? UNKNOWN;
   const isReady = ready.status === 'True';

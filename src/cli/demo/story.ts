@@ -4,11 +4,12 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { kindOf } from '../../crd/kinds/kinds.ts';
 import { type DemoEdit, DemoManifests, type DemoObject } from './manifests.ts';
 import { bold, dim, green, heading, line, marks, red, yellow } from './screen.ts';
 import { DemoServers, type WeirAddresses } from './servers.ts';
-import { type Answer, callerHeaders, callModel, callsFor, McpSession, toolsOf } from './traffic.ts';
-import { readProblems, readStatuses, readVersions, type ObjectStatus } from './statuses.ts';
+import { type DemoAnswer, callerHeaders, callModel, callsFor, McpSession, toolsOf } from './traffic.ts';
+import { readProblems, readStatuses, readVersions, type DemoStatus } from './statuses.ts';
 import { whenAborted } from '../termination.ts';
 
 const FORCE_DEADLINE_MS = 10_000;
@@ -33,7 +34,7 @@ function pathOf(weir: WeirAddresses, object: DemoObject): string {
   return `${weir.traffic}${typeof prefix === 'string' ? prefix.replace(/\/$/, '') : `/${object.namespace}/${object.name}`}`;
 }
 
-function report(who: string, answers: readonly Answer[], upstream: number): void {
+function report(who: string, answers: readonly DemoAnswer[], upstream: number): void {
   const passed = answers.filter((answer) => answer.passed);
   const refused = answers.filter((answer) => !answer.passed);
   line(
@@ -52,7 +53,7 @@ function report(who: string, answers: readonly Answer[], upstream: number): void
 
 async function driveModel({ servers, weir }: Stage, object: DemoObject, user: string): Promise<void> {
   const before = servers.upstream.count();
-  const answers: Answer[] = [];
+  const answers: DemoAnswer[] = [];
   for (let call = callsFor(object); call > 0; call -= 1)
     answers.push(await callModel(pathOf(weir, object), object, user));
   const upstream = servers.upstream.count() - before;
@@ -64,7 +65,7 @@ async function driveMcp({ servers, weir }: Stage, object: DemoObject, user: stri
   const session = await McpSession.open(pathOf(weir, object), object, user);
   for (const { name, input } of toolsOf(object, await session.tools())) {
     const before = toolCalls(servers);
-    const answers: Answer[] = [];
+    const answers: DemoAnswer[] = [];
     for (let call = callsFor(object); call > 0; call -= 1) answers.push(await session.call(name, input));
     const upstream = toolCalls(servers) - before;
     report(`${user} calls ${name}`, answers, upstream);
@@ -78,7 +79,7 @@ function toolCalls({ upstream }: DemoServers): number {
 
 async function drive(stage: Stage, object: DemoObject, user: string): Promise<void> {
   try {
-    await (object.kind === 'ModelRoute' ? driveModel(stage, object, user) : driveMcp(stage, object, user));
+    await (kindOf(object.kind).namesModels ? driveModel(stage, object, user) : driveMcp(stage, object, user));
   } catch (error) {
     line(red(`${user}: ${error instanceof Error ? error.message : String(error)}`));
   }
@@ -88,7 +89,7 @@ function nameOf(object: DemoObject): string {
   return `${object.kind}/${object.namespace}/${object.name}`;
 }
 
-function showStatus(object: DemoObject, statuses: ReadonlyMap<string, ObjectStatus>): boolean {
+function showStatus(object: DemoObject, statuses: ReadonlyMap<string, DemoStatus>): boolean {
   const status = statuses.get(nameOf(object));
   heading(nameOf(object));
   if (status === undefined) {
@@ -101,7 +102,7 @@ function showStatus(object: DemoObject, statuses: ReadonlyMap<string, ObjectStat
 }
 
 /** Waits until the operator knows of each object whether it is in force or why not. */
-async function waitSettled({ weir, manifests }: Stage): Promise<Map<string, ObjectStatus>> {
+async function waitSettled({ weir, manifests }: Stage): Promise<Map<string, DemoStatus>> {
   const deadline = performance.now() + FORCE_DEADLINE_MS;
   for (;;) {
     const statuses = await readStatuses(weir.operatorAdmin);
@@ -148,7 +149,7 @@ function showCurl(stage: Stage): void {
       .map(([name, value]) => `-H '${name}: ${value}' `)
       .join('');
     const base = pathOf(stage.weir, object);
-    if (object.kind === 'ModelRoute') {
+    if (kindOf(object.kind).namesModels) {
       const model = (object.spec['modelName'] ?? (object.spec['loraAdapters'] as string[] | undefined)?.[0]) as string;
       line(
         `curl -i ${headers}-H 'content-type: application/json' ${base}/v1/chat/completions -d '{"model":"${model}","messages":[{"role":"user","content":"hi"}]}'`,

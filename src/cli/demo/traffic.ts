@@ -2,7 +2,7 @@
 import type { DemoObject } from './manifests.ts';
 
 /** One answer. `by` is the limit that refused, as the answer names it;  */
-export interface Answer {
+export interface DemoAnswer {
   readonly passed: boolean;
   readonly what: string;
   readonly by?: string;
@@ -40,7 +40,7 @@ export function callerHeaders(object: DemoObject, user: string): Record<string, 
 }
 
 /** One chat completion. */
-export async function callModel(base: string, object: DemoObject, user: string): Promise<Answer> {
+export async function callModel(base: string, object: DemoObject, user: string): Promise<DemoAnswer> {
   const model = (object.spec['modelName'] ?? (object.spec['loraAdapters'] as string[] | undefined)?.[0]) as string;
   const response = await fetch(`${base}/v1/chat/completions`, {
     method: 'POST',
@@ -64,7 +64,7 @@ function messageIn(body: string): string {
 }
 
 /** A refusal in any form: its text names the limit and the wait, also where a client shows the JSON as it came. */
-function refusal(what: string): Answer {
+function refusal(what: string): DemoAnswer {
   const name = /limit \\?"([^"\\]+)/.exec(what)?.[1];
   const wait = /again in ([0-9hms]+)/.exec(what)?.[1];
   return {
@@ -80,13 +80,13 @@ interface McpAnswer {
   readonly result?: {
     readonly isError?: boolean;
     readonly content?: readonly { readonly text?: string }[];
-    readonly tools?: readonly Tool[];
+    readonly tools?: readonly DemoTool[];
   };
   readonly error?: { readonly message: string };
 }
 
 /** A tool as `tools/list` describes it. */
-export interface Tool {
+export interface DemoTool {
   readonly name: string;
   readonly inputSchema: { readonly properties?: Record<string, unknown>; readonly required?: string[] };
 }
@@ -110,12 +110,12 @@ export class McpSession {
     return session;
   }
 
-  async tools(): Promise<readonly Tool[]> {
+  async tools(): Promise<readonly DemoTool[]> {
     return (await this.#ask('tools/list', {})).result?.tools ?? [];
   }
 
   /** One tools/call; a refusal in the form ToolResult is an answer that the model can read. */
-  async call(name: string, input: Record<string, unknown>): Promise<Answer> {
+  async call(name: string, input: Record<string, unknown>): Promise<DemoAnswer> {
     const { result, error } = await this.#ask('tools/call', { name, arguments: input });
     const text = error?.message ?? result?.content?.[0]?.text ?? '';
     return error === undefined && result?.isError !== true ? { passed: true, what: text } : refusal(text);
@@ -132,7 +132,7 @@ export class McpSession {
 /** The tools that the demo calls: those that the object names and the server has, else the first that takes a text. */
 export function toolsOf(
   object: DemoObject,
-  listed: readonly Tool[],
+  listed: readonly DemoTool[],
 ): { name: string; input: Record<string, unknown> }[] {
   const rateLimiting = object.spec['rateLimiting'] as { tools?: { name: string }[] } | undefined;
   const named = new Set(rateLimiting?.tools?.map((tool) => tool.name));
@@ -141,7 +141,7 @@ export function toolsOf(
   return chosen.map((tool) => ({ name: tool.name, input: inputFor(tool.inputSchema) }));
 }
 
-function inputFor(schema: Tool['inputSchema']): Record<string, unknown> {
+function inputFor(schema: DemoTool['inputSchema']): Record<string, unknown> {
   const required = schema.required ?? [];
   return Object.fromEntries(
     required.map((name) => [

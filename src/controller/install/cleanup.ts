@@ -2,20 +2,21 @@
 // the API server. Output: nothing of it is left, or an error that says what is. Kinds and objects stay, they are the
 // user's; statuses say OperatorGone.
 import { setTimeout as delay } from 'node:timers/promises';
+import { kindOf } from '../../crd/kinds/kinds.ts';
 import type { Logger } from '../../lib/log.ts';
 import { operatorGoneMessage, type RedisOfRelease } from '../../reconcile/status/operator-gone.ts';
 import { withdrawn } from '../../reconcile/status/withdrawn.ts';
 import { LAST_GOOD_LABEL } from '../provider/last-good.ts';
 import { hasStatus, type Kube, type ListOptions } from '../kube/kube-api.ts';
 import {
-  pickMeta,
   RESOURCES,
+  statusBody,
   type KubeObject,
   type Lease,
   type ResourceType,
   type StoredObject,
 } from '../kube/kube-types.ts';
-import { existingObjects, type ExistingObject } from './existing-objects.ts';
+import { existingObjects } from './existing-objects.ts';
 import { LEFT_ANNOTATION } from './parting.ts';
 
 export interface CleanupSettings {
@@ -89,8 +90,8 @@ async function whenPodsAreGone(
 async function withdrawStatuses(kube: Door, settings: CleanupSettings): Promise<number> {
   const redis = await redisState(kube, settings);
   let written = 0;
-  for await (const existing of existingObjects(kube, settings.namespaces)) {
-    if (await withdraw(kube, existing, redis)) written += 1;
+  for await (const object of existingObjects(kube, settings.namespaces)) {
+    if (await withdraw(kube, object, redis)) written += 1;
   }
   return written;
 }
@@ -107,27 +108,21 @@ async function redisState(kube: Door, settings: CleanupSettings): Promise<RedisO
 }
 
 /** An object that is edited meanwhile is read again, a few times. @returns whether its status was written */
-async function withdraw(
-  kube: Door,
-  existing: ExistingObject,
-  redis: RedisOfRelease,
-  left = ATTEMPTS,
-): Promise<boolean> {
-  const { kind, type, object } = existing;
+async function withdraw(kube: Door, object: StoredObject, redis: RedisOfRelease, left = ATTEMPTS): Promise<boolean> {
+  const type = kindOf(object.kind);
   const { namespace, name } = object.metadata;
   const message = operatorGoneMessage(object.spec, redis);
   const status = withdrawn(object.status, { reason: 'OperatorGone', message, now: new Date().toISOString() });
   if (status === undefined) return false;
-  const metadata = { ...pickMeta(object.metadata, 'uid', 'resourceVersion'), namespace };
   try {
-    await kube.replaceStatus(type, { apiVersion: 'weir.dev/v1alpha1', kind, metadata, status });
+    await kube.replaceStatus(type, statusBody(object, status));
     return true;
   } catch (error) {
     if (hasStatus(error, 404)) return false;
     if (!hasStatus(error, 409) || left <= 1) throw error;
   }
   const now = await kube.get<StoredObject>(type, namespace, name);
-  return await withdraw(kube, { ...existing, object: now }, redis, left - 1);
+  return await withdraw(kube, { ...now, kind: object.kind }, redis, left - 1);
 }
 
 async function removeAll(

@@ -39,8 +39,8 @@ export async function leave(
   log: Logger,
 ): Promise<Leave> {
   const names: string[] = [];
-  for await (const { kind, object } of existingObjects(kube, settings.namespaces)) {
-    names.push(`${kind} ${object.metadata.namespace}/${object.metadata.name}`);
+  for await (const { kind, metadata } of existingObjects(kube, settings.namespaces)) {
+    names.push(`${kind} ${metadata.namespace}/${metadata.name}`);
   }
   if (names.length === 0) return { objects: 0, report: '' };
   const which = `${names.length} ${names.length === 1 ? 'object' : 'objects'} (${namesOf(names.sort())})`;

@@ -1,5 +1,6 @@
 // Controller: the parts of Kubernetes objects that the operator reads, and the resource types that it asks for.
 import type { ObjectKind } from '../../contract/limiter-config.ts';
+import { API_VERSION } from '../../crd/kinds/kinds.ts';
 import type { PodSpec } from '../../reconcile/injection/pod.ts';
 import type { ContainerRange } from '../../reconcile/injection/resources.ts';
 
@@ -11,9 +12,8 @@ export interface ResourceType {
   readonly plural: string;
 }
 
+/** Those that are not of Weir: crd/kinds/kinds.ts has its own. */
 export const RESOURCES = {
-  modelRoutes: { group: 'weir.dev', version: 'v1alpha1', plural: 'modelroutes' },
-  mcpServers: { group: 'weir.dev', version: 'v1alpha1', plural: 'mcpservers' },
   services: { group: '', version: 'v1', plural: 'services' },
   pods: { group: '', version: 'v1', plural: 'pods' },
   replicaSets: { group: 'apps', version: 'v1', plural: 'replicasets' },
@@ -70,7 +70,7 @@ export interface KubeObject {
   readonly metadata: ObjectMeta;
 }
 
-/** A ModelRoute or an MCPServer as the API server (or a file) gave it; `spec` is believed only after it was checked. */
+/** An object of Weir as the API server (or a file) gave it; `spec` may be anything until it is checked. */
 export interface StoredObject extends KubeObject {
   readonly kind: ObjectKind;
   readonly metadata: ObjectMeta & { readonly namespace: string };
@@ -261,4 +261,15 @@ export function pickMeta<K extends keyof ObjectMeta>(
   const wanted = new Set<string>(['name', ...names]);
   const entries = Object.entries(metadata).filter(([name, value]) => wanted.has(name) && value !== undefined);
   return Object.fromEntries(entries) as Pick<ObjectMeta, K> & Pick<ObjectMeta, 'name'>;
+}
+
+/** What replaces the status of exactly this version of an object. */
+export function statusBody({ kind, metadata }: ObjectIdentity, status: unknown): StoredObject {
+  const { namespace } = metadata;
+  return {
+    apiVersion: API_VERSION,
+    kind,
+    metadata: { ...pickMeta(metadata, 'uid', 'resourceVersion'), namespace },
+    status,
+  };
 }

@@ -1,6 +1,7 @@
 // Controller: what the limiters of one object say. Input: the ack table, the pods. Output: the tally that the status
 // tells.
 import { resourceName } from '../../contract/limiter-config.ts';
+import { kindOf } from '../../crd/kinds/kinds.ts';
 import { whyUnlimited, type InjectionScope } from '../../reconcile/injection/unlimited.ts';
 import { given } from '../../reconcile/optional.ts';
 import type { Bypass, LimiterQuery, LimiterTally, LimiterTrouble, UnlimitedPod } from '../../reconcile/types.ts';
@@ -56,7 +57,7 @@ export function tallyLimiters(query: LimiterQuery, acks: AckTable, world: TallyW
       notRunning,
     ),
     troubles: meant.flatMap(({ limiter }) => troublesOf(limiter, name, store)),
-    unclaimed: ref.kind === 'ModelRoute' ? unclaimedBy(meant) : [],
+    unclaimed: kindOf(ref.kind).namesModels ? unclaimedBy(meant) : [],
     ...bypassesTo(selected.filter(isLimited), world),
     ...given('creationFailure', creationFailureOf(query, world)),
     connected: meant.filter(({ limiter }) => limiter.connected).length,

@@ -10,13 +10,13 @@ import { RivalIndex } from '../../reconcile/rival-index.ts';
 import type { LastGood, ReconcileOutcome, ReconcileSettings, World } from '../../reconcile/types.ts';
 import type { Parting } from '../install/parting.ts';
 import type { AckTable, ReportChange } from '../push/ack-table.ts';
-import type { Change, Feed } from '../kube/object-feed.ts';
+import type { Change } from '../kube/object-feed.ts';
 import type { ObjectIdentity, Service, StoredObject } from '../kube/kube-types.ts';
 import type { Leadership } from '../election/leadership.ts';
 import { tallyLimiters } from './limiter-tally.ts';
 import { secretsOf, selectorPair, servicesOf, serviceFacts } from '../world/object-references.ts';
 import type { OperatorMetrics } from '../operator-metrics.ts';
-import type { Provider, SecretReader } from '../provider/provider.ts';
+import { objectsOf, type Provider, type SecretReader } from '../provider/provider.ts';
 import { ReverseIndex } from '../kube/reverse-index.ts';
 import { Surroundings } from '../world/surroundings.ts';
 import { publishSidecars } from '../push/sharers.ts';
@@ -136,7 +136,7 @@ export class Operator {
 
   /** Looks at every object again and resolves when that is in the store. */
   async recompile(): Promise<void> {
-    for (const feed of this.#feeds()) for (const object of feed.values()) this.#learn(object);
+    for (const object of objectsOf(this.#parts.provider)) this.#learn(object);
     await this.#parts.secrets.whenKnown();
     this.#enqueueAll();
     await this.#queue.whenIdle();
@@ -154,13 +154,9 @@ export class Operator {
     return { reconcile: this.#queue.depth, status: this.#writer.depth };
   }
 
-  #feeds(): Feed<StoredObject>[] {
-    return [this.#parts.provider.modelRoutes, this.#parts.provider.mcpServers];
-  }
-
   #listen(): void {
     const { provider, secrets, acks, leadership } = this.#parts;
-    for (const feed of this.#feeds()) {
+    for (const feed of Object.values(provider.objects)) {
       feed.onChange((change) => {
         this.#objectChanged(change);
       });
@@ -232,7 +228,7 @@ export class Operator {
   }
 
   #objectsIn(namespace: string): string[] {
-    const objects = this.#feeds().flatMap((feed) => [...feed.values()]);
+    const objects = objectsOf(this.#parts.provider);
     return objects.filter(({ metadata }) => metadata.namespace === namespace).map(nameOf);
   }
 
@@ -241,14 +237,13 @@ export class Operator {
   }
 
   #enqueueAll(): void {
-    for (const feed of this.#feeds()) for (const object of feed.values()) this.#queue.add(nameOf(object));
+    for (const object of objectsOf(this.#parts.provider)) this.#queue.add(nameOf(object));
   }
 
   #find(name: string): StoredObject | undefined {
     const ref = parseResourceName(name);
     if (ref === undefined) return undefined;
-    const { modelRoutes, mcpServers } = this.#parts.provider;
-    return (ref.kind === 'ModelRoute' ? modelRoutes : mcpServers).get(`${ref.namespace}/${ref.name}`);
+    return this.#parts.provider.objects[ref.kind].get(`${ref.namespace}/${ref.name}`);
   }
 
   /** Reads the present state, never the event; a second call with nothing changed changes nothing. */

@@ -1,11 +1,12 @@
 // Controller: the statuses of objects that no operator follows any more. Input: namespaces that are not watched and
 // whose limiters came to this operator. Output: the statuses of their objects change to Unknown (NotWatched).
+import { type Kind, KINDS } from '../../crd/kinds/kinds.ts';
 import type { Logger } from '../../lib/log.ts';
 import { namesOf } from '../../reconcile/names.ts';
 import { withdrawn } from '../../reconcile/status/withdrawn.ts';
 import type { Leadership } from '../election/leadership.ts';
 import { hasStatus, type Kube } from '../kube/kube-api.ts';
-import { pickMeta, RESOURCES, type ResourceType, type StoredObject } from '../kube/kube-types.ts';
+import { statusBody, type StoredObject } from '../kube/kube-types.ts';
 import { DONE, WorkQueue, type WorkOutcome } from '../kube/work-queue.ts';
 
 export interface UnwatchedSettings {
@@ -16,11 +17,6 @@ export interface UnwatchedSettings {
   readonly leadership: Leadership;
   readonly log: Logger;
 }
-
-const KINDS: readonly (readonly [StoredObject['kind'], ResourceType])[] = [
-  ['ModelRoute', RESOURCES.modelRoutes],
-  ['MCPServer', RESOURCES.mcpServers],
-];
 
 /**
  * A limiter of the namespace that dials this operator shows that the namespace belonged to it: limiters of another
@@ -61,24 +57,24 @@ export class UnwatchedStatuses {
     const { kube, leadership, log } = this.#settings;
     if (!leadership.isLeader()) return DONE;
     let written = 0;
-    for (const [kind, type] of KINDS) {
+    for (const type of KINDS) {
       // Where the rights end at the watched namespaces, statuses elsewhere stay as they are.
       const { items } = await kube.list<StoredObject>(type, { namespace }).catch(emptyWhenForbidden);
-      for (const object of items) if (await this.#withdraw(kind, type, object)) written += 1;
+      for (const object of items) if (await this.#withdraw(type, object)) written += 1;
     }
     if (written > 0) log.warn('namespace is not watched, its statuses say so', { namespace, objects: written });
     return DONE;
   }
 
   /** @returns whether the status was written. Rejects when it changed meanwhile: the namespace is looked at again. */
-  async #withdraw(kind: StoredObject['kind'], type: ResourceType, object: StoredObject): Promise<boolean> {
+  async #withdraw(type: Kind, object: StoredObject): Promise<boolean> {
     const { namespace } = object.metadata;
     const withdrawal = { reason: 'NotWatched', message: this.#message(namespace), now: new Date().toISOString() };
     const status = withdrawn(object.status, withdrawal);
     if (status === undefined) return false;
-    const metadata = { ...pickMeta(object.metadata, 'uid', 'resourceVersion'), namespace };
     try {
-      await this.#settings.kube.replaceStatus(type, { apiVersion: 'weir.dev/v1alpha1', kind, metadata, status });
+      // Items of a list do not say their kind.
+      await this.#settings.kube.replaceStatus(type, statusBody({ ...object, kind: type.kind }, status));
       return true;
     } catch (error) {
       if (hasStatus(error, 403, 404)) return false;

@@ -1,5 +1,7 @@
 // Controller: a cluster as the source of objects. Input: the Kubernetes API. Output: informers of what the operator
 // reads, last good forms in ControllerRevisions, statuses and Events written, limiters authenticated by TokenReview.
+import type { ObjectKind } from '../../contract/limiter-config.ts';
+import { byKind, KINDS, kindOf } from '../../crd/kinds/kinds.ts';
 import type { Logger } from '../../lib/log.ts';
 import { messageOf } from '../../lib/thrown.ts';
 import { INJECT_LABEL } from '../../reconcile/injection/names.ts';
@@ -11,6 +13,7 @@ import { hasStatus, type Kube } from '../kube/kube-api.ts';
 import {
   pickMeta,
   RESOURCES,
+  statusBody,
   type ControllerRevision,
   type CoreEvent,
   type EndpointSlice,
@@ -27,7 +30,7 @@ import { podView } from '../world/pod-index.ts';
 import { FAILED_CREATE, trimEvent } from '../world/creation-failures.ts';
 import { trimPod } from '../world/pod-facts.ts';
 import { trimEndpointSlice, WRITTEN_BY_OTHERS } from '../world/endpoint-index.ts';
-import type { Provider, StatusSink, WriteResult } from './provider.ts';
+import { objectsOf, type Provider, type StatusSink, type WriteResult } from './provider.ts';
 import { SecretWatcher } from '../credentials/secret-watcher.ts';
 import type { PodView } from '../push/visibility.ts';
 
@@ -47,8 +50,7 @@ export interface ClusterSettings {
 }
 
 export class ClusterProvider implements Provider, StatusSink {
-  readonly modelRoutes: Informer<StoredObject>;
-  readonly mcpServers: Informer<StoredObject>;
+  readonly objects: Readonly<Record<ObjectKind, Informer<StoredObject>>>;
   readonly services: Informer<Service>;
   readonly pods: Informer<Pod>;
   readonly kube: Kube;
@@ -68,8 +70,7 @@ export class ClusterProvider implements Provider, StatusSink {
     const { kube, writes = kube, log } = settings;
     this.#settings = settings;
     this.kube = kube;
-    this.modelRoutes = this.#inform(RESOURCES.modelRoutes, (object) => trimObject('ModelRoute', object));
-    this.mcpServers = this.#inform(RESOURCES.mcpServers, (object) => trimObject('MCPServer', object));
+    this.objects = byKind((kind) => this.#inform(kind, (object: StoredObject) => trimObject(kind.kind, object)));
     this.services = this.#inform(RESOURCES.services, trimService);
     this.pods = this.#inform(RESOURCES.pods, trimPod);
     this.creationEvents = this.#inform(RESOURCES.coreEvents, trimEvent, {
@@ -105,14 +106,14 @@ export class ClusterProvider implements Provider, StatusSink {
 
   async whenReady(): Promise<void> {
     await Promise.all(Object.values(this.#informers()).map((informer) => informer.whenSynced()));
-    this.lastGood.load([...this.modelRoutes.values(), ...this.mcpServers.values()]);
+    this.lastGood.load(objectsOf(this));
     this.#isLoaded = true;
   }
 
   /** Reads everything again, last good forms too; resolves when what is known is as new as this call. */
   async refresh(): Promise<void> {
     await Promise.all(Object.values(this.#informers()).map((informer) => informer.refresh()));
-    this.lastGood.load([...this.modelRoutes.values(), ...this.mcpServers.values()]);
+    this.lastGood.load(objectsOf(this));
   }
 
   isReady(): boolean {
@@ -146,11 +147,10 @@ export class ClusterProvider implements Provider, StatusSink {
 
   async write(object: StoredObject, status: ObjectStatus): Promise<WriteResult> {
     const { kube, writes = kube } = this.#settings;
-    const informer = this.#informerOf(object);
-    const type = object.kind === 'ModelRoute' ? RESOURCES.modelRoutes : RESOURCES.mcpServers;
+    const informer = this.objects[object.kind];
+    const type = kindOf(object.kind);
     const { name, namespace } = object.metadata;
-    const metadata = { ...pickMeta(object.metadata, 'uid', 'resourceVersion'), namespace };
-    const body: StoredObject = { apiVersion: 'weir.dev/v1alpha1', kind: object.kind, metadata, status };
+    const body = statusBody(object, status);
     try {
       informer.observe(await writes.replaceStatus(type, body));
       return 'written';
@@ -171,10 +171,6 @@ export class ClusterProvider implements Provider, StatusSink {
     this.#events.tell(object, condition);
   }
 
-  #informerOf({ kind }: StoredObject): Informer<StoredObject> {
-    return kind === 'ModelRoute' ? this.modelRoutes : this.mcpServers;
-  }
-
   /** Beside those that must be known: what makes statuses say more, where the operator has the right to it. */
   #allInformers(): Record<string, AnyInformer> {
     return {
@@ -187,8 +183,7 @@ export class ClusterProvider implements Provider, StatusSink {
 
   #informers(): Record<string, AnyInformer> {
     return {
-      modelroutes: this.modelRoutes,
-      mcpservers: this.mcpServers,
+      ...Object.fromEntries(KINDS.map(({ kind, plural }) => [plural, this.objects[kind]])),
       services: this.services,
       pods: this.pods,
       controllerrevisions: this.#revisions,

@@ -1,7 +1,9 @@
 // Controller: a folder as the source of objects (standalone). Input: manifests, watched. Output: the same feeds as a
 // cluster gives, with UIDs and generations of our own; statuses are kept, printed and served.
 import { watch, type FSWatcher } from 'node:fs';
+import type { ObjectKind } from '../../contract/limiter-config.ts';
 import { canonicalJson } from '../../contract/snapshot.ts';
+import { byKind, KINDS } from '../../crd/kinds/kinds.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
 import { messageOf } from '../../lib/thrown.ts';
@@ -20,7 +22,7 @@ import {
 import { MemoryLastGood } from './memory-last-good.ts';
 import { ManifestFolder, stableUid, type Manifest, type ManifestProblem } from './manifest-folder.ts';
 import { ObjectFeed } from '../kube/object-feed.ts';
-import type { Provider, SecretReader, StatusSink, WriteResult } from './provider.ts';
+import { objectsOf, type Provider, type SecretReader, type StatusSink, type WriteResult } from './provider.ts';
 import { NO_SECRETS } from '../credentials/secret-watcher.ts';
 
 export interface FileSettings {
@@ -53,8 +55,7 @@ export interface StatusReport {
 }
 
 export class FileProvider implements Provider, StatusSink {
-  readonly modelRoutes: ObjectFeed<StoredObject>;
-  readonly mcpServers: ObjectFeed<StoredObject>;
+  readonly objects: Readonly<Record<ObjectKind, ObjectFeed<StoredObject>>>;
   readonly services: ObjectFeed<Service>;
   readonly pods: ObjectFeed<Pod>;
   readonly creationEvents: ObjectFeed<CoreEvent>;
@@ -79,8 +80,7 @@ export class FileProvider implements Provider, StatusSink {
     const { log, folder, token } = settings;
     this.#settings = settings;
     this.#folder = new ManifestFolder(folder, settings.clock);
-    this.modelRoutes = new ObjectFeed({ name: 'modelroutes', log });
-    this.mcpServers = new ObjectFeed({ name: 'mcpservers', log });
+    this.objects = byKind(({ plural }) => new ObjectFeed<StoredObject>({ name: plural, log }));
     this.services = new ObjectFeed({ name: 'services', log });
     this.pods = new ObjectFeed({ name: 'pods', log });
     this.creationEvents = new ObjectFeed({ name: 'events', log });
@@ -101,7 +101,7 @@ export class FileProvider implements Provider, StatusSink {
   }
 
   isReady(): boolean {
-    return this.modelRoutes.hasSynced;
+    return Object.values(this.objects).every(({ hasSynced }) => hasSynced);
   }
 
   waitsFor(): string[] {
@@ -113,12 +113,11 @@ export class FileProvider implements Provider, StatusSink {
   }
 
   stats(): Record<string, { failures: number; handlerErrors: number; size: number }> {
-    const { modelRoutes: modelroutes, mcpServers: mcpservers } = this;
     return Object.fromEntries(
-      Object.entries({ modelroutes, mcpservers }).map(([name, { size, handlerErrors }]) => [
-        name,
-        { failures: 0, handlerErrors, size },
-      ]),
+      KINDS.map(({ kind, plural }) => {
+        const { size, handlerErrors } = this.objects[kind];
+        return [plural, { failures: 0, handlerErrors, size }];
+      }),
     );
   }
 
@@ -129,13 +128,13 @@ export class FileProvider implements Provider, StatusSink {
     clearTimeout(this.#debounce);
     await this.#reading;
     await this.lastGood.stop();
-    const { modelRoutes, mcpServers, services, pods, namespaces, endpointSlices, creationEvents } = this;
-    const feeds = [modelRoutes, mcpServers, services, pods, namespaces, endpointSlices, creationEvents];
+    const { objects, services, pods, namespaces, endpointSlices, creationEvents } = this;
+    const feeds = [...Object.values(objects), services, pods, namespaces, endpointSlices, creationEvents];
     for (const feed of feeds) await feed.stop();
   }
 
   write(object: StoredObject, status: ObjectStatus): Promise<WriteResult> {
-    const feed = this.#feedOf(object.kind);
+    const feed = this.objects[object.kind];
     const present = feed.get(objectKey(object));
     if (present === undefined) return Promise.resolve('gone');
     if (present.metadata.resourceVersion !== object.metadata.resourceVersion) return Promise.resolve('outdated');
@@ -154,7 +153,7 @@ export class FileProvider implements Provider, StatusSink {
   }
 
   statuses(): StatusReport {
-    const objects = [...this.modelRoutes.values(), ...this.mcpServers.values()].map(({ kind, metadata, status }) => {
+    const objects = objectsOf(this).map(({ kind, metadata, status }) => {
       const { namespace, name, generation = 0 } = metadata;
       return { kind, namespace, name, generation, status: status ?? null };
     });
@@ -169,9 +168,8 @@ export class FileProvider implements Provider, StatusSink {
       return;
     }
     this.#apply();
-    const objects = [...this.modelRoutes.values(), ...this.mcpServers.values()];
-    this.lastGood.keepOnly(new Set(objects.map(({ metadata }) => metadata.uid ?? '')));
-    for (const feed of [this.modelRoutes, this.mcpServers, this.services, this.pods]) feed.hasSynced = true;
+    this.lastGood.keepOnly(new Set(objectsOf(this).map(({ metadata }) => metadata.uid ?? '')));
+    for (const feed of [...Object.values(this.objects), this.services, this.pods]) feed.hasSynced = true;
     this.#first.resolve(undefined);
     if (!this.#isStopped) this.#follow();
   }
@@ -222,7 +220,7 @@ export class FileProvider implements Provider, StatusSink {
       present.add(`${kind}/${manifest.namespace}/${metadata.name}`);
       this.#put(manifest);
     }
-    for (const feed of [this.modelRoutes, this.mcpServers]) {
+    for (const feed of Object.values(this.objects)) {
       for (const object of [...feed.values()]) {
         if (!present.has(`${object.kind}/${objectKey(object)}`)) feed.set(objectKey(object), undefined);
       }
@@ -233,7 +231,7 @@ export class FileProvider implements Provider, StatusSink {
   #put({ object, namespace }: Manifest): void {
     const { kind, apiVersion, spec, metadata } = object;
     const key = `${namespace}/${metadata.name}`;
-    const feed = this.#feedOf(kind);
+    const feed = this.objects[kind];
     const before = feed.get(key);
     const labels = metadata.labels ?? {};
     const isSameSpec = canonicalJson(before?.spec) === canonicalJson(spec);
@@ -272,10 +270,6 @@ export class FileProvider implements Provider, StatusSink {
     }
   }
 
-  #feedOf(kind: StoredObject['kind']): ObjectFeed<StoredObject> {
-    return kind === 'ModelRoute' ? this.modelRoutes : this.mcpServers;
-  }
-
   #nextVersion(): string {
     this.#version += 1;
     return String(this.#version);
@@ -286,7 +280,7 @@ function generationOf(object: StoredObject | undefined): number {
   return object?.metadata.generation ?? 0;
 }
 
-/** `ModelRoute default/chat generation 2: Ready 1/1` or the reason and message when it is not. */
+/** `<kind> default/chat generation 2: Ready 1/1` or the reason and message when it is not. */
 function lineOf({ kind, metadata }: StoredObject, { conditions, limiters }: ObjectStatus): string {
   const ready = conditions.find(({ type }) => type === 'Ready');
   const state = ready?.status === 'True' ? 'Ready' : `${ready?.reason ?? 'Unknown'}: ${ready?.message ?? ''}`;

@@ -1,6 +1,7 @@
 // Controller: the last good form of each object, kept in the cluster. Input: forms that became good. Output: one
 // ControllerRevision per object, owned by it; read at the start, before the push port opens. No secret is in a form.
 import { isDeepStrictEqual } from 'node:util';
+import { API_VERSION } from '../../crd/kinds/kinds.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { LastGood } from '../../reconcile/types.ts';
 import type { Feed } from '../kube/object-feed.ts';
@@ -171,7 +172,7 @@ function revisionOf(object: ObjectIdentity, lastGood: LastGood): ControllerRevis
       name: `weir-last-good-${uid}-${lastGood.generation}`,
       namespace,
       labels: { [LAST_GOOD_LABEL]: kind, 'app.kubernetes.io/part-of': 'weir' },
-      ownerReferences: [{ apiVersion: 'weir.dev/v1alpha1', kind, name, uid }],
+      ownerReferences: [{ apiVersion: API_VERSION, kind, name, uid }],
     },
     revision: lastGood.generation,
     data: { generation: lastGood.generation, spec: lastGood.spec },

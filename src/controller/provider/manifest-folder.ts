@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { WeirObject } from '../../crd/types.ts';
-import { judgeText, type Verdict } from '../../crd/validate.ts';
+import { judgeText, type ValidationResult } from '../../crd/validate.ts';
 import { systemClock, type Clock } from '../../lib/clock.ts';
 import { errorCode, messageOf } from '../../lib/thrown.ts';
 
@@ -185,15 +185,15 @@ function isBeingWritten(mtimeMs: number): boolean {
   return ageMs >= 0 && ageMs < STILL_MS;
 }
 
-function toManifest(file: string, { object, line, namespace = 'default' }: Verdict): Manifest | undefined {
+function toManifest(file: string, { object, line, namespace = 'default' }: ValidationResult): Manifest | undefined {
   return object === undefined ? undefined : { object, namespace, file, line };
 }
 
-function problemsOf(file: string, { findings }: Verdict): ManifestProblem[] {
+function problemsOf(file: string, { findings }: ValidationResult): ManifestProblem[] {
   return findings.map(({ path, message, line }) => ({ file, path, message, ...(line === undefined ? {} : { line }) }));
 }
 
-function nameOf({ kind, namespace = 'default', name }: Verdict): string {
+function nameOf({ kind, namespace = 'default', name }: ValidationResult): string {
   return `${kind}/${namespace}/${name}`;
 }
 

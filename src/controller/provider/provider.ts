@@ -1,5 +1,6 @@
 // Controller: where objects come from and where the truth about them goes. A cluster or a folder of files stands behind
 // it; the operator is the same.
+import type { ObjectKind } from '../../contract/limiter-config.ts';
 import type { Condition } from '../../crd/types.ts';
 import type { LastGood, ObjectStatus, SecretFacts } from '../../reconcile/types.ts';
 import type { Authenticator } from '../push/authenticator.ts';
@@ -61,9 +62,8 @@ export interface SecretReader {
 }
 
 export interface Provider {
-  /** One feed for each kind; keys are `<namespace>/<name>`. */
-  readonly modelRoutes: Feed<StoredObject>;
-  readonly mcpServers: Feed<StoredObject>;
+  /** The objects, a feed for each kind; keys are `<namespace>/<name>`. */
+  readonly objects: Readonly<Record<ObjectKind, Feed<StoredObject>>>;
   readonly services: Feed<Service>;
   readonly pods: Feed<Pod>;
   /** Those that say that a pod could not be made. May never sync, as below. */
@@ -93,4 +93,9 @@ export interface Provider {
   depths(): Readonly<Record<string, number>>;
   /** Only while this holds may anything be written outside the process. */
   stop(): Promise<void>;
+}
+
+/** The objects of all kinds. */
+export function objectsOf({ objects }: Pick<Provider, 'objects'>): StoredObject[] {
+  return Object.values(objects).flatMap((feed) => [...feed.values()]);
 }

@@ -10,7 +10,7 @@ import { namesOf } from '../../reconcile/names.ts';
 import type { LimiterView, PodView } from './visibility.ts';
 
 /** What a limiter brings: its bearer token and what it says of itself. */
-export interface Credentials {
+export interface LimiterCredentials {
   readonly token: string;
   readonly self: LimiterSelf;
   /** Whether it has left while it waited for its turn: nothing is asked for it then. */
@@ -40,7 +40,7 @@ export interface Refused {
 export type Admission = Admitted | Refused;
 
 /** Never rejects: whatever goes wrong is a refusal. */
-export type Authenticator = (credentials: Credentials) => Promise<Admission>;
+export type Authenticator = (credentials: LimiterCredentials) => Promise<Admission>;
 
 /** What authentication asks. A rejected promise means: no answer. */
 export interface ReviewApi extends Pick<Kube, 'reviewToken' | 'reviewAccess'> {
@@ -103,7 +103,7 @@ export function createStaticAuthenticator(token: string): Authenticator {
     );
 }
 
-async function admit(api: ReviewApi, { token, self }: Credentials): Promise<Admission> {
+async function admit(api: ReviewApi, { token, self }: LimiterCredentials): Promise<Admission> {
   const verdict = await api.reviewToken(token, [TOKEN_AUDIENCE]);
   const expiresAtMs = expiryOf(token);
   const refusal = unbelieved(verdict, expiresAtMs) ?? unserved(api, verdict, self);

@@ -2,12 +2,10 @@
 // resource of a name, the names that a limiter sees, and (coalesced) which names changed.
 import { loadPushProtocol, type WireResource } from '../../contract/push-protocol.ts';
 import { canonicalJson, type VersionedResource } from '../../contract/snapshot.ts';
-import type { ObjectKind } from '../../contract/limiter-config.ts';
+import { OBJECT_KINDS } from '../../contract/limiter-config.ts';
 import { systemClock, type Clock } from '../../lib/clock.ts';
 import { ChangeFeed, type ChangeListener } from './change-feed.ts';
 import { sees, type LimiterView, type Visibility } from './visibility.ts';
-
-const OBJECT_KINDS: readonly ObjectKind[] = ['ModelRoute', 'MCPServer'];
 
 /** A resource, who sees it, and how it goes over the wire (encoded once for all limiters). */
 export interface StoredResource {

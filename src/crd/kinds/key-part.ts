@@ -64,4 +64,4 @@ export function keyPartSchema(rules: readonly Rule[]) {
 }
 
 /** One part of the key of a bucket. */
-export type KeyPart = Infer<ReturnType<typeof keyPartSchema>>;
+export type KeyPartSpec = Infer<ReturnType<typeof keyPartSchema>>;

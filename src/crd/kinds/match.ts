@@ -131,7 +131,7 @@ export function matchSchema(rules: MatchRules) {
 }
 
 /** One condition on a request. */
-export type Match = Infer<ReturnType<typeof matchSchema>>;
+export type MatchSpec = Infer<ReturnType<typeof matchSchema>>;
 
 /** The schema of `rules[].matches`: all that is set must hold. */
 export const ruleMatches = object(

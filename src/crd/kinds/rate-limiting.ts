@@ -201,7 +201,7 @@ const tool = object(
   ],
 );
 /** An entry of the short form of an MCPServer. */
-export type Tool = Infer<typeof tool>;
+export type ToolSpec = Infer<typeof tool>;
 
 const HAS_LIMITS = '(has(self.limits) && size(self.limits) > 0)';
 const HAS_TOOLS = '(has(self.tools) && size(self.tools) > 0)';

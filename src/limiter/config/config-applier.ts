@@ -26,7 +26,7 @@ export interface ApplierOptions {
 }
 
 /** Everything in force, swapped as one. */
-export interface InForce {
+export interface RuntimeInForce {
   readonly set: RuntimeSet;
   readonly fleet: FleetConfig;
   /** Resource name of each SharersConfig -> how many limiters it tells of. */
@@ -37,7 +37,7 @@ export interface InForce {
 }
 
 /** Told after each change that was applied. */
-export type OnApplied = (inForce: InForce, applied: AppliedChange) => void;
+export type OnApplied = (inForce: RuntimeInForce, applied: AppliedChange) => void;
 
 /** What a change did. */
 export interface AppliedChange {
@@ -54,7 +54,7 @@ export class ConfigApplier {
   readonly #own: ReadonlySet<string>;
   readonly #onApplied: OnApplied;
   readonly #versions = new Map<string, string>();
-  #inForce: InForce;
+  #inForce: RuntimeInForce;
 
   constructor(options: ApplierOptions, onApplied: OnApplied) {
     this.#options = options;
@@ -70,7 +70,7 @@ export class ConfigApplier {
     };
   }
 
-  get inForce(): InForce {
+  get inForce(): RuntimeInForce {
     return this.#inForce;
   }
 
@@ -122,7 +122,7 @@ export class ConfigApplier {
     return compileRuntime(resource, this.#own, fleet, this.#options.route.mode, secrets);
   }
 
-  #withFleet(resource: Resource): InForce {
+  #withFleet(resource: Resource): RuntimeInForce {
     const fleet = this.#withOwnEgress(checkedFleet(resource));
     if (egressText(fleet) === egressText(this.#inForce.fleet)) return { ...this.#inForce, fleet };
     return {

@@ -1,5 +1,6 @@
 // Limiter, decision API: the bodies it takes, as JSON Schema. docs/openapi.yaml holds the same schemas (a test compares
 // them); ajv checks requests against them, so what is documented is what is accepted.
+import { OBJECT_KINDS, type ObjectKind } from '../../contract/limiter-config.ts';
 
 const NAME = { type: 'string', minLength: 1, maxLength: 253 } as const;
 const TEXT = { type: 'string', maxLength: 4096 } as const;
@@ -8,7 +9,7 @@ const HITS = { type: 'integer', minimum: 0, maximum: 1_000_000_000_000 } as cons
 export const OBJECT_SCHEMA = {
   type: 'object',
   description: 'Names the object whose limits apply; without it the request is routed as the proxy would route it.',
-  properties: { kind: { type: 'string', enum: ['ModelRoute', 'MCPServer'] }, namespace: NAME, name: NAME },
+  properties: { kind: { type: 'string', enum: OBJECT_KINDS }, namespace: NAME, name: NAME },
   required: ['kind', 'namespace', 'name'],
   additionalProperties: false,
 } as const;
@@ -95,7 +96,7 @@ export interface FactsBody {
 }
 
 export interface ObjectBody {
-  readonly kind: 'ModelRoute' | 'MCPServer';
+  readonly kind: ObjectKind;
   readonly namespace: string;
   readonly name: string;
 }

@@ -3,7 +3,7 @@
 // goes is reported once.
 import type { UpstreamTrouble } from '../../contract/limiter-report.ts';
 import { RecentMap } from '../../lib/recent-map.ts';
-import type { ConnectionTrouble } from '../proxy/upstream-errors.ts';
+import type { ConnectionFault } from '../proxy/upstream-errors.ts';
 
 /** Failures in a row that are told. */
 export const FAILURES_TO_TELL = 3;
@@ -15,7 +15,7 @@ export const FORGET_MS = 600_000;
 const MOST = 1_000;
 
 /** How it shows, for the status: constant texts. */
-const DETAILS: Readonly<Record<ConnectionTrouble, string>> = {
+const DETAILS: Readonly<Record<ConnectionFault, string>> = {
   refused: 'accepts no connections',
   reset: 'closes connections before it answers',
   timeout: 'does not accept connections in time',
@@ -27,7 +27,7 @@ interface Entry {
   readonly object: string;
   readonly upstream: string;
   /** Of the first failure in a row: later ones may show in other ways. */
-  trouble: ConnectionTrouble;
+  trouble: ConnectionFault;
   failuresInARow: number;
   lastFailureMs: number;
   isTold: boolean;
@@ -41,7 +41,7 @@ export class UpstreamHealth {
   /**
    * A call got no connection, or lost it before a byte of the answer. A fault of the request is never reported here.
    */
-  unreachable(object: string, url: string, nowMs: number, trouble: ConnectionTrouble): void {
+  unreachable(object: string, url: string, nowMs: number, trouble: ConnectionFault): void {
     const key = `${object} ${url}`;
     const upstream = new URL(url).origin;
     const fresh = { object, upstream, trouble, failuresInARow: 0, lastFailureMs: 0, isTold: false, hasAnswered: false };

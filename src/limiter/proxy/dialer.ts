@@ -4,7 +4,7 @@ import { lookup as systemLookup } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import type { Target } from '../../contract/limiter-config.ts';
 import { WeirError } from '../../lib/errors.ts';
-import type { InForce } from '../config/config-applier.ts';
+import type { RuntimeInForce } from '../config/config-applier.ts';
 import { hostOf, mayDial, targetProblem } from '../egress/egress.ts';
 import { guardedLookup, isForbiddenAddress } from '../egress/guarded-lookup.ts';
 
@@ -29,7 +29,7 @@ export class Dialer {
   }
 
   /** @throws WeirError egress_refused */
-  dial(inForce: InForce, namespace: string, target: Target): Dial {
+  dial(inForce: RuntimeInForce, namespace: string, target: Target): Dial {
     if (this.isOwn(target)) return OWN;
     if (inForce.egressGeneration !== this.#generation) {
       this.#generation = inForce.egressGeneration;
@@ -51,12 +51,12 @@ export class Dialer {
   }
 
   /** Whether connections of `scope` may be kept under what is in force. */
-  isCurrent(scope: string, inForce: InForce): boolean {
+  isCurrent(scope: string, inForce: RuntimeInForce): boolean {
     return scope === OWN.scope || scope.startsWith(`${inForce.egressGeneration} `);
   }
 }
 
-function check({ egress, egressGeneration }: InForce, namespace: string, { url }: Target): Dial | WeirError {
+function check({ egress, egressGeneration }: RuntimeInForce, namespace: string, { url }: Target): Dial | WeirError {
   const accepts = (address: string): boolean => mayDial(egress, address);
   const problem = targetProblem(egress, namespace, url);
   if (problem !== undefined) return new WeirError('egress_refused', `the target ${problem}`);

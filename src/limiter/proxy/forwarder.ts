@@ -3,7 +3,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { attempt } from '../../lib/guarded.ts';
 import type { RouteMatch } from '../decide/decision.ts';
-import type { InForce } from '../config/config-applier.ts';
+import type { RuntimeInForce } from '../config/config-applier.ts';
 import type { Dialer } from './dialer.ts';
 import type { Exchange } from './exchange.ts';
 import { authorityOf, requestHeaders, responseHeaders, type HostRule } from './http-headers.ts';
@@ -12,7 +12,7 @@ import { outgoingBody, releaseSent } from './outgoing-body.ts';
 import type { PageRequest } from './cors-mirror.ts';
 import type { CheckedHead } from './answer-head.ts';
 import type { RelayObserver, UpstreamEnd, UpstreamFault } from './relay.ts';
-import type { ConnectionTrouble } from './upstream-errors.ts';
+import type { ConnectionFault } from './upstream-errors.ts';
 import type { Upstreams } from './upstream.ts';
 
 /** What was reserved for a request. `nothing` refunds it. */
@@ -52,7 +52,7 @@ export interface Forwarding {
   readonly strip: readonly string[];
   /** What the peer says of the original request is believed. */
   readonly isTrustedProxy: boolean;
-  readonly inForce: InForce;
+  readonly inForce: RuntimeInForce;
   /** The limiter's headers on the answer. */
   readonly ownHeaders: Readonly<Record<string, string>>;
   readonly reservation?: Reservable;
@@ -71,7 +71,7 @@ const CORS_DEADLINE_MS = 1_000;
 /** Told how calls to an object's upstreams end. */
 export interface UpstreamObserver {
   answered(object: string, url: string): void;
-  unreachable(object: string, url: string, trouble: ConnectionTrouble): void;
+  unreachable(object: string, url: string, trouble: ConnectionFault): void;
   /** Of any upstream, a sidecar's own pod included. */
   faulted(fault: UpstreamFault): void;
   /** The limiter's own code threw. */

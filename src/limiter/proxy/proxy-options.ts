@@ -1,7 +1,7 @@
 // Limiter, proxy: what the stages of a request need of their limiter. Types alone.
 import type { Target } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
-import type { InForce } from '../config/config-applier.ts';
+import type { RuntimeInForce } from '../config/config-applier.ts';
 import type { Configured } from '../config/configured.ts';
 import type { Decider } from '../decide/decide.ts';
 import type { InternalErrors } from '../internal-errors.ts';
@@ -12,7 +12,7 @@ import type { Forwarder } from './forwarder.ts';
 import type { Unclaimed } from './unclaimed.ts';
 
 export interface ProxyOptions {
-  readonly inForce: () => InForce;
+  readonly inForce: () => RuntimeInForce;
   readonly configured: Configured;
   readonly decider: Decider;
   readonly forwarder: Forwarder;

@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { WeirError } from '../../lib/errors.ts';
 import { requestIdOf } from '../../lib/request-id.ts';
-import type { InForce } from '../config/config-applier.ts';
+import type { RuntimeInForce } from '../config/config-applier.ts';
 import type { Decision, RequestFacts, RouteMatch } from '../decide/decision.ts';
 import { establishIdentity, factsOf, type SeenCaller } from '../identity/identity.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
@@ -164,7 +164,11 @@ export class Proxy {
   }
 
   /** @throws WeirError for a request that could belong to one object or another */
-  #resolve(exchange: Exchange, { wire, json }: Incoming, { set }: InForce): Exclude<Resolution, { kind: 'unclear' }> {
+  #resolve(
+    exchange: Exchange,
+    { wire, json }: Incoming,
+    { set }: RuntimeInForce,
+  ): Exclude<Resolution, { kind: 'unclear' }> {
     const resolution = set.index.resolve(wire, this.#options.random);
     if (resolution.kind !== 'unclear') return resolution;
     exchange.object = resolution.object;

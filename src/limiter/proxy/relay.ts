@@ -6,7 +6,7 @@ import type { Dispatcher } from 'undici';
 import { WeirError } from '../../lib/errors.ts';
 import { attempt } from '../../lib/guarded.ts';
 import { checkHead, type CheckedHead } from './answer-head.ts';
-import { failureOf, type ConnectionTrouble } from './upstream-errors.ts';
+import { failureOf, type ConnectionFault } from './upstream-errors.ts';
 
 /** How a call ended. `reached`: the request was sent, at least in part. `status`: absent when no answer came. */
 export interface UpstreamEnd {
@@ -15,7 +15,7 @@ export interface UpstreamEnd {
   /** Why no answer, or not all of it, came; nothing was written to the client if `status` is absent. */
   readonly error?: WeirError;
   /** Set when no connection came about, or it broke before a byte of the answer. */
-  readonly trouble?: ConnectionTrouble;
+  readonly trouble?: ConnectionFault;
   readonly clientLeft: boolean;
 }
 

@@ -6,7 +6,7 @@ import { WeirError } from '../../lib/errors.ts';
 import { askForBody, awaitsContinue } from '../../lib/expect-continue.ts';
 import { expectsBody } from '../../lib/http-faults.ts';
 import { linger } from '../../lib/lingering-close.ts';
-import type { InForce } from '../config/config-applier.ts';
+import type { RuntimeInForce } from '../config/config-applier.ts';
 import type { Splices } from '../front/splices.ts';
 import type { LimiterMetrics } from '../metrics.ts';
 import { endpointOf } from '../request/endpoints.ts';
@@ -24,7 +24,7 @@ import { isTunnel, offeredProtocols } from './wire-headers.ts';
 
 export interface UnclaimedOptions {
   readonly server: OwnServer;
-  readonly inForce: () => InForce;
+  readonly inForce: () => RuntimeInForce;
   /** true: nothing is in force, and that is no reason to refuse. */
   readonly isOpen: () => boolean;
   /** For the first bytes of a body, where they must be seen. */

@@ -5,16 +5,16 @@ import { WeirError } from '../../lib/errors.ts';
 import { errorCode } from '../../lib/thrown.ts';
 
 /** How connections to an upstream fail. */
-export type ConnectionTrouble = 'refused' | 'reset' | 'timeout' | 'unresolved' | 'tls';
+export type ConnectionFault = 'refused' | 'reset' | 'timeout' | 'unresolved' | 'tls';
 
 /** A call that failed. `isUnforeseen`: a fault of the limiter's own code. */
 export interface UpstreamFailure {
   readonly error: WeirError;
-  readonly trouble?: ConnectionTrouble;
+  readonly trouble?: ConnectionFault;
   readonly isUnforeseen?: true;
 }
 
-const TROUBLES: Readonly<Record<string, ConnectionTrouble>> = {
+const TROUBLES: Readonly<Record<string, ConnectionFault>> = {
   ECONNREFUSED: 'refused',
   EHOSTUNREACH: 'refused',
   EHOSTDOWN: 'refused',
@@ -29,11 +29,11 @@ const TROUBLES: Readonly<Record<string, ConnectionTrouble>> = {
   ENOTFOUND: 'unresolved',
   EPROTO: 'tls',
 };
-const TROUBLE_CODES: readonly (readonly [pattern: RegExp, trouble: ConnectionTrouble])[] = [
+const TROUBLE_CODES: readonly (readonly [pattern: RegExp, trouble: ConnectionFault])[] = [
   [/^EAI_/, 'unresolved'],
   [/^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH)/, 'tls'],
 ];
-const MESSAGES: Readonly<Record<ConnectionTrouble, string>> = {
+const MESSAGES: Readonly<Record<ConnectionFault, string>> = {
   refused: 'the upstream refuses connections',
   reset: 'the upstream closed the connection before it answered',
   timeout: 'the upstream does not accept connections',
@@ -71,7 +71,7 @@ function knownError(code: string, thrown: unknown): WeirError | undefined {
   return INVALID_ANSWER.test(code) || isBadAnswer(thrown) ? new WeirError('invalid_upstream_answer') : undefined;
 }
 
-function troubleOf(code: string): ConnectionTrouble | undefined {
+function troubleOf(code: string): ConnectionFault | undefined {
   return TROUBLES[code] ?? TROUBLE_CODES.find(([pattern]) => pattern.test(code))?.[1];
 }
 

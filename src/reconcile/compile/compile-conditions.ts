@@ -1,6 +1,6 @@
 // Reconcile, compile: conditions on a request (`when`, `rules[].matches`) as written -> as a limiter evaluates them.
 import type { Match, NamedMatch, StringMatch } from '../../contract/limiter-config.ts';
-import type { HeaderMatch, Match as MatchSpec } from '../../crd/kinds/match.ts';
+import type { HeaderMatch, MatchSpec as MatchSpec } from '../../crd/kinds/match.ts';
 import { given, optional } from '../optional.ts';
 
 interface Comparison {

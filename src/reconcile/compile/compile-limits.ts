@@ -9,9 +9,9 @@ import type {
   WindowRule,
 } from '../../contract/limiter-config.ts';
 import { DEFAULTS } from '../../crd/defaults.ts';
-import type { KeyPart as KeyPartSpec } from '../../crd/kinds/key-part.ts';
+import type { KeyPartSpec as KeyPartSpec } from '../../crd/kinds/key-part.ts';
 import type { Bucket, Limit, LimitBucket, Window } from '../../crd/kinds/limit.ts';
-import type { MCPRateLimiting, ModelRateLimiting, Tool } from '../../crd/kinds/rate-limiting.ts';
+import type { MCPRateLimiting, ModelRateLimiting, ToolSpec } from '../../crd/kinds/rate-limiting.ts';
 import { parseDurationMicros } from '../../lib/duration.ts';
 import { compileMatch } from './compile-conditions.ts';
 import { given } from '../optional.ts';
@@ -122,7 +122,7 @@ interface ShortLimit {
 /**
  * `global` is an earlier spelling of `shared`: both give the same limit, so a change of spelling keeps what was used.
  */
-function bucketsOf(prefix: string, spec: Pick<Tool, 'shared' | 'global' | 'perUser'>): ShortLimit[] {
+function bucketsOf(prefix: string, spec: Pick<ToolSpec, 'shared' | 'global' | 'perUser'>): ShortLimit[] {
   const shared = spec.shared ?? spec.global;
   return [
     ...(shared === undefined ? [] : [{ name: `${prefix}shared`, bucket: shared, per: [] }]),

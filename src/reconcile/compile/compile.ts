@@ -11,8 +11,8 @@ import type {
 import { DEFAULTS } from '../../crd/defaults.ts';
 import type { RateLimiting, WeirObject } from '../../crd/types.ts';
 import { compileIdentity } from './compile-identity.ts';
-import { compileLimits, compileShortForm } from './compile-limits.ts';
-import { compileMcpRouting, compileModelRouting } from './compile-routing.ts';
+import { compileRouting, compileShortForms } from './compile-kind.ts';
+import { compileLimits } from './compile-limits.ts';
 import { compileStore } from './compile-store.ts';
 import { given } from '../optional.ts';
 import type { ReconcileSettings } from '../types.ts';
@@ -29,8 +29,7 @@ export function compile(object: WeirObject, settings: ReconcileSettings): Limite
   const context = { namespace, name, ...given('clusterDomain', settings.clusterDomain) };
   const limits = limitsOf(object);
   const store = limits.length === 0 ? IN_MEMORY : (compileStore(object, settings) ?? IN_MEMORY);
-  const routing =
-    object.kind === 'ModelRoute' ? compileModelRouting(object.spec, context) : compileMcpRouting(object.spec, context);
+  const routing = compileRouting(object, context);
   return {
     kind: object.kind,
     namespace,
@@ -49,8 +48,7 @@ export function compile(object: WeirObject, settings: ReconcileSettings): Limite
 function limitsOf(object: WeirObject): LimitConfig[] {
   const { rateLimiting } = object.spec;
   if (rateLimiting === undefined) return [];
-  const shortForm = object.kind === 'MCPServer' ? compileShortForm(rateLimiting) : [];
-  return [...shortForm, ...compileLimits(rateLimiting)];
+  return [...compileShortForms(object), ...compileLimits(rateLimiting)];
 }
 
 /** What a limiter must be able to do: what the spec names, and what its absent fields mean. */

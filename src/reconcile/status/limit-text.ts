@@ -1,6 +1,7 @@
 // Reconcile, status: one limit among those of its object -> what it amounts to, for whom, for which requests, and
 // what of it could surprise, in one line.
 import type { FailurePolicy, KeyPart, LimitConfig, LimiterConfig } from '../../contract/limiter-config.ts';
+import { kindOf } from '../../crd/kinds/kinds.ts';
 import { formatDuration } from '../../lib/duration.ts';
 import { defaultFailurePolicy } from '../compile/compile-limits.ts';
 
@@ -38,13 +39,13 @@ function earlierTiers(limit: LimitConfig, limits: readonly LimitConfig[]): Limit
 
 function neverApplies(limit: LimitConfig, first: LimitConfig, { kind }: LimitContext): string {
   const group = JSON.stringify(limit.group);
-  const taker = `limit ${JSON.stringify(first.name)} of group ${group} takes every ${nounOf(kind)} first`;
+  const taker = `limit ${JSON.stringify(first.name)} of group ${group} takes every ${kindOf(kind).request} first`;
   return `never applies: ${taker}; give this limit a higher priority, or the other one a \`when\``;
 }
 
 /** `request that its when matches and that has a user`. */
 function requestsOf(limit: LimitConfig, tiers: readonly LimitConfig[], { kind }: LimitContext): string {
-  const noun = nounOf(kind);
+  const noun = kindOf(kind).request;
   const tool = shortFormTool(limit);
   const clauses = [
     ...(limit.when.length > 0 && tool === undefined ? ['that its `when` matches'] : []),
@@ -59,10 +60,6 @@ function isEvery(limit: LimitConfig, tiers: readonly LimitConfig[]): boolean {
   return limit.when.length === 0 && tiers.length === 0 && limit.per.every(({ whenAbsent }) => whenAbsent === 'Share');
 }
 
-function nounOf(kind: LimiterConfig['kind']): string {
-  return kind === 'MCPServer' ? 'call' : 'request';
-}
-
 /** The tool of `tools/<tool>/shared` and `tools/<tool>/perUser`: its condition is not one that the user wrote. */
 function shortFormTool({ name, when }: LimitConfig): string | undefined {
   return name.startsWith('tools/') ? when[0]?.tool?.exact : undefined;
@@ -74,7 +71,7 @@ function capacityOf({ rule }: LimitConfig): number {
 
 function amountOf({ rule, per, cost, enforcement }: LimitConfig, { kind }: LimitContext): string {
   const whose = keyText(per);
-  const each = cost === 1 ? '' : `, ${cost} for each ${nounOf(kind)}`;
+  const each = cost === 1 ? '' : `, ${cost} for each ${kindOf(kind).request}`;
   const shadow = enforcement === 'Shadow' ? '; counts and reports, and never refuses' : '';
   if (rule.kind === 'window') {
     return `${rule.limit} per calendar ${rule.period} in ${rule.timeZone} ${whose}${each}${shadow}`;

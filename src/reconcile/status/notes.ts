@@ -1,5 +1,6 @@
 // Reconcile, status: what of an accepted object works as written and could still surprise its author.
 import type { LimitConfig, LimiterConfig, Target } from '../../contract/limiter-config.ts';
+import { kindOf } from '../../crd/kinds/kinds.ts';
 import { namesOf } from '../names.ts';
 
 /** What a config does not tell of the spec that it was made of. */
@@ -21,7 +22,7 @@ function outageNotes({ limits, store, kind }: LimiterConfig): string[] {
     (limit) => limit.failurePolicy === 'Closed' && limit.enforcement === 'Enforce' && !isKillSwitch(limit),
   );
   if (store.type !== 'redis' || closed.length === 0) return [];
-  const noun = kind === 'MCPServer' ? 'calls' : 'requests';
+  const noun = `${kindOf(kind).request}s`;
   const applyToAll = closed.some(
     ({ when, group, per }) =>
       when.length === 0 && group === undefined && per.every(({ whenAbsent }) => whenAbsent === 'Share'),

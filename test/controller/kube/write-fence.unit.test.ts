@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Kube } from '../../../src/controller/kube/kube-api.ts';
 import { connectKube } from '../../../src/controller/kube/kube.ts';
-import { RESOURCES } from '../../../src/controller/kube/kube-types.ts';
 import { WriteFence, WriteRefused } from '../../../src/controller/kube/write-fence.ts';
+import { kindOf } from '../../../src/crd/kinds/kinds.ts';
 
 describe('the fence before writes', () => {
   let folder = '';
@@ -45,7 +45,7 @@ describe('the fence before writes', () => {
   });
 
   const write = (through: Kube): Promise<unknown> =>
-    through.replaceStatus(RESOURCES.modelRoutes, { metadata: { name: 'x', namespace: 'y' } });
+    through.replaceStatus(kindOf('ModelRoute'), { metadata: { name: 'x', namespace: 'y' } });
 
   test('a leader writes, and tells the API server how long that may take', async () => {
     await write(kube.fenced(new WriteFence(() => true, 2000)));
@@ -64,7 +64,7 @@ describe('the fence before writes', () => {
 
   test('reads need no lease, and other doors are not fenced', async () => {
     const fenced = kube.fenced(new WriteFence(() => false, 2000));
-    await fenced.get(RESOURCES.modelRoutes, 'y', 'x');
+    await fenced.get(kindOf('ModelRoute'), 'y', 'x');
     await expect(write(fenced)).rejects.toThrow(WriteRefused);
     await write(kube);
     expect(seen.map((line) => line.split(' ')[0])).toEqual(['GET', 'PUT']);

@@ -53,8 +53,7 @@ class Rig {
   constructor() {
     const none = <T extends KubeObject>(name: string): ObjectFeed<T> => new ObjectFeed<T>({ name, log });
     const provider: Provider = {
-      modelRoutes: this.#routes,
-      mcpServers: none<StoredObject>('mcpservers'),
+      objects: { ModelRoute: this.#routes, MCPServer: none<StoredObject>('mcpservers') },
       services: none<Service>('services'),
       pods: this.#pods,
       namespaces: none('namespaces'),

@@ -59,7 +59,7 @@ async function start(clock?: Clock): Promise<FileProvider> {
   return made;
 }
 
-const route = (name: string): StoredObject | undefined => provider?.modelRoutes.get(name);
+const route = (name: string): StoredObject | undefined => provider?.objects.ModelRoute.get(name);
 
 const maxTokensOf = (object: StoredObject | undefined): unknown =>
   (object?.spec as { rateLimiting: { limits: [{ bucket: { maxTokens: unknown } }] } } | undefined)?.rateLimiting
@@ -75,7 +75,7 @@ describe('file provider', () => {
     await put('team/b.json', JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'not-ours' } }));
     await put('team/c.yml', manifest('three'));
     await start();
-    expect([...provider!.modelRoutes.keys()].sort()).toEqual(['default/one', 'default/three', 'other/two']);
+    expect([...provider!.objects.ModelRoute.keys()].sort()).toEqual(['default/one', 'default/three', 'other/two']);
     expect(route('default/one')).toMatchObject({
       metadata: { uid: stableUid('ModelRoute/default/one'), generation: 1 },
       spec: { targets: [{ url: 'http://127.0.0.1:9' }] },
@@ -100,7 +100,7 @@ describe('file provider', () => {
     await put('a.yaml', manifest('one'));
     await start(new ManualClock()); // the time in which the editor works, on a machine of any speed
     const seen: (StoredObject | undefined)[] = [];
-    provider!.modelRoutes.onChange(({ after }) => seen.push(after));
+    provider!.objects.ModelRoute.onChange(({ after }) => seen.push(after));
     await put('.a.yaml.swp', 'not a manifest: [');
     await rename(join(folder, 'a.yaml'), join(folder, 'a.yaml~'));
     await put('4913', '');
