@@ -24,6 +24,7 @@ import {
   type UpgradeHandler,
 } from '../lib/http-listener.ts';
 import { LimiterMetrics } from './metrics.ts';
+import type { RecordObserver } from './record/request-record.ts';
 import { Observation } from './observation.ts';
 import { Dialer } from './proxy/dialer.ts';
 import { Forwarder } from './proxy/forwarder.ts';
@@ -64,6 +65,8 @@ export interface LimiterParts {
   readonly clock?: Clock;
   readonly logger?: Logger;
   readonly metrics?: LimiterMetrics;
+  /** Called with every request of the proxy that has ended. */
+  readonly observers?: readonly RecordObserver[];
   /** A number in [0, 1). */
   readonly random?: () => number;
   readonly firstContact?: FirstContact;
@@ -148,7 +151,7 @@ class Limiter implements RunningLimiter {
     this.#bodyBudget = new BodyBudget(settings.bodyBudgetBytes, () => this.#clock.monotonicMs());
     this.#metrics.watchBodies(this.#bodyBudget);
     this.#sidecar = settings.mode === 'sidecar' ? this.#createSidecar() : undefined;
-    this.#proxy = this.#createProxy(ownTarget, parts.random ?? Math.random);
+    this.#proxy = this.#createProxy(ownTarget, parts);
   }
 
   get addresses(): RunningLimiter['addresses'] {
@@ -244,7 +247,7 @@ class Limiter implements RunningLimiter {
     this.#log.info('limiter stopped');
   }
 
-  #createProxy(ownTarget: Target | undefined, random: () => number): Proxy {
+  #createProxy(ownTarget: Target | undefined, { random = Math.random, observers = [] }: LimiterParts): Proxy {
     const settings = this.#settings;
     return new Proxy({
       inForce: () => this.#applier.inForce,
@@ -252,6 +255,7 @@ class Limiter implements RunningLimiter {
       decider: this.#decider,
       forwarder: new Forwarder(this.#upstreams, this.#dialer, this.#seen.upstreamObserver(this.#upstreamHealth)),
       metrics: this.#metrics,
+      observed: this.#seen.recordObserver([(record) => this.#sidecar?.recorded(record), ...observers]),
       errors: this.#seen.errors,
       clock: this.#clock,
       ownTarget,

@@ -10,6 +10,7 @@ import type { Handling } from './front/front-door.ts';
 import type { Direction } from './front/splice.ts';
 import type { FaultPlace } from './internal-errors.ts';
 import type { UpstreamFault } from './proxy/relay.ts';
+import type { RequestRecord } from './record/request-record.ts';
 import type { BodyBudget } from './request/body-budget.ts';
 import type { StoreHooks } from './store/create-store.ts';
 
@@ -163,20 +164,20 @@ export class LimiterMetrics {
     }
   }
 
-  /** Counts an answer of an object. */
-  answered(object: string, status: number, source: 'limiter' | 'upstream'): void {
+  /** Counts a request that has ended. */
+  recorded(record: RequestRecord): void {
+    const { placing, object, decision, decisionMs = 0, status, source } = record;
+    if (object !== undefined && decision !== undefined) this.decided(object, decision, decisionMs / 1000);
+    if (placing !== 'object') this.#unrouted.inc({ outcome: placing });
+    else if (object !== undefined && status !== undefined && source !== undefined) {
+      this.#answered(object, status, source);
+    }
+    if (record.unclaimedModel !== undefined) this.#unclaimed.inc({ endpoint: record.endpoint });
+  }
+
+  #answered(object: string, status: number, source: 'limiter' | 'upstream'): void {
     if (!this.#limitsInForce.has(object)) return;
     this.#answers.add(object, { status: `${Math.floor(status / 100)}xx`, source });
-  }
-
-  /** Counts a request without an object: forwarded by a sidecar, not found, or met before any config came. */
-  unrouted(outcome: 'forwarded' | 'not_found' | 'unconfigured_passed' | 'unconfigured_refused' | 'invalid'): void {
-    this.#unrouted.inc({ outcome });
-  }
-
-  /** Counts a request for a model that no route claims. `endpoint` is an id of the endpoint table, or `other`. */
-  unclaimed(endpoint: string): void {
-    this.#unclaimed.inc({ endpoint });
   }
 
   /** The limiter's own code threw. */

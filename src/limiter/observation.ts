@@ -1,13 +1,14 @@
 // Limiter, beside the request path: who is told what happens, and the nets under it. In: a logger, metrics, a clock;
 // out: the same, unable to throw, and the observers that listeners and upstreams report to.
 import type { Clock } from '../lib/clock.ts';
-import { guarded } from '../lib/guarded.ts';
+import { attempt, guarded } from '../lib/guarded.ts';
 import type { ListenOptions } from '../lib/http-listener.ts';
 import type { Logger } from '../lib/log.ts';
 import type { UpstreamHealth } from './health/upstream-health.ts';
 import { InternalErrors } from './internal-errors.ts';
 import type { LimiterMetrics } from './metrics.ts';
 import type { UpstreamObserver } from './proxy/forwarder.ts';
+import type { RecordObserver } from './record/request-record.ts';
 import { faultAnswer } from './refusal/fault-answer.ts';
 import type { LimiterSettings } from './settings.ts';
 
@@ -55,6 +56,23 @@ export class Observation {
       onThrow: (error, requestId) => {
         this.errors.note(listener === 'decision' ? 'decision_api' : listener, error, { requestId });
       },
+    };
+  }
+
+  /** The metrics and `others` as one observer of requests: one that fails keeps no other from its record. */
+  recordObserver(others: readonly RecordObserver[]): RecordObserver {
+    return (record) => {
+      this.metrics.recorded(record);
+      for (const other of others) {
+        attempt(
+          () => {
+            other(record);
+          },
+          (error) => {
+            this.errors.note('observer', error);
+          },
+        );
+      }
     };
   }
 

@@ -11,6 +11,7 @@ import type { UnclaimedModels } from './health/unclaimed-models.ts';
 import type { LimiterMetrics } from './metrics.ts';
 import { OwnServer } from './proxy/own-server.ts';
 import { Unclaimed } from './proxy/unclaimed.ts';
+import type { RequestRecord } from './record/request-record.ts';
 import type { LimiterSettings } from './settings.ts';
 
 /** Once an object is in force: how long connections that were spliced before it may send what cannot be judged. */
@@ -65,6 +66,13 @@ export class Sidecar {
     return this.#splices.busy;
   }
 
+  /** Observes requests. What the server refuses runs no model: a name that does not exist needs no limit. */
+  recorded({ unclaimedModel, status }: RequestRecord): void {
+    const { unclaimedModels, clock } = this.#parts;
+    if (unclaimedModel === undefined || status === undefined || status >= 400) return;
+    unclaimedModels.passed(unclaimedModel, clock.monotonicMs());
+  }
+
   #count(handling: Handling): void {
     const { configured, metrics } = this.#parts;
     const isKnown = handling !== 'spliced' || configured.state === 'configured';
@@ -72,7 +80,7 @@ export class Sidecar {
   }
 
   #createUnclaimed(): Unclaimed | undefined {
-    const { settings, inForce, metrics, unclaimedModels, clock } = this.#parts;
+    const { settings, inForce } = this.#parts;
     const { upstream: url, connectTimeoutMs, upstreamIdleTimeoutMs: idleTimeoutMs, requestTimeoutMs } = settings;
     if (url === undefined) return undefined;
     const server = new OwnServer({ url, connectTimeoutMs, idleTimeoutMs });
@@ -82,10 +90,6 @@ export class Sidecar {
       isOpen: () => this.isOpen,
       requestTimeoutMs,
       splices: this.#splices,
-      metrics,
-      onModel: (model) => {
-        unclaimedModels.passed(model, clock.monotonicMs());
-      },
     });
   }
 }

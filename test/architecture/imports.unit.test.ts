@@ -76,3 +76,12 @@ describe('imports', () => {
     expect(files.length).toBeGreaterThan(5);
   });
 });
+
+test('no room of the limiter has more than 20 files', () => {
+  const sizes = new Map<string, number>();
+  for (const { path } of files) {
+    const room = dirname(path);
+    if (room.startsWith('src/limiter/')) sizes.set(room, (sizes.get(room) ?? 0) + 1);
+  }
+  expect([...sizes].filter(([, size]) => size > 20)).toEqual([]);
+});

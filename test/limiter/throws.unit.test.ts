@@ -102,7 +102,7 @@ before(PendingReservations, 'settle', (id) => {
 });
 methodsThrow(MemoryStore, 'reserve');
 
-const METRICS = ['requestsInFlight', 'decided', 'answered', 'unrouted', 'httpFault'];
+const METRICS = ['requestsInFlight', 'decided', 'recorded', 'httpFault'];
 methodsThrow(LimiterMetrics, ...METRICS);
 
 let upstream: RawUpstream;
@@ -206,7 +206,7 @@ describe('a throw on the traffic port', () => {
     ['answered', CHAT, [200], 'observer'],
     ['unreachable', DEAD, [502], 'observer'],
     ...METRICS.slice(0, 3).map((name): [string, Sent, number[], string] => [name, CHAT, [200], 'metrics']),
-    ['unrouted', NOBODY, [404], 'metrics'],
+    ['recorded', NOBODY, [404], 'metrics'],
     ['httpFault', NO_HTTP, [400], 'metrics'],
   ])('in %s of %j', async (name, sent, statuses, place = 'traffic') => {
     faulty = name;
@@ -285,8 +285,8 @@ describe('a throw on a sidecar, in what nobody claims', () => {
     ['pass', 'GET'],
     ['mayUpgrade', 'upgrade'],
     ['upgrade', 'upgrade'],
-    ['unrouted', 'GET'],
-    ['unrouted', 'upgrade'],
+    ['recorded', 'GET'],
+    ['recorded', 'upgrade'],
   ])('in %s, %s', async (name, kind) => {
     faulty = name;
     const { host } = new URL(running.traffic);

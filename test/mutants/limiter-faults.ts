@@ -221,18 +221,18 @@ export const LIMITER_FAULTS: readonly Fault[] = [
   },
   {
     name: 'preflight-judged',
-    file: 'src/limiter/proxy/cors.ts',
+    file: 'src/limiter/cors/cors.ts',
     find: "if (request.method !== 'OPTIONS' ||",
     replace: "if (request.method === 'OPTIONS' ||",
-    tests: ['test/limiter/proxy/cors.unit.test.ts'],
+    tests: ['test/limiter/cors/cors.unit.test.ts'],
     caughtBy: 'passes without an identity, uncounted',
   },
   {
     name: 'any-origin-granted',
-    file: 'src/limiter/proxy/cors.ts',
+    file: 'src/limiter/cors/cors.ts',
     find: "if (allowOrigin !== '*' && allowOrigin !== origin) return undefined;",
     replace: "if (typeof allowOrigin !== 'string') return undefined;",
-    tests: ['test/limiter/proxy/cors.unit.test.ts'],
+    tests: ['test/limiter/cors/cors.unit.test.ts'],
     caughtBy: 'grants are read as browsers read them',
   },
   {

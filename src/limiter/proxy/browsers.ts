@@ -7,8 +7,8 @@ import type { RuntimeObject } from '../compile/runtime-object.ts';
 import { seenBy } from '../identity/identity.ts';
 import type { BodyHold } from '../request/body-budget.ts';
 import { RequestBody } from '../request/body.ts';
-import { preflightHeaders } from './cors.ts';
-import { CorsMirror, type PageRequest } from './cors-mirror.ts';
+import { preflightHeaders } from '../cors/cors.ts';
+import { CorsMirror, type PageRequest } from '../cors/cors-mirror.ts';
 import type { Exchange } from './exchange.ts';
 import type { Incoming, RequestHead } from './incoming.ts';
 import type { ProxyOptions } from './proxy-options.ts';
@@ -47,7 +47,7 @@ export class Browsers {
    * @throws WeirError as forwarding does
    */
   async pass(exchange: Exchange, { wire, search }: RequestHead, hold: BodyHold): Promise<boolean> {
-    const { configured, forwarder, metrics, random } = this.#options;
+    const { configured, forwarder, random } = this.#options;
     await configured.whenDecided();
     const inForce = this.#options.inForce();
     const method = wire.headers['access-control-request-method'] ?? '';
@@ -56,7 +56,7 @@ export class Browsers {
     const match = resolution.kind === 'matched' ? resolution.match : this.#anyMatch(object, wire.path);
     if (object === undefined || match === undefined) return false;
     exchange.object = object;
-    const status = await forwarder.forward({
+    await forwarder.forward({
       exchange,
       incoming: { wire, search, body: new RequestBody(EMPTY, EMPTY, hold), ...NO_CONTENT },
       match,
@@ -67,7 +67,6 @@ export class Browsers {
       inForce,
       ownHeaders: {},
     });
-    if (status !== undefined) metrics.answered(object.resourceName, status, 'upstream');
     return true;
   }
 

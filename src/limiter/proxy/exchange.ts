@@ -8,7 +8,8 @@ import type { LocalReply, RefusalContext, RouteMatch, WireRequest } from '../dec
 import { DEFAULT_RESPONSE, shapeOf } from '../refusal/dialects.ts';
 import { renderError } from '../refusal/render.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
-import type { CorsMirror } from './cors-mirror.ts';
+import type { CorsMirror } from '../cors/cors-mirror.ts';
+import { RequestNotes, type RequestRecord } from '../record/request-record.ts';
 import type { JsonRpcFacts, JsonRpcId } from '../request/mcp-request.ts';
 
 /** One request on its way; what is learned of it is noted here. */
@@ -23,6 +24,8 @@ export class Exchange {
   object: RuntimeObject | undefined;
   /** Where it goes, once it is routed. */
   match: RouteMatch | undefined;
+  /** What its record will say. */
+  readonly notes = new RequestNotes();
   readonly #cors: CorsMirror | undefined;
 
   /** @param cors lets pages of other origins read the replies; absent: they cannot */
@@ -54,27 +57,36 @@ export class Exchange {
   }
 
   /** Answers with an error of the table; every request of a JSON-RPC batch gets its own. */
-  fail(code: ErrorName, message?: string, headers: Readonly<Record<string, string>> = {}): number {
+  fail(code: ErrorName, message?: string, headers: Readonly<Record<string, string>> = {}): void {
+    this.notes.failed(code);
     const context = this.context();
     const reply = renderError(code, context, message);
     const bodyFor = (jsonRpcId: JsonRpcId): string => renderError(code, { ...context, jsonRpcId }, message).body;
     const isBatch = context.shape === 'mcp' && this.#rpc.isBatch && this.#rpc.ids.length > 0;
     const body = isBatch ? `[${this.#rpc.ids.map(bodyFor).join(',')}]` : reply.body;
-    return this.reply({ ...reply, body, headers: { ...reply.headers, ...headers } });
+    this.reply({ ...reply, body, headers: { ...reply.headers, ...headers } });
   }
 
   /**
    * Answers, unless an answer has begun: that one is cut. A page of another origin is answered once it is known what
    * the upstream grants it. Never throws.
    */
-  reply(answer: LocalReply): number {
+  reply(answer: LocalReply): void {
+    const { headersSent, destroyed } = this.response;
+    this.notes.refused(answer.status, destroyed ? 'client_left' : headersSent ? 'cut' : 'refused');
     const send = (more: Readonly<Record<string, string>>): void => {
       sendAnswer(this.request, this.response, { ...answer, headers: { ...answer.headers, ...more } });
     };
     const more = attempt(() => this.#cors?.headersFor(this, Object.keys(answer.headers))) ?? {};
     if (more instanceof Promise) void more.then(send);
     else send(more);
-    return answer.status;
+  }
+
+  /** What is known of the request, once it has ended. */
+  record(durationMs: number): RequestRecord {
+    const { requestId, object, request, wire } = this;
+    const { method = '' } = request;
+    return this.notes.record({ requestId, object: object?.resourceName, method, path: wire.path, durationMs });
   }
 
   /** Notes the headers of the upstream's answer. @returns `own`, with what lets a page read them */

@@ -5,11 +5,12 @@ import { attempt } from '../../lib/guarded.ts';
 import type { RouteMatch } from '../decide/decision.ts';
 import type { RuntimeInForce } from '../config/config-applier.ts';
 import type { Dialer } from './dialer.ts';
+import type { AnswerEnd } from '../record/request-record.ts';
 import type { Exchange } from './exchange.ts';
 import { authorityOf, requestHeaders, responseHeaders, type HostRule } from './http-headers.ts';
 import type { Incoming } from './incoming.ts';
 import { outgoingBody, releaseSent } from './outgoing-body.ts';
-import type { PageRequest } from './cors-mirror.ts';
+import type { PageRequest } from '../cors/cors-mirror.ts';
 import type { CheckedHead } from './answer-head.ts';
 import type { RelayObserver, UpstreamEnd, UpstreamFault } from './relay.ts';
 import type { ConnectionFault } from './upstream-errors.ts';
@@ -94,18 +95,21 @@ export class Forwarder {
    * Forwards, relays, settles. Refunded: what the upstream never got, what it answered with 4xx or 5xx, and a
    * connection that broke before any answer. Charged: every other answer, a client that left once the upstream had
    * the request, and an upstream that took the request and did not answer in time.
-   * @returns the upstream's status; undefined when it gave none
+   * Notes for the record of the request how its answer ended.
    * @throws WeirError when there is no answer of the upstream to relay
    */
-  async forward(forwarding: Forwarding): Promise<number | undefined> {
-    const { reservation } = forwarding;
+  async forward(forwarding: Forwarding): Promise<void> {
+    const { exchange, reservation } = forwarding;
     try {
-      if (forwarding.exchange.response.destroyed) return undefined;
+      if (exchange.response.destroyed) {
+        exchange.notes.answered({ ending: 'client_left' });
+        return;
+      }
       const end = await this.#relay(forwarding);
       this.#observe(forwarding, end);
       await reservation?.settle(isCharged(end) ? 'claimed' : 'nothing');
       if (end.error !== undefined && end.status === undefined) throw end.error;
-      return end.status;
+      exchange.notes.answered(answerEndOf(end));
     } finally {
       await reservation?.settle('nothing');
     }
@@ -206,6 +210,11 @@ export class Forwarder {
     const own = exchange.sawAnswer(answered, { ...ownHeaders, 'x-request-id': exchange.requestId });
     return responseHeaders(headers, status, own);
   }
+}
+
+function answerEndOf({ status, error, clientLeft }: UpstreamEnd): AnswerEnd {
+  const ending = clientLeft ? 'client_left' : error === undefined ? 'answered' : 'cut';
+  return status === undefined ? { ending } : { status, ending };
 }
 
 function isCharged({ reached, status, error, clientLeft }: UpstreamEnd): boolean {

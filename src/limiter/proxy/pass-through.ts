@@ -8,6 +8,7 @@ import { WeirError } from '../../lib/errors.ts';
 import { askForBody, awaitsContinue } from '../../lib/expect-continue.ts';
 import { expectsBody } from '../../lib/http-faults.ts';
 import { linger } from '../../lib/lingering-close.ts';
+import type { AnswerEnd } from '../record/request-record.ts';
 import { pairsOf, wireAnswerHeaders } from './wire-headers.ts';
 
 /** What is sent on. `read`: the whole body, where it had to be read before it was known that nobody claims it. */
@@ -26,18 +27,17 @@ const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRAC
 
 /**
  * Passes a request on. Resolves when the answer is out, or either side left.
- * @returns the server's status; undefined when there was none
  * @throws WeirError when there is no answer to relay
  */
-export async function passThrough(passing: Passing): Promise<number | undefined> {
+export async function passThrough(passing: Passing): Promise<AnswerEnd> {
   const first = await new Passage(passing).run();
   const again = first.isStale ? await new Passage(passing).run() : first;
   if (again.error !== undefined) throw again.error;
-  return again.status;
+  const { status, ending = 'client_left' } = again;
+  return status === undefined ? { ending } : { status, ending };
 }
 
-interface PassageEnd {
-  readonly status?: number;
+interface PassageEnd extends Partial<AnswerEnd> {
   readonly error?: WeirError;
   /** A kept connection closed just when it was used again, and the request may be repeated. */
   readonly isStale?: boolean;
@@ -64,7 +64,7 @@ class Passage {
     this.#listen(upstream);
     const onLeft = (): void => {
       if (!response.writableFinished) upstream.destroy();
-      this.#done.resolve(this.#ended());
+      this.#done.resolve(this.#ended('client_left'));
     };
     response.once('close', onLeft);
     void this.#feed(upstream);
@@ -87,7 +87,7 @@ class Passage {
     });
     if (onUpgrade === undefined) return;
     upstream.once('upgrade', (answer, server, bytes) => {
-      this.#done.resolve({ status: 101 });
+      this.#done.resolve({ status: 101, ending: 'upgraded' });
       onUpgrade(answer, server, bytes);
     });
   }
@@ -173,12 +173,12 @@ class Passage {
       // Trailers that cannot be repeated are left out; the body is whole.
     }
     response.end();
-    this.#done.resolve(this.#ended());
+    this.#done.resolve(this.#ended('answered'));
   }
 
-  #ended(): PassageEnd {
+  #ended(ending: AnswerEnd['ending']): PassageEnd {
     const status = this.#answer?.statusCode;
-    return status === undefined ? {} : { status };
+    return status === undefined ? { ending } : { status, ending };
   }
 
   #fail(upstream: ClientRequest, error: Error): void {
@@ -192,7 +192,7 @@ class Passage {
   /** An answer cut off in the middle must look cut off. */
   #breakOff(): void {
     this.#passing.response.destroy();
-    this.#done.resolve(this.#ended());
+    this.#done.resolve(this.#ended('cut'));
   }
 }
 

@@ -6,6 +6,7 @@ import type { Configured } from '../config/configured.ts';
 import type { Decider } from '../decide/decide.ts';
 import type { InternalErrors } from '../internal-errors.ts';
 import type { LimiterMetrics } from '../metrics.ts';
+import type { RecordObserver } from '../record/request-record.ts';
 import type { BodyBudget } from '../request/body-budget.ts';
 import type { BodyBounds } from '../request/body.ts';
 import type { Forwarder } from './forwarder.ts';
@@ -17,7 +18,9 @@ export interface ProxyOptions {
   readonly decider: Decider;
   readonly forwarder: Forwarder;
   /** Must not throw. */
-  readonly metrics: LimiterMetrics;
+  readonly metrics: Pick<LimiterMetrics, 'requestsInFlight' | 'corsAsked'>;
+  /** Called once for every request, when it has ended. Must not throw. */
+  readonly observed: RecordObserver;
   readonly errors: InternalErrors;
   readonly clock: Clock;
   /** The server of the own pod. */

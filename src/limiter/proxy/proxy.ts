@@ -12,7 +12,7 @@ import { establishIdentity, factsOf, type SeenCaller } from '../identity/identit
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
 import { Browsers } from './browsers.ts';
-import { isPreflight } from './cors.ts';
+import { isPreflight } from '../cors/cors.ts';
 import { Exchange } from './exchange.ts';
 import { settledOnce, type Reservable } from './forwarder.ts';
 import { readHead, readIncoming, type Incoming, type RequestHead } from './incoming.ts';
@@ -82,7 +82,8 @@ export class Proxy {
   }
 
   async #run(exchange: Exchange, serve: (hold: BodyHold) => Promise<void>): Promise<void> {
-    const { metrics, errors, bodyBudget } = this.#options;
+    const { metrics, errors, bodyBudget, clock, observed } = this.#options;
+    const startMs = clock.monotonicMs();
     const hold = bodyBudget.open();
     this.#inFlight += 1;
     metrics.requestsInFlight(this.#inFlight);
@@ -94,14 +95,15 @@ export class Proxy {
     try {
       await serve(hold);
     } catch (error) {
-      if (error instanceof WeirError) this.#fail(exchange, error);
+      if (error instanceof WeirError) exchange.fail(error.code, error.message);
       else {
         errors.note('traffic', error, { requestId: exchange.requestId });
-        this.#fail(exchange, new WeirError('internal_error'));
+        exchange.fail('internal_error');
       }
     } finally {
       // An answered request may stay open a while for the rest of what its client sends.
       hold.release();
+      observed(exchange.record(clock.monotonicMs() - startMs));
     }
   }
 
@@ -114,6 +116,7 @@ export class Proxy {
     const head = readHead(exchange.request);
     exchange.wire = head.wire;
     if (asksForUpgrade(exchange.request)) {
+      this.#claimPlace(exchange, head);
       exchange.fail('upgrade_required', undefined, { upgrade: 'HTTP/1.1', connection: 'upgrade' });
       return;
     }
@@ -131,10 +134,14 @@ export class Proxy {
       return incoming;
     } catch (error) {
       // Who claims the place says in which form a body that cannot be read is answered.
-      const claimed = this.#options.inForce().set.index.claim(head.wire);
-      if (claimed.kind !== 'unclaimed') exchange.object = claimed.object;
+      this.#claimPlace(exchange, head);
       throw error;
     }
+  }
+
+  #claimPlace(exchange: Exchange, head: RequestHead): void {
+    const claimed = this.#options.inForce().set.index.claim(head.wire);
+    if (claimed.kind !== 'unclaimed') exchange.object = claimed.object;
   }
 
   async #route(exchange: Exchange, incoming: Incoming): Promise<void> {
@@ -148,7 +155,7 @@ export class Proxy {
       await (object.routing.kind === 'mcp' ? this.#serveMcp(routed) : this.#serveModel(routed));
       return;
     }
-    if (this.#options.configured.state === 'unconfigured' && !this.#passesUnconfigured()) {
+    if (this.#options.configured.state === 'unconfigured' && !this.#passesUnconfigured(exchange)) {
       exchange.fail('unconfigured', undefined, { 'retry-after': '1' });
     } else if (resolution.kind === 'unclaimed' && this.#options.unclaimed !== undefined) {
       if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
@@ -157,7 +164,7 @@ export class Proxy {
   }
 
   #notFound(exchange: Exchange, resolution: Resolution): void {
-    this.#options.metrics.unrouted('not_found');
+    exchange.notes.placing ??= 'not_found';
     const near = resolution.kind === 'notFound' ? resolution : undefined;
     exchange.object = near?.object;
     exchange.fail(near?.code ?? 'not_found');
@@ -177,9 +184,9 @@ export class Proxy {
     throw new WeirError(resolution.code, resolution.message);
   }
 
-  #passesUnconfigured(): boolean {
+  #passesUnconfigured({ notes }: Exchange): boolean {
     const passes = this.#options.unconfiguredPolicy === 'Pass' && this.#options.ownTarget !== undefined;
-    this.#options.metrics.unrouted(passes ? 'unconfigured_passed' : 'unconfigured_refused');
+    notes.placing = passes ? 'unconfigured_passed' : 'unconfigured_refused';
     return passes;
   }
 
@@ -191,7 +198,7 @@ export class Proxy {
     if (identified === undefined) return;
     const decision = await this.#decide(routed, [identified.facts]);
     if (decision.kind === 'allowed') await this.#forward(routed, identified.strip, decision);
-    else this.#count(routed, exchange.reply(renderRefusal(decision, exchange.context(), this.#now())));
+    else exchange.reply(renderRefusal(decision, exchange.context(), this.#now()));
   }
 
   async #serveMcp(routed: Routed): Promise<void> {
@@ -201,7 +208,7 @@ export class Proxy {
     exchange.mcpVersion = headers['mcp-protocol-version'] ?? sessionVersion;
     const mcp = readMcpRequest(incoming.json, headers, sessionVersion);
     if (isMcpFault(mcp)) {
-      this.#count(routed, exchange.reply(faultReply(mcp, exchange.requestId)));
+      exchange.reply(faultReply(mcp, exchange.requestId));
       return;
     }
     const isMetadata = mcp.calls.length === 0 && OAUTH_METADATA.test(routed.match.upstreamPath);
@@ -209,7 +216,7 @@ export class Proxy {
     if (identified === undefined) return;
     const decision = await this.#decideCalls(routed, mcp, identified.facts);
     if (decision !== undefined && decision.kind !== 'allowed') {
-      this.#count(routed, exchange.reply(mcpRefusalReply(decision, mcp, exchange.context(), this.#now())));
+      exchange.reply(mcpRefusalReply(decision, mcp, exchange.context(), this.#now()));
       return;
     }
     await this.#forward(routed, identified.strip, decision, this.#sessionWatch(object, mcp));
@@ -240,18 +247,19 @@ export class Proxy {
     const { exchange, incoming, object, match, seen } = routed;
     const result = establishIdentity(object, seen);
     if (result.kind === 'unauthenticated' && !isOpen) {
-      this.#count(routed, exchange.fail('unauthenticated', result.problem));
+      exchange.fail('unauthenticated', result.problem);
       return undefined;
     }
+    exchange.notes.identity = result.identity;
     return { facts: factsOf(incoming.wire, match, result), strip: result.strip };
   }
 
-  async #decide({ object }: Routed, facts: readonly RequestFacts[]): Promise<Decided> {
-    const { decider, clock, metrics, errors } = this.#options;
+  async #decide({ exchange, object }: Routed, facts: readonly RequestFacts[]): Promise<Decided> {
+    const { decider, clock, errors } = this.#options;
     const id = randomUUID();
     const start = clock.monotonicMs();
     const decision = await decider.decideAll(object, facts, { id, mode: 'reserve' });
-    metrics.decided(object.resourceName, decision, (clock.monotonicMs() - start) / 1000);
+    exchange.notes.decided(decision, clock.monotonicMs() - start);
     const settle = (actual: 'claimed' | 'nothing'): Promise<unknown> => decider.settle(id, actual);
     const reservation = settledOnce(settle, (error) => {
       errors.note('settle', error);
@@ -267,7 +275,7 @@ export class Proxy {
   ): Promise<void> {
     const { exchange, object } = routed;
     try {
-      const status = await this.#options.forwarder.forward({
+      await this.#options.forwarder.forward({
         exchange,
         incoming: routed.incoming,
         match: routed.match,
@@ -279,21 +287,10 @@ export class Proxy {
         ...(decision === undefined ? {} : { reservation: decision.reserved }),
         ...(onSession === undefined ? {} : { onSession }),
       });
-      if (status !== undefined) this.#options.metrics.answered(object.resourceName, status, 'upstream');
     } finally {
       // Settled by the forwarder, unless it was never reached.
       await decision?.reserved.settle('nothing');
     }
-  }
-
-  #fail(exchange: Exchange, error: WeirError): void {
-    const status = exchange.fail(error.code, error.message);
-    if (exchange.object === undefined) this.#options.metrics.unrouted('invalid');
-    else this.#options.metrics.answered(exchange.object.resourceName, status, 'limiter');
-  }
-
-  #count({ object }: Routed, status: number): void {
-    this.#options.metrics.answered(object.resourceName, status, 'limiter');
   }
 
   #now(): number {

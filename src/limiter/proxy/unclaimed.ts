@@ -8,8 +8,7 @@ import { expectsBody } from '../../lib/http-faults.ts';
 import { linger } from '../../lib/lingering-close.ts';
 import type { RuntimeInForce } from '../config/config-applier.ts';
 import type { Splices } from '../front/splices.ts';
-import type { LimiterMetrics } from '../metrics.ts';
-import { endpointOf } from '../request/endpoints.ts';
+import type { AnswerEnd } from '../record/request-record.ts';
 import { bodyStart } from '../request/first-body-bytes.ts';
 import { isJsonInAnotherCharset, mediaTypeOf } from '../request/media-type.ts';
 import { modelsOf } from '../request/model-request.ts';
@@ -30,9 +29,6 @@ export interface UnclaimedOptions {
   /** For the first bytes of a body, where they must be seen. */
   readonly requestTimeoutMs: number;
   readonly splices: Splices;
-  readonly metrics: Pick<LimiterMetrics, 'unrouted' | 'unclaimed'>;
-  /** Called with the model of a request that no route claims, once the server has served it. */
-  readonly onModel: (model: string) => void;
 }
 
 /** A request that nobody claims, as far as it was read. */
@@ -95,24 +91,24 @@ export class Unclaimed {
    */
   async pass(exchange: Exchange, { read, wire }: UnclaimedRequest = {}): Promise<void> {
     const { request, response } = exchange;
-    const { server, metrics, isOpen } = this.#options;
+    const { server, isOpen } = this.#options;
     if (!isOpen()) rejectFragment(request);
-    metrics.unrouted('forwarded');
+    exchange.notes.placing ??= 'forwarded';
     const keepsExpect = awaitsContinue(request);
-    const status = await passThrough({
+    const end = await passThrough({
       request,
       response,
       read,
       open: () => server.open(request, keepsExpect),
     });
-    if (wire !== undefined && this.#options.inForce().set.index.hasModels) this.#note(wire, status);
+    this.#note(exchange, end, wire);
   }
 
-  /** What the server refuses runs no model: a name that does not exist needs no limit. */
-  #note({ model, method, path }: WireRequest, status: number | undefined): void {
-    if (model === undefined) return;
-    this.#options.metrics.unclaimed(endpointOf(method, path)?.endpoint.id ?? 'other');
-    if (status !== undefined && status < 400) this.#options.onModel(model);
+  #note(exchange: Exchange, end: AnswerEnd, wire: WireRequest | undefined): void {
+    exchange.notes.answered(end);
+    if (wire === undefined) return;
+    exchange.wire = wire;
+    if (this.#options.inForce().set.index.hasModels) exchange.notes.unclaimedModel = wire.model;
   }
 
   /** true: the server may be asked for the upgrade; else the request is served like any other. */
@@ -125,8 +121,9 @@ export class Unclaimed {
   /** Asks the server for an upgrade, and joins the two connections once it has accepted. */
   async upgrade(exchange: Exchange, client: Socket, head: Buffer): Promise<void> {
     const { request, response } = exchange;
-    const { server, splices, metrics } = this.#options;
-    metrics.unrouted('forwarded');
+    const { server, splices, isOpen } = this.#options;
+    exchange.notes.placing = 'forwarded';
+    const wire = isOpen() ? undefined : readHead(request).wire;
     const isAllowed = this.#nobodysNow(request);
     const release = splices.hold(client);
     const passing = passThrough({
@@ -150,7 +147,8 @@ export class Unclaimed {
         splices.join({ client, server: upstream, isAllowed });
       },
     });
-    await passing.finally(release);
+    const end = await passing.finally(release);
+    this.#note(exchange, end, wire && { ...wire, ...modelsOf(wire, undefined) });
   }
 
   /** Tells at any time whether nobody claims a request by its head; its head is read once. */

@@ -2,7 +2,7 @@
 // those of the upstream, on no other terms.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { LimitConfig, LimiterConfig, ResponseConfig } from '../../../src/contract/limiter-config.ts';
-import { exposedWith, grantOf } from '../../../src/limiter/proxy/cors.ts';
+import { exposedWith, grantOf } from '../../../src/limiter/cors/cors.ts';
 import { exchange, requestBytes, type WireAnswer } from '../../hostile/wire.ts';
 import { startRawUpstream, type RawUpstream } from '../../rig/upstream/raw-upstream.ts';
 import { limit, mcpRouting, rule } from '../fixtures.ts';
@@ -318,4 +318,13 @@ test('an MCP refusal in a result can be read as well', async () => {
   running = await startLimiter([mcpTo(upstream.url, { routing, limits: one({ rule: window(0, 'Day') }) })]);
   const body = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}';
   expect(await send('POST', { Origin: PAGE }, body, '/mcp')).toMatchObject({ status: 200, headers: READABLE });
+});
+
+test('a page reads that a limited request cannot be upgraded', async () => {
+  running = await startLimiter([routeTo(upstream.url, { limits: one() })]);
+  const { host } = new URL(running.traffic);
+  const head = `Host: ${host}\r\nOrigin: ${PAGE}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
+  const { status, headers } = await exchange(Buffer.from(`GET /v1/ws HTTP/1.1\r\n${head}`), host);
+  expect(status).toBe(426);
+  expect(headers['access-control-allow-origin']).toBe(PAGE);
 });

@@ -1,4 +1,4 @@
-// Limiter, proxy: mirrors what upstreams grant to pages of other origins onto the limiter's own answers. In: answers
+// Limiter, CORS: mirrors what upstreams grant to pages of other origins onto the limiter's own answers. In: answers
 // of upstreams, and an answer of the limiter to a page; out: its CORS headers. What is not known is asked of the
 // upstream, by a preflight.
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
