@@ -28,7 +28,7 @@ const STATUS_DEADLINE_MS = 20_000;
  * Counts are exact as long as the store answers in time. A machine that runs all of this and more may stand still for
  * longer than the usual 50 ms; the tests of outages set the usual deadline themselves.
  */
-const PATIENT = ['--store-deadline', '2s'];
+export const PATIENT = ['--store-deadline', '2s'];
 
 export interface EndToEndOptions {
   /** Shared limiters that run from the start: `limiter1`, `limiter2` …; default 2. */

@@ -60,7 +60,11 @@ describeEndToEnd('the operator is gone', {}, (e2e) => {
       const before = await configsOf(one);
       await one.server.kill();
       await one.server.start();
-      expect((await call(`${one.adminUrl}/readyz`)).status).toBe(200);
+      await waitFor(
+        'the limiter to be ready',
+        async () => (await call(`${one.adminUrl}/readyz`)).status === 200 || undefined,
+        { deadlineMs: 30_000 },
+      );
       expect(await configsOf(one)).toEqual(before);
       expect(Object.keys(before)).toContain('ModelRoute/gone/kept');
       expect(await sendTo(one, 'kept', 20)).toEqual({ 200: 20 });

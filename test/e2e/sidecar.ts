@@ -1,5 +1,5 @@
 // End to end, sidecars: a pod object that no node runs, and a limiter that shows a token bound to it.
-import type { EndToEnd } from './harness.ts';
+import { PATIENT, type EndToEnd } from './harness.ts';
 import type { Limiter } from '../rig/stack/weir-stack.ts';
 
 export interface SidecarOptions {
@@ -8,6 +8,7 @@ export interface SidecarOptions {
   readonly labels: Readonly<Record<string, string>>;
   /** Base URL of the server of its own pod. */
   readonly upstream: string;
+  /** Beside those of {@link PATIENT}; later ones win. */
   readonly flags?: readonly string[];
 }
 
@@ -21,7 +22,7 @@ export async function startSidecar(e2e: EndToEnd, options: SidecarOptions): Prom
   await makePod(e2e, options);
   return await e2e.weir.startLimiter({
     id: pod,
-    flags: ['--mode', 'sidecar', '--upstream', upstream, ...flags],
+    flags: ['--mode', 'sidecar', '--upstream', upstream, ...PATIENT, ...flags],
     token: { account: { namespace, name: ACCOUNT }, pod },
   });
 }

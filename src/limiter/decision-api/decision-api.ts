@@ -39,6 +39,7 @@ import { mediaTypeOf } from '../request/media-type.ts';
 import { ReservationOwners } from '../decide/reservation-owners.ts';
 import type { RuntimeSet } from '../compile/runtime-set.ts';
 import { StoreUnavailable } from '../store/store.ts';
+import { hasRepeatedMember } from './repeated-members.ts';
 
 export interface DecisionApiOptions {
   readonly inForce: () => { readonly set: RuntimeSet };
@@ -148,7 +149,10 @@ export class DecisionApi {
     const { json } = await readContent(decoded, mediaTypeOf(request.rawHeaders), false);
     if (json.kind === 'ambiguous') throw new WeirError(json.code ?? 'invalid_request', json.problem);
     if (json.kind !== 'json') throw new WeirError('invalid_request', 'the body is not JSON');
-    return JSON.parse(decoded.toString());
+    const text = decoded.toString();
+    const value: unknown = JSON.parse(text);
+    if (hasRepeatedMember(text, value)) throw new WeirError('invalid_request', 'an object names a member twice');
+    return value;
   }
 
   #ownerOf(request: IncomingMessage): Owner {

@@ -74,13 +74,26 @@ const TABLE: readonly Row[] = [
     ['openai.images', 'form', 'default', 'tokens', 'images/generations', 'images/edits', 'images/variations'],
     ['openai.transcriptions', 'form', 'named', 'tokens', 'audio/transcriptions', 'audio/translations'],
     ['openai.speech', 'body', 'named', 'unmeterable', 'audio/speech'],
-    ['openai.videos', 'form', 'default', 'unmeterable', 'v1/videos', 'videos/generations', 'videos/sync'],
+    [
+      'openai.videos',
+      'form',
+      'default',
+      'unmeterable',
+      'v1/videos',
+      'videos/generations',
+      'videos/sync',
+      'videos/*/remix',
+    ],
     ['openai.moderations', 'body', 'none', 'free', 'moderations'],
     ['openai.batches', 'none', 'none', 'unmeterable', 'v1/batches', 'openai/batches'],
-    ['openai.runs', 'body', 'none', 'unmeterable', 'threads/*/runs', 'threads/runs', 'fine_tuning/jobs'],
+    ['openai.runs', 'body', 'default', 'unmeterable', 'threads/*/runs', 'threads/runs', 'evals/*/runs'],
+    ['openai.tuning', 'body', 'none', 'unmeterable', 'fine_tuning/jobs'],
     ['openai.threads', 'none', 'none', 'free', 'threads/*/messages'],
     ['openai.realtime.session', 'body', 'none', 'unmeterable', 'realtime/sessions', 'realtime/client_secrets'],
-    ['rerank', 'body', 'default', 'tokens', 'rerank', 'reranking'],
+    ['openai.realtime.call', 'form', 'default', 'unmeterable', 'realtime/calls'],
+    ['speech', 'form', 'default', 'unmeterable', 'inference', 'asr', 'tts', 'sound-generation'],
+    ['cohere.chat', 'body', 'default', 'unmeterable', 'v1/chat', 'v2/chat', 'v1/summarize'],
+    ['rerank', 'body', 'default', 'tokens', 'rerank', 'reranking', 'ranking'],
     ['score', 'body', 'default', 'tokens', 'score', 'generative_scoring'],
     ['classify', 'body', 'default', 'tokens', 'classify'],
     ['pooling', 'body', 'default', 'tokens', 'pooling'],
@@ -102,6 +115,7 @@ const TABLE: readonly Row[] = [
     ['lmdeploy.interactive', 'body', 'default', 'unmeterable', 'chat/interactive'],
     ['lmstudio.chat', 'body', 'named', 'unmeterable', 'api/v0/chat', 'api/v1/chat'],
     ['vllm.generate', 'body', 'default', 'unmeterable', 'inference/v1/generate'],
+    ['infer', 'body', 'default', 'unmeterable', 'infer', 'infer_stream'],
   ]),
   REALTIME,
   ...rows('anthropic', [
@@ -129,7 +143,8 @@ const TABLE: readonly Row[] = [
     ],
   ]),
   ...rows('tgi', [
-    ['generate', 'body', 'default', 'unmeterable', 'generate', 'generate_stream'],
+    ['generate', 'body', 'default', 'unmeterable', 'generate', 'generate_stream', 'extra/generate/stream'],
+    ['generate', 'body', 'default', 'unmeterable', 'generate_from_file', 'async_generate'],
     ['predict', 'body', 'default', 'unmeterable', 'predict', 'similarity', 'predictions'],
   ]),
 ];
@@ -169,6 +184,15 @@ const PREDICTIONS: ReadonlyMap<string, Endpoint> = new Map(
     endpoint(`torchserve.${action}`, 'kserve', 'path', 'named', 'unmeterable'),
   ]),
 );
+
+/** `/model/<model>/<action>`: Bedrock; `/models/<model>/<action>`: SageMaker's servers of several models. */
+const INVOKE_ACTIONS: ReadonlyMap<string, Endpoint> = new Map([
+  ...['invoke', 'invoke-with-response-stream', 'invoke-with-bidirectional-stream', 'converse', 'converse-stream'].map(
+    (action) => [action, endpoint(`bedrock.${action}`, 'kserve', 'path', 'named', 'unmeterable')] as const,
+  ),
+  ['async-invoke', endpoint('bedrock.async-invoke', 'kserve', 'path', 'named', 'unmeterable')],
+  ['count-tokens', endpoint('bedrock.count-tokens', 'kserve', 'path', 'named', 'free')],
+]);
 
 /** What Azure serves for a deployment beside the endpoints of the table. */
 const OTHER_DEPLOYMENT = endpoint('azure.deployment', 'openai', 'path', 'named', 'unmeterable');
@@ -247,6 +271,7 @@ export function examplePaths(): readonly string[] {
     ...[...RESOURCES.keys()].map((place) => `/${place}/x`),
     ...[...VERBS.keys(), 'other'].map((verb) => `/v1/models/m:${verb}`),
     ...[...V2_ACTIONS.keys()].map((action) => `/v2/models/m/${action}`),
+    ...[...INVOKE_ACTIONS.keys()].map((action) => `/model/m/${action}`),
     '/openai/deployments/m/other',
   ];
 }
@@ -285,7 +310,12 @@ function endsWith(segments: readonly string[], tail: readonly string[]): boolean
 
 /** An endpoint whose path names the model. */
 function namedMatch(segments: readonly string[], lower: readonly string[], isRead: boolean): EndpointMatch | undefined {
-  return verbMatch(segments, lower, isRead) ?? actionMatch(segments, lower) ?? predictionMatch(segments, lower);
+  return (
+    verbMatch(segments, lower, isRead) ??
+    actionMatch(segments, lower) ??
+    invokeMatch(segments, lower) ??
+    predictionMatch(segments, lower)
+  );
 }
 
 /** `…/models/<model>[/versions/<n>|/labels/<l>]:<verb>`. A read with another verb asks about a model `name:tag`. */
@@ -308,6 +338,15 @@ function actionMatch(segments: readonly string[], lower: readonly string[]): End
   const action = V2_ACTIONS.get(lower.at(-1) ?? '');
   if (action === undefined || at === segments.length - 1) return undefined;
   return { endpoint: action, pathModel: decodeName(unqualified(segments.slice(at + 1, -1))) };
+}
+
+/** `…/model/<model>/<action>`, `…/models/<model>/<action>`; a model's name may be an ARN, which has slashes. */
+function invokeMatch(segments: readonly string[], lower: readonly string[]): EndpointMatch | undefined {
+  const action = INVOKE_ACTIONS.get(lower.at(-1) ?? '');
+  if (action === undefined) return undefined;
+  const at = Math.max(lower.lastIndexOf('model'), lower.lastIndexOf('models'));
+  if (at < 0 || at >= segments.length - 2) return undefined;
+  return { endpoint: action, pathModel: decodeName(segments.slice(at + 1, -1).join('/')) };
 }
 
 /** `…/predictions/<model>[/<version>]` */

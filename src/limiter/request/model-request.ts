@@ -10,8 +10,25 @@ import { endpointOf, isNamedByPathAlone, type EndpointMatch } from './endpoints.
  */
 export function modelName(value: unknown): string | undefined {
   if (typeof value !== 'string') return undefined;
-  const name = plainText(value.trim());
+  const name = plainText(bareName(value));
   return name === '' ? undefined : name;
+}
+
+/**
+ * A name without what any server takes off its ends: white space as JavaScript, Python or Go have it, and control
+ * characters. Linear, whatever the text.
+ */
+export function bareName(text: string): string {
+  let [start, end] = [0, text.length];
+  while (start < end && isBlank(text.charCodeAt(start))) start += 1;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1;
+  return text.slice(start, end);
+}
+
+/** C0, space, DEL, C1, no-break space; and the white space of Unicode beyond Latin-1, the byte order mark included. */
+function isBlank(code: number): boolean {
+  if (code <= 0x20 || (code >= 0x7f && code <= 0xa0)) return true;
+  return code > 0xff && (code === 0x180e || String.fromCharCode(code).trim() === '');
 }
 
 /** What a route names to take every model. */
@@ -26,7 +43,7 @@ const DEFAULT_REGISTRY = /^(?:https?:\/\/)?(?:registry\.ollama\.ai\/)?library\//
  * of the other.
  */
 export function canonicalModel(name: string): string {
-  const folded = plainText(name.trim()).toLowerCase();
+  const folded = plainText(bareName(name)).toLowerCase();
   const local = folded.replace(DEFAULT_REGISTRY, '');
   const bare = local.endsWith(DEFAULT_TAG) ? local.slice(0, -DEFAULT_TAG.length) : local;
   return bare === '' ? folded : bare;

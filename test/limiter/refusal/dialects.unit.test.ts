@@ -18,7 +18,7 @@ describe('dialect Auto', () => {
     ['/v1/messagesx', {}, 'problem'],
     ['/v1/models/iris:predict', {}, 'problem'],
     ['/', {}, 'problem'],
-    ['/v1/chat', {}, 'problem'],
+    ['/v1/chats', {}, 'problem'],
     ['/mcp', { tool: 'search' }, 'mcp'],
     ['/v1/chat/completions', { isJsonRpc: true }, 'mcp'],
   ])('%s %j: %s', (path, change, shape) => {

@@ -26,14 +26,34 @@ describe('POST', () => {
     ['openai named unmeterable', '/v1/audio/speech', '/v1/chat/completions/batch'],
     ['openai none free', '/v1/responses/resp_1/cancel', '/v1/responses/input_tokens', '/v1/moderations'],
     ['openai none free', '/v1/files', '/v1/conversations/c/items', '/v1/chat/completions/c1', '/v1/batches/b/cancel'],
-    ['openai none unmeterable', '/v1/batches', '/v1/threads/t/runs', '/v1/fine_tuning/jobs'],
-    ['openai default tokens', '/rerank', '/v1/rerank', '/v2/rerank', '/score', '/v1/score', '/classify', '/pooling'],
+    ['openai none unmeterable', '/v1/batches', '/v1/fine_tuning/jobs'],
+    [
+      'openai default unmeterable',
+      '/v1/threads/t/runs',
+      '/v1/evals/e/runs',
+      '/v1/videos/v/remix',
+      '/v1/realtime/calls',
+    ],
+    ['openai default unmeterable', '/inference', '/asr', '/tts', '/v1/sound-generation', '/v1/chat', '/v2/chat'],
+    ['openai default unmeterable', '/v1/infer', '/v2/pipelines/p/infer'],
+    [
+      'openai default tokens',
+      '/rerank',
+      '/v1/rerank',
+      '/v2/rerank',
+      '/v1/ranking',
+      '/score',
+      '/v1/score',
+      '/classify',
+      '/pooling',
+    ],
     ['openai default unmeterable', '/invocations', '/completion', '/infill', '/embedding', '/inference/v1/generate'],
     ['openai none free', '/tokenize', '/detokenize', '/apply-template'],
     ['anthropic named tokens', '/v1/messages'],
     ['anthropic none free', '/v1/messages/count_tokens', '/v1/messages/batches/b/cancel'],
     ['anthropic none unmeterable', '/v1/messages/batches'],
     ['tgi default unmeterable', '/generate', '/generate_stream', '/', '/predict'],
+    ['tgi default unmeterable', '/generate_from_file', '/async_generate', '/api/extra/generate/stream'],
     ['ollama named unmeterable', '/api/chat', '/api/generate', '/api/embed', '/api/embeddings'],
     ['ollama none free', '/api/show', '/api/pull'],
     ['kserve none free', '/v2/repository/models/m/load', '/v2/models/m/ready'],
@@ -44,6 +64,9 @@ describe('POST', () => {
   test.each([
     ['/v1/models/m:predict', 'kserve named unmeterable =m'],
     ['/v1/models/m:explain', 'kserve named unmeterable =m'],
+    ['/model/m/invoke', 'kserve named unmeterable =m'],
+    ['/model/arn:aws:bedrock:x:1:p/m/converse-stream', 'kserve named unmeterable =arn:aws:bedrock:x:1:p/m'],
+    ['/models/m.tar.gz/invoke', 'kserve named unmeterable =m.tar.gz'],
     ['/v1/models/org/name:predict', 'kserve named unmeterable =org/name'],
     ['/v1/models/m:latest:predict', 'kserve named unmeterable =m:latest'],
     ['/v1/models/m/versions/2:predict', 'kserve named unmeterable =m'],
@@ -70,7 +93,7 @@ describe('POST', () => {
     expect(summary('POST', path)).toBe(expected);
   });
 
-  test.each(['/health', '/metrics', '/v1/chat', '/v1/messagesx', '/api/v1/x', '/completions/x', '/v1/models2'])(
+  test.each(['/health', '/metrics', '/v1/chats', '/v1/messagesx', '/api/v1/x', '/completions/x', '/v1/models2'])(
     'no endpoint: %s',
     (path) => {
       expect(summary('POST', path)).toBe('none');
