@@ -1,5 +1,5 @@
 # Weir: operator, limiter and the stand-in model server are one image; weir-init (target of its own) holds what the redirect needs.
-#   docker build -t weir:0.2.0 .                        docker build --target weir-init -t weir-init:0.2.0 .
+#   docker build -t weir:0.2.1 .                        docker build --target weir-init -t weir-init:0.2.1 .
 # BASE is what the image runs on: Node at least 24 as `node` on the PATH, users need no other programs. BUILD_BASE also has npm.
 # A registry behind a proxy or with a CA of its own: --secret id=npmrc,src=$HOME/.npmrc --secret id=ca,src=ca-certificates.crt
 ARG BASE=docker.io/library/node:24-bookworm-slim
@@ -27,7 +27,7 @@ RUN node_modules/.bin/tsc -p tsconfig.build.json --sourceMap false && node scrip
 
 # ---- weir-init: sends a pod's incoming connections through its limiter, then ends ----
 FROM ${INIT_BASE} AS weir-init
-ARG VERSION=0.2.0
+ARG VERSION=0.2.1
 RUN apt-get update && apt-get install -y --no-install-recommends iptables && rm -rf /var/lib/apt/lists/*
 COPY deploy/weir-init/weir-init.sh /usr/local/bin/weir-init
 ENTRYPOINT ["/usr/local/bin/weir-init"]
@@ -38,7 +38,7 @@ LABEL org.opencontainers.image.title="weir-init" \
 
 # ---- weir ----
 FROM ${BASE} AS weir
-ARG VERSION=0.2.0
+ARG VERSION=0.2.1
 COPY --from=build /out/ /
 # No home folder is needed and none may be asked of /etc/passwd, where this user is not.
 # What a rush takes for a moment is not kept, as in bin/weir.

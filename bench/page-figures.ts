@@ -16,6 +16,8 @@ export interface Figure {
 
 const STORE = 'two buckets a decision, a tenth refused, one Redis; median of three interleaved slices';
 const PEER = 'rate-limiter-flexible, its fastest setting of the run';
+const HOSTILE =
+  '`weir limiter` under a cap of 512 MiB, 8 or 40 connections of one attacker, attacker and upstream on the same two cores; each attack sends bodies or heads of up to 16 MiB';
 const SCALE = '10,000 objects, 1,000 sidecars and a shared limiter; etcd and API server on the same two cores';
 
 export const FIGURES: readonly Figure[] = [
@@ -33,6 +35,9 @@ export const FIGURES: readonly Figure[] = [
   { row: 'memory', name: 'limiter idle', path: ['idle', 'rssMiB'], unit: 'MiB', better: 'lower', required: 100, goal: 60, method: 'resident memory after start from its disk' },
   { row: 'memory', name: 'limiter after 100,000 callers', path: ['withLiveKeys', 'rssMiB'], unit: 'MiB', better: 'lower', required: 200, method: 'one request of each caller, buckets in Redis' },
   { row: 'memory', name: 'limiter start to ready, median', path: ['startToReadyMs', 'medianMs'], unit: 's', better: 'lower', required: 2, goal: 0.5, method: 'config from its disk, eight starts' },
+  { row: 'hostile', name: 'p99 of other callers, worst of 15 attacks', path: ['worst', 'p99Ms'], unit: 'ms', better: 'lower', method: HOSTILE },
+  { row: 'hostile', name: 'p99 of other callers, nobody attacks', path: ['idle', 'others', 'p99Ms'], unit: 'ms', better: 'lower', method: HOSTILE },
+  { row: 'hostile', name: 'limiter memory, worst of 15 attacks', path: ['worst', 'peakMiB'], unit: 'MiB', better: 'lower', required: 512, method: HOSTILE },
   { row: 'pod', name: 'pod start added by injection', path: ['addedMs'], unit: 's', better: 'lower', method: '12 pods of each kind in turns, from create to Ready, on a real node' },
   { row: 'pod', name: 'idle sidecar', path: ['limiterIdleMiB', 'rss'], unit: 'MiB', better: 'lower', method: 'as the kubelet says, 20 s after its start' },
 ]; // prettier-ignore
