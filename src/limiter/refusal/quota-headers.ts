@@ -1,5 +1,6 @@
 // Limiter, refuse stage: one quota -> the header families that clients read.
-import type { HeaderFamily, Measure, ResponseConfig } from '../../contract/limiter-config.ts';
+import type { HeaderFamily, ResponseConfig } from '../../contract/limiter-config.ts';
+import { MEASURES } from '../../contract/measures.ts';
 import type { RefusalContext } from '../decide/decision.ts';
 import { clientDuration, wholeSeconds, type Quota } from './quota.ts';
 
@@ -10,20 +11,6 @@ const FAMILY_OF_SHAPE: Readonly<Record<RefusalContext['shape'], HeaderFamily>> =
   anthropic: 'Anthropic',
   mcp: 'IETF',
   problem: 'IETF',
-};
-
-const OPENAI_UNIT: Readonly<Partial<Record<Measure, string>>> = {
-  Requests: 'requests',
-  InputTokens: 'tokens',
-  OutputTokens: 'tokens',
-  TotalTokens: 'tokens',
-};
-
-const ANTHROPIC_UNIT: Readonly<Partial<Record<Measure, string>>> = {
-  Requests: 'requests',
-  InputTokens: 'input-tokens',
-  OutputTokens: 'output-tokens',
-  TotalTokens: 'tokens',
 };
 
 /**
@@ -63,7 +50,7 @@ function familyHeaders(
     case 'XRateLimit':
       return xRateLimitHeaders(quota, response.resetFormat, nowMicros);
     case 'OpenAI':
-      return unitHeaders('x-ratelimit', OPENAI_UNIT[quota.measure], quota, clientDuration(quota.resetMicros));
+      return unitHeaders('x-ratelimit', MEASURES[quota.measure].headerUnit.OpenAI, quota, clientDuration(quota.resetMicros));
     case 'Anthropic':
       return anthropicHeaders(quota, nowMicros);
   }
@@ -98,7 +85,7 @@ function unitHeaders(stem: string, unit: string | undefined, quota: Quota, reset
 }
 
 function anthropicHeaders(quota: Quota, nowMicros: number): Headers {
-  const unit = ANTHROPIC_UNIT[quota.measure];
+  const unit = MEASURES[quota.measure].headerUnit.Anthropic;
   if (unit === undefined) return {};
   const stem = `anthropic-ratelimit-${unit}`;
   return {

@@ -1,5 +1,6 @@
 // Limiter, refuse stage: Decision or error code -> status, headers and body in the caller's dialect. Pure functions;
 // all of one answer speaks of the one bucket that refused.
+import { MEASURES } from '../../contract/measures.ts';
 import { ERRORS, type ErrorName } from '../../lib/errors.ts';
 import type { Decision, LimitOutcome, LocalReply, RefusalContext } from '../decide/decision.ts';
 import { anthropicBody, openAiBody, problemBody, type Fault } from './bodies.ts';
@@ -81,7 +82,7 @@ function exhaustedFault(by: LimitOutcome, wait: Wait): Fault {
         `Please try again in ${clientDuration(wait.micros)}.`,
     ),
     limit: name,
-    unit: limit.measure === 'Requests' ? 'requests' : 'tokens',
+    unit: MEASURES[limit.measure].errorType,
     retryAfterSeconds: wait.seconds,
     isQuota: !wait.isRetryable,
   };

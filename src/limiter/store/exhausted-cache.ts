@@ -3,11 +3,11 @@
 import { LRUCache } from 'lru-cache';
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { longestWait } from './claims.ts';
+import { longestWait } from './takes.ts';
 import type {
   BucketRef,
   BucketState,
-  Claim,
+  Take,
   Examination,
   Reservation,
   Settlement,
@@ -68,12 +68,12 @@ export class ExhaustedCache implements Store {
   }
 
   reserve(reservation: Reservation): Promise<StoreDecision> {
-    const { claims } = reservation;
-    const first = claims[0];
+    const { takes } = reservation;
+    const first = takes[0];
     if (first === undefined || !this.#seen.has(first.bucket.key)) return this.#ask(reservation);
-    const known = this.#refusal(claims);
+    const known = this.#refusal(takes);
     if (known !== undefined) return Promise.resolve(known);
-    const refusing = this.#refusing(claims);
+    const refusing = this.#refusing(takes);
     return refusing === undefined ? this.#ask(reservation) : this.#askOnce(reservation, refusing);
   }
 
@@ -84,7 +84,7 @@ export class ExhaustedCache implements Store {
   settle(settlement: Settlement): Promise<boolean> {
     const { reservation, actual } = settlement;
     // Questions that are sent after this come to the store after it.
-    reservation.claims.forEach(({ bucket, amount }, index) => {
+    reservation.takes.forEach(({ bucket, amount }, index) => {
       if ((actual[index] ?? 0) < amount) this.#refunded(bucket.key);
     });
     return this.#inner.settle(settlement);
@@ -129,7 +129,7 @@ export class ExhaustedCache implements Store {
 
   #remember(reservation: Reservation, states: readonly BucketState[], turn: number, sentMs: number): void {
     const heardMs = this.#clock.monotonicMs();
-    reservation.claims.forEach(({ bucket: { key, rule, shadow }, amount }, index) => {
+    reservation.takes.forEach(({ bucket: { key, rule, shadow }, amount }, index) => {
       const state = states[index];
       if (state === undefined) return;
       const refunds = state.over ? this.#refunds.get(key) : undefined;
@@ -154,28 +154,28 @@ export class ExhaustedCache implements Store {
     if (seen?.state.over === true) seen.untilMs = Math.min(seen.untilMs, refunds.heedAtMs);
   }
 
-  #refusal(claims: readonly Claim[]): StoreDecision | undefined {
+  #refusal(takes: readonly Take[]): StoreDecision | undefined {
     const nowMs = this.#clock.monotonicMs();
     const states: BucketState[] = [];
-    for (const claim of claims) {
-      const state = this.#stateOf(claim, nowMs);
+    for (const take of takes) {
+      const state = this.#stateOf(take, nowMs);
       if (state === undefined) return undefined;
       states.push(state);
     }
-    const refusedBy = longestWait(claims, states);
+    const refusedBy = longestWait(takes, states);
     return refusedBy < 0 ? undefined : { outcome: 'refused', refusedBy, states };
   }
 
   /** A bucket that did not have this amount when it was last asked. */
-  #refusing(claims: readonly Claim[]): Seen | undefined {
-    for (const { bucket, amount } of claims) {
+  #refusing(takes: readonly Take[]): Seen | undefined {
+    for (const { bucket, amount } of takes) {
       const seen = this.#seen.get(bucket.key);
       if (seen !== undefined && seen.state.over && !bucket.shadow && tellsOf(seen, bucket, amount)) return seen;
     }
     return undefined;
   }
 
-  #stateOf({ bucket, amount }: Claim, nowMs: number): BucketState | undefined {
+  #stateOf({ bucket, amount }: Take, nowMs: number): BucketState | undefined {
     const seen = this.#seen.get(bucket.key);
     if (seen === undefined || nowMs >= seen.untilMs || !tellsOf(seen, bucket, amount)) return undefined;
     const { state, sentMs, heardMs } = seen;

@@ -1,10 +1,10 @@
-// Limiter, store: buckets in Redis, shared by every limiter. Input: claims; output: decisions of lua/decide.lua. All
+// Limiter, store: buckets in Redis, shared by every limiter. Input: takes; output: decisions of lua/decide.lua. All
 // that one event-loop tick asks of one hash tag goes out as one script call.
 import type { RedisEndpoint } from '../../contract/limiter-config.ts';
 import { messageOf } from '../../lib/thrown.ts';
 import type { RedisLogin } from '../../lib/redis-client.ts';
 import { WindowCalendar } from './rule/calendar-window.ts';
-import { checkReservation, checkSettlement, ReservationTimes } from './claims.ts';
+import { checkReservation, checkSettlement, ReservationTimes } from './takes.ts';
 import { decodeReply, encodeCall, type DecideCall, type DecideReply, type Operation } from './decide-script.ts';
 import { loadScript, type LuaScript } from './lua-script.ts';
 import { NoConnection } from './no-connection.ts';
@@ -94,7 +94,7 @@ export class RedisStore implements Store {
   async settle(settlement: Settlement): Promise<boolean> {
     const tag = checkSettlement(settlement);
     const { reservation, actual } = settlement;
-    const deltas = reservation.claims.map(({ amount }, index) => (actual[index] ?? 0) - amount);
+    const deltas = reservation.takes.map(({ amount }, index) => (actual[index] ?? 0) - amount);
     return await this.#record(tag, { kind: 'settle', reservation, deltas, reservedAt: this.#times.of(settlement) });
   }
 

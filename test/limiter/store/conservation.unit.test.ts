@@ -1,5 +1,5 @@
 // What holds for every history of the memory store (and so, by test/limiter/store/equality, for the Lua scripts):
-// nothing is admitted beyond capacity and refill, all claims are taken or none, and a refund gives back exactly what
+// nothing is admitted beyond capacity and refill, all takes are taken or none, and a refund gives back exactly what
 // was reserved.
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
@@ -42,7 +42,7 @@ describe('conservation', () => {
     );
   });
 
-  test('all claims of a reservation are taken or none', async () => {
+  test('all takes of a reservation are taken or none', async () => {
     const history = fc.array(fc.tuple(amounts, amounts, amounts, pauses), { minLength: 1, maxLength: 40 });
     await fc.assert(
       fc.asyncProperty(history, async (steps) => {

@@ -25,8 +25,8 @@ export function storeContract(name: string, underTest: () => StoreUnderTest): vo
       time += micros;
       await underTest().setTime(time);
     };
-    const admitted = async (...claims: readonly (readonly [BucketRef, number])[]): Promise<boolean> =>
-      (await store.reserve(take(...claims))).outcome === 'admitted';
+    const admitted = async (...takes: readonly (readonly [BucketRef, number])[]): Promise<boolean> =>
+      (await store.reserve(take(...takes))).outcome === 'admitted';
 
     beforeEach(async () => {
       ({ store } = underTest());
@@ -62,9 +62,9 @@ export function storeContract(name: string, underTest: () => StoreUnderTest): vo
     });
 
     test('of several refusals the longest wait is named', async () => {
-      const claims = [tokens(1, HOUR), tokens(1, DAY), tokens(1, MINUTE)].map((rule) => [bucket(rule), 1] as const);
-      await store.reserve(take(...claims));
-      expect(await store.reserve(take(...claims))).toMatchObject({ outcome: 'refused', refusedBy: 1 });
+      const takes = [tokens(1, HOUR), tokens(1, DAY), tokens(1, MINUTE)].map((rule) => [bucket(rule), 1] as const);
+      await store.reserve(take(...takes));
+      expect(await store.reserve(take(...takes))).toMatchObject({ outcome: 'refused', refusedBy: 1 });
     });
 
     test('trap 4: one per 30 days comes back after 30 days, not earlier and not never', async () => {
@@ -155,7 +155,7 @@ export function storeContract(name: string, underTest: () => StoreUnderTest): vo
       expect(decisions.slice(0, 12).map((decision) => left(decision)[0])).toEqual([9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0]);
     });
 
-    test('two claims of one reservation on one bucket are taken together or not at all', async () => {
+    test('two takes of one reservation on one bucket are taken together or not at all', async () => {
       const one = bucket(tokens(5, HOUR));
       expect(await store.reserve(take([one, 3], [one, 3]))).toMatchObject({ outcome: 'refused', refusedBy: 1 });
       const both = await store.reserve(take([one, 3], [one, 2]));
@@ -279,7 +279,7 @@ export function storeContract(name: string, underTest: () => StoreUnderTest): vo
       expect(left(await store.peek(take([hour, 0])))).toEqual([6]);
     });
 
-    test('what cannot be a claim is a fault of the caller, not a decision', async () => {
+    test('what cannot be a take is a fault of the caller, not a decision', async () => {
       const one = bucket(tokens(1, HOUR));
       for (const amount of [-1, 0.5, NaN, 1e12 + 1])
         await expect(store.reserve(take([one, amount]))).rejects.toThrow(RangeError);

@@ -77,19 +77,19 @@ describe('decide.lua', () => {
     const one = bucket(tokens(9, HOUR), 'weir:{team}:one');
     const edited = bucket(tokens(8, HOUR), one.key);
     const other = bucket(one.rule, 'weir:{team}:other');
-    const reserve = (...claims: (readonly [BucketRef, number])[]): Operation => ({
+    const reserve = (...takes: (readonly [BucketRef, number])[]): Operation => ({
       kind: 'reserve',
-      reservation: take(...claims),
+      reservation: take(...takes),
     });
     const report: Operation = { kind: 'report', reservation: take([one, 1], [other, 0]) };
     const heads = (...operations: Operation[]): boolean[] => {
       const { body } = encodeCall('weir:{team}', operations, 0, START, new WindowCalendar());
       const told: boolean[] = [];
       for (let at = 0; at < body.length;) {
-        const [code, claims] = [body[at]! % 8, Math.floor(body[at]! / 8)];
+        const [code, takes] = [body[at]! % 8, Math.floor(body[at]! / 8)];
         if (code < 2) told.push(false);
         if (code >= 4) told.push(true);
-        at += code < 2 ? 1 + 2 * claims : (code >= 4 ? 1 : 3) + 3 * claims;
+        at += code < 2 ? 1 + 2 * takes : (code >= 4 ? 1 : 3) + 3 * takes;
       }
       return told;
     };
@@ -126,7 +126,7 @@ describe('decide.lua', () => {
     expect(read(packed(STATUS.late, START))).toEqual({ status: 'late', nowMicros: START });
   });
 
-  test('what is ahead of the clock, and several claims on one bucket, are counted on as the header says', () => {
+  test('what is ahead of the clock, and several takes on one bucket, are counted on as the header says', () => {
     const one = bucket(tokens(5, HOUR));
     const shadow = bucket(one.rule, one.key, true);
     const operations: Operation[] = [{ kind: 'reserve', reservation: take([one, 2], [shadow, 3]) }];

@@ -1,7 +1,7 @@
 // The Redis store on a real Redis Cluster of three: the contract again, and one slot per script call.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Cluster } from 'ioredis';
-import { hashTag } from '../../../src/limiter/store/claims.ts';
+import { hashTag } from '../../../src/limiter/store/takes.ts';
 import { markerKey } from '../../../src/limiter/store/decide-script.ts';
 import { loadScript } from '../../../src/limiter/store/lua-script.ts';
 import type { RedisStore } from '../../../src/limiter/store/redis-store.ts';
@@ -56,9 +56,9 @@ describeOnRedis('Redis Cluster', () => {
     const settled = await Promise.all(reservations.map((reservation) => store.settle({ reservation, actual: [1, 0] })));
     expect(settled.every(Boolean)).toBe(true);
     const keysOf = (args: string[]): string[] => args.slice(3, 3 + Number(args[2]));
-    const expected = reservations.flatMap(({ id, claims }) => [
-      ...claims.map(({ bucket: { key } }) => key),
-      markerKey(hashTag(claims[0]!.bucket.key), 'settle', id),
+    const expected = reservations.flatMap(({ id, takes }) => [
+      ...takes.map(({ bucket: { key } }) => key),
+      markerKey(hashTag(takes[0]!.bucket.key), 'settle', id),
     ]);
     const seen = await waitFor(
       'all calls in the monitors',
