@@ -21,7 +21,7 @@ const missing =
 function body(): void {
   let folder = '';
   const cli = async (...args: string[]): Promise<string> => {
-    const words = [join(projectFolder, 'test', 'dev', 'cli.ts'), ...args, '--folder', folder];
+    const words = [join(projectFolder, 'test', 'rig', 'dev', 'cli.ts'), ...args, '--folder', folder];
     return (await run(process.execPath, words)).stdout;
   };
   const inShell = async (script: string): Promise<string> =>

@@ -93,7 +93,7 @@ describeEndToEnd('exactly fifty', {}, (e2e) => {
       expect(condition).toMatchObject({ type, status: 'True', observedGeneration: metadata.generation });
     }
     const printed = await e2e().cluster.mustKubectl(['get', 'modelroutes.weir.dev', '--namespace', 'fifty']);
-    expect(printed).toMatch(/^NAME +MODEL +LIMITS +READY +LIMITERS +REASON +AGE/);
+    expect(printed).toMatch(/^NAME +MODEL +LIMITS +READY +LIMITERS +DEGRADED +REASON +AGE/);
     expect(printed).toMatch(/^llama +llama-3-70b +1 +True +2\/2 /m);
     const described = await e2e().cluster.mustKubectl([
       'describe',

@@ -82,7 +82,7 @@ describeEndToEnd('an MCP server', {}, (e2e) => {
       );
       expect(status).toMatchObject({ toolCount: 1, limiters: { summary: '2/2' } });
       const printed = await e2e().cluster.mustKubectl(['get', 'mcpservers.weir.dev/counted', '--namespace', 'tools']);
-      expect(printed).toMatch(/^NAME +TOOLS +LIMITS +READY +LIMITERS +REASON +AGE/);
+      expect(printed).toMatch(/^NAME +TOOLS +LIMITS +READY +LIMITERS +DEGRADED +REASON +AGE/);
       expect(printed).toMatch(/^counted +1 +\d+ +True +2\/2 /m);
     });
   });
