@@ -89,6 +89,11 @@ export const ATTACKS: readonly Attack[] = [
     connections: 8,
     pieces: () => request(UPLOAD, ['Content-Type: application/x-www-form-urlencoded'], filled('', '&', '')),
   },
+  {
+    name: '40,000 requests in one MiB, pipelined',
+    connections: 8,
+    pieces: () => [Buffer.from(`GET ${ROUTE} HTTP/1.1\r\nHost:a\r\n\r\n`.repeat(40_000))],
+  },
   { name: 'a byte a chunk', connections: 8, pieces: () => dripped(1) },
   { name: '32 bytes a chunk', connections: 8, pieces: () => dripped(32) },
   {

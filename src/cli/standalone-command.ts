@@ -8,10 +8,12 @@ import { TlsFolderError } from '../controller/certificates/certificate-folder.ts
 import { runOperator } from '../controller/main.ts';
 import type { OperatorSettings, RunningOperator } from '../controller/settings.ts';
 import type { ListenAddress } from '../lib/http-listener.ts';
-import { createLogger, type LogLevel } from '../lib/log.ts';
+import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
 import { ConfigClient } from '../limiter/config/config-client.ts';
 import { EVERYWHERE } from '../limiter/egress/egress.ts';
+import { processNet } from '../limiter/internal-errors.ts';
 import { runLimiter, type RunningLimiter } from '../limiter/main.ts';
+import { LimiterMetrics } from '../limiter/metrics.ts';
 import { LIMITER_DEFAULTS } from '../limiter/settings.ts';
 import { flag, listOf, LOG_LEVELS, parseEgress, parseHostPort, parseListen } from './flags.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
@@ -82,11 +84,14 @@ async function run(command: Command, flags: StandaloneFlags): Promise<void> {
   const told = terminationSignal();
   let operator: RunningOperator | undefined;
   let limiter: RunningLimiter | undefined;
+  let release: (() => void) | undefined;
   try {
     mkdirSync(flags.stateDir, { recursive: true, mode: 0o700 });
     const token = randomBytes(32).toString('base64url');
     operator = await runOperator(operatorSettings(flags, token), told);
-    limiter = await startLimiter(flags, token, operator);
+    const parts = { logger: createLogger('limiter', flags.logLevel), metrics: new LimiterMetrics() };
+    limiter = await startLimiter(flags, token, operator, parts);
+    release = processNet(parts.logger, parts.metrics);
     print(`traffic   ${urlOf(limiter.addresses.traffic)}`);
     print(
       `admin     ${urlOf(limiter.addresses.admin)}   operator http://${flags.operatorAdminListen.host}:${operator.adminPort}/status`,
@@ -98,6 +103,7 @@ async function run(command: Command, flags: StandaloneFlags): Promise<void> {
   } finally {
     await limiter?.close();
     await operator?.stop();
+    release?.();
   }
 }
 
@@ -123,8 +129,12 @@ function operatorSettings(flags: StandaloneFlags, token: string): OperatorSettin
   };
 }
 
-function startLimiter(flags: StandaloneFlags, token: string, operator: RunningOperator): Promise<RunningLimiter> {
-  const log = createLogger('limiter', flags.logLevel);
+function startLimiter(
+  flags: StandaloneFlags,
+  token: string,
+  operator: RunningOperator,
+  parts: { readonly logger: Logger; readonly metrics: LimiterMetrics },
+): Promise<RunningLimiter> {
   const tokenFile = join(flags.stateDir, 'token');
   writeFileSync(tokenFile, token, { mode: 0o600 });
   const source = new ConfigClient({
@@ -132,7 +142,7 @@ function startLimiter(flags: StandaloneFlags, token: string, operator: RunningOp
     caFile: operator.caFile,
     tokenFile,
     self: { nodeId: 'standalone', version: 'standalone' },
-    log,
+    log: parts.logger,
   });
   return runLimiter(
     {
@@ -143,7 +153,7 @@ function startLimiter(flags: StandaloneFlags, token: string, operator: RunningOp
       adminListen: flags.adminListen,
       decisionListen: flags.decisionListen,
     },
-    { logger: log },
+    parts,
   );
 }
 

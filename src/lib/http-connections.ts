@@ -17,15 +17,27 @@ export interface ConnectionsOptions {
   readonly isAnswered: (response: ServerResponse) => boolean;
 }
 
+/** Requests of one connection that wait for their answers, or begin in one turn; no client pipelines as many. */
+const MOST_PIPELINED = 64;
+
 interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
 }
 
+interface Connection {
+  readonly open: Exchange[];
+  /** The turn of the event loop in which `begun` requests began. */
+  turn: symbol;
+  begun: number;
+}
+
 /** The connections of one server: which exchanges are open on each, and which have failed. */
 export class Connections {
   readonly #options: ConnectionsOptions;
-  readonly #open = new WeakMap<Socket, Exchange[]>();
+  readonly #known = new WeakMap<Socket, Connection>();
+  /** Of the event loop; undefined until a request begins in it. */
+  #turn: symbol | undefined;
   /** The parser reports each further chunk of a failed connection as one more error: only the first one counts. */
   readonly #failed = new WeakSet<Socket>();
 
@@ -33,17 +45,49 @@ export class Connections {
     this.#options = options;
   }
 
-  /** A request's head was read. */
-  began(request: IncomingMessage, response: ServerResponse): void {
+  /**
+   * A request's head was read.
+   * @returns false: its connection is cut, because too many of its requests are under way. Node reads on, however
+   * many there are, and each takes hundreds of times the memory of its bytes.
+   */
+  began(request: IncomingMessage, response: ServerResponse): boolean {
     const { socket } = request;
+    if (socket.destroyed) return false;
+    const connection = this.#connectionOf(socket);
+    connection.begun += 1;
+    if (Math.max(connection.open.length, connection.begun) > MOST_PIPELINED) {
+      this.#options.onFault('over_capacity');
+      socket.destroy();
+      return false;
+    }
     const exchange = { request, response };
-    const before = this.#open.get(socket);
-    if (before === undefined) this.#open.set(socket, [exchange]);
-    else before.push(exchange);
+    connection.open.push(exchange);
     response.once('close', () => {
-      const open = this.#open.get(socket) ?? [];
-      open.splice(open.indexOf(exchange), 1);
+      connection.open.splice(connection.open.indexOf(exchange), 1);
     });
+    return true;
+  }
+
+  #connectionOf(socket: Socket): Connection {
+    this.#turn ??= this.#beginTurn();
+    let connection = this.#known.get(socket);
+    if (connection === undefined) {
+      connection = { open: [], turn: this.#turn, begun: 0 };
+      this.#known.set(socket, connection);
+      // Every request that waits listens for its end.
+      socket.setMaxListeners(0);
+    } else if (connection.turn !== this.#turn) {
+      connection.turn = this.#turn;
+      connection.begun = 0;
+    }
+    return connection;
+  }
+
+  #beginTurn(): symbol {
+    setImmediate(() => {
+      this.#turn = undefined;
+    });
+    return Symbol('turn');
   }
 
   /** The parser, or its deadline, gave a connection up. */
@@ -55,7 +99,7 @@ export class Connections {
       socket.destroy();
       return;
     }
-    const last = this.#open.get(socket)?.at(-1);
+    const last = this.#known.get(socket)?.open.at(-1);
     if (last !== undefined && !last.request.complete) this.#failBody(last, socket, fault);
     else
       this.failed(

@@ -134,7 +134,7 @@ function createHttpServer(handler: HttpHandler, settings: ServerSettings): Serve
   };
   const connections = new Connections({ answerTo, onFault, refuse, isAnswered: (response) => answered.has(response) });
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
-    connections.began(request, response);
+    if (!connections.began(request, response)) return;
     const fault = faultOfHead(request, settings.maxHeaders);
     if (fault !== undefined) refuse(request, response, fault);
     else
@@ -152,7 +152,7 @@ function createHttpServer(handler: HttpHandler, settings: ServerSettings): Serve
     serve(request, response);
   });
   server.on('checkExpectation', (request, response) => {
-    connections.began(request, response);
+    if (!connections.began(request, response)) return;
     refuse(request, response, new WeirError('expectation_failed'));
   });
   server.on('connect', (request, socket) => {

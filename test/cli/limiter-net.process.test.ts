@@ -1,10 +1,10 @@
-// `weir limiter` as a process: what nobody catches is logged and counted, and the process goes on to serve.
+// `weir limiter` and `weir standalone` as processes: what nobody catches is logged and counted, and they go on.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { freePorts } from '../../tools/node-cluster/ports.ts';
 import { until } from '../limiter/running.ts';
 
@@ -18,22 +18,56 @@ process.on('SIGUSR2', () => {
 `;
 
 let child: ChildProcess | undefined;
-const folder = mkdtempSync(join(tmpdir(), 'weir-net-'));
+let folder = '';
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'weir-net-'));
+});
 afterEach(() => {
   child?.kill('SIGKILL');
   rmSync(folder, { recursive: true });
 });
 
-test('an error that nobody catches does not end a limiter', async () => {
+interface Started {
+  readonly args: readonly string[];
+  /** What it prints once it serves. */
+  readonly sign: string;
+  /** The answer to `GET /`. */
+  readonly status: number;
+}
+
+const COMMANDS: readonly (readonly [name: string, start: () => Promise<Started>])[] = [
+  [
+    'limiter',
+    () =>
+      Promise.resolve({
+        args: ['--decision-listen=off', '--state-dir=', '--unconfigured-wait=1ms'],
+        sign: 'limiter started',
+        status: 503,
+      }),
+  ],
+  [
+    'standalone',
+    async () => {
+      const [decision, operator] = await freePorts(2);
+      const ports = [`--decision-listen=127.0.0.1:${decision}`, `--operator-admin-listen=127.0.0.1:${operator}`];
+      const args = [`--manifests=${folder}`, `--state-dir=${join(folder, 'state')}`, ...ports];
+      return { args, sign: 'admin     http', status: 404 };
+    },
+  ],
+];
+
+test.each(COMMANDS)('an error that nobody catches does not end weir %s', async (name, start) => {
   const thrower = join(folder, 'thrower.mjs');
   writeFileSync(thrower, THROWER);
   const [traffic, admin] = await freePorts(2);
-  const flags = [`--listen=127.0.0.1:${traffic}`, `--admin-listen=127.0.0.1:${admin}`, '--decision-listen=off'];
-  const args = ['--import', thrower, PROGRAM, 'limiter', ...flags, '--state-dir=', '--unconfigured-wait=1ms'];
-  child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const { args: own, sign, status } = await start();
+  const flags = [`--listen=127.0.0.1:${traffic}`, `--admin-listen=127.0.0.1:${admin}`, ...own];
+  child = spawn(process.execPath, ['--import', thrower, PROGRAM, name, ...flags], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let log = '';
-  child.stderr?.on('data', (chunk: Buffer) => (log += chunk.toString()));
-  await until(() => log.includes('limiter started'), 30_000);
+  for (const output of [child.stdout, child.stderr]) output?.on('data', (chunk: Buffer) => (log += chunk.toString()));
+  await until(() => log.includes(sign), 30_000);
 
   child.kill('SIGUSR2');
   const counted = async (): Promise<number> => {
@@ -43,7 +77,7 @@ test('an error that nobody catches does not end a limiter', async () => {
   await until(async () => (await counted()) === 2, 30_000);
   expect(log.match(/"message":"internal error"/g)).toHaveLength(1);
   expect(log).toContain('nobody awaits this');
-  expect((await fetch(`http://127.0.0.1:${traffic}/`)).status).toBe(503);
+  expect((await fetch(`http://127.0.0.1:${traffic}/`)).status).toBe(status);
 
   const ended = once(child, 'exit');
   child.kill('SIGTERM');

@@ -77,7 +77,7 @@ function isAmbiguous({ names }: Names): boolean {
   const folded = (name: string): string => name.toUpperCase().toLowerCase();
   return (
     new Set(names).size < names.length ||
-    names.some((name) => !name.isWellFormed()) ||
+    names.some((name) => !name.isWellFormed() || name.includes('\0')) ||
     names.some((name) => ALL_READ.some((read) => folded(read) === folded(name) && read !== name))
   );
 }

@@ -3,9 +3,9 @@
 // more for one.
 import { describe, expect, test } from '@jest/globals';
 import { canonicalText, normalisePath, pathBelow } from '../../src/lib/path.ts';
-import { clientAddressOf } from '../../src/limiter/identity/identity.ts';
+import { clientAddressOf } from '../../src/limiter/identity/client-address.ts';
 import { requestHeaders, type ForwardedHeaders } from '../../src/limiter/proxy/http-headers.ts';
-import { shapeOf } from '../../src/limiter/refusal/shape.ts';
+import { shapeOf } from '../../src/limiter/refusal/dialects.ts';
 import { codingsOf } from '../../src/limiter/request/body-decoder.ts';
 import { endpointOf } from '../../src/limiter/request/endpoints.ts';
 import { readJsonBody } from '../../src/limiter/request/json-body.ts';

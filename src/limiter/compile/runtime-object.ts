@@ -5,6 +5,7 @@ import type { StoreUse } from '../../contract/limiter-report.ts';
 import type { CidrSet } from '../../lib/address.ts';
 import type { RequestFacts, WireRequest } from '../decide/decision.ts';
 import type { Charge } from '../decide/usage.ts';
+import type { IdentityProvider } from '../identity/provider.ts';
 import type { Source } from '../request/one-value.ts';
 
 /** One limit, ready to run. */
@@ -55,11 +56,9 @@ export interface RuntimeIdentity {
   readonly required: boolean;
   readonly trustedHops: number;
   readonly trustedPeers: CidrSet;
-  readonly user?: string;
-  readonly application?: string;
-  /** [attribute, header] */
-  readonly attributes: readonly (readonly [string, string])[];
-  /** Names (lower case) of the headers that only a trusted peer may set: taken off every other request. */
+  /** In order: the first that does not answer "absent" decides. Empty: no identity can be established. */
+  readonly providers: readonly IdentityProvider[];
+  /** Names (lower case) of all headers that carry an identity. */
   readonly headerNames: readonly string[];
 }
 

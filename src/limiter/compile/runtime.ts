@@ -26,6 +26,7 @@ import { bucketKeyPrefix, isCallerChosen, sourceOfPart } from '../decide/keys.ts
 import { capacityOf } from '../decide/degrade.ts';
 import { checkLimit } from '../decide/limit-check.ts';
 import { compileWhen, headerOf, sourcesOfMatch } from '../decide/match.ts';
+import { trustedHeaderNames, trustedHeadersProvider } from '../identity/trusted-headers.ts';
 import { normalisePath } from '../../lib/path.ts';
 import { EVERY_MODEL, modelName } from '../request/model-request.ts';
 import { headerSource, type Source } from '../request/one-value.ts';
@@ -258,22 +259,14 @@ function compileIdentity(identity: IdentityConfig): RuntimeIdentity {
   const headers: TrustedHeaders = identity.trustedHeaders ?? { attributes: {}, trustedPeers: [] };
   const peers = compileCidrs(headers.trustedPeers);
   if ('bad' in peers) throw new ConfigRejected(`identity.trustedHeaders.trustedPeers: "${peers.bad}" is not a CIDR`);
-  const attributes = Object.entries(headers.attributes).map(([name, header]) => [name, lower(header)] as const);
-  const { user, application } = headers;
-  const names = [user, application, ...attributes.map(([, header]) => header)].filter((name) => name !== undefined);
+  const headerNames = trustedHeaderNames(headers);
   return {
     required: identity.required,
     trustedHops: identity.trustedHops,
     trustedPeers: peers.set,
-    ...(user === undefined ? {} : { user: lower(user) }),
-    ...(application === undefined ? {} : { application: lower(application) }),
-    attributes,
-    headerNames: [...new Set(names.map(lower))],
+    providers: headerNames.length === 0 ? [] : [trustedHeadersProvider(headers)],
+    headerNames,
   };
-}
-
-function lower(text: string): string {
-  return text.toLowerCase();
 }
 
 function deepFreeze<T extends object>(value: T): T {

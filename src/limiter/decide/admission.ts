@@ -10,9 +10,7 @@ import { StoreUnavailable, type Reservation, type Store } from '../store/store.t
 export type SettleOutcome = 'settled' | 'repeated' | 'unavailable' | 'failed';
 
 /** Where a reservation was taken. */
-export type Source =
-  | { readonly store: Store; readonly takenAtMicros: number }
-  | { readonly shares: LocalShares };
+export type Source = { readonly store: Store; readonly takenAtMicros: number } | { readonly shares: LocalShares };
 
 /** One admitted reservation. */
 export class Admission {

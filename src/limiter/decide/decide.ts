@@ -168,7 +168,9 @@ export class Decider {
       return { decision: unavailable(local[answer.refusedBy] ?? first, 'Local', outcomes) };
     }
     const decision: Decision = { kind: 'allowed', outcomes, degraded: 'Local' };
-    return isPeek ? { decision } : { decision, admission: this.#admission({ id, takes }, local, { shares: this.#shares }) };
+    return isPeek
+      ? { decision }
+      : { decision, admission: this.#admission({ id, takes }, local, { shares: this.#shares }) };
   }
 
   #admission(reservation: Reservation, planned: readonly Planned[], source: Source): Admission {

@@ -66,9 +66,9 @@ export class LocalShares {
       });
     }
     const states = takes.map((take, index) => this.#stateOf(take, shares[index]?.left ?? 0, fits, nowMicros));
-    if (fits) return { outcome: 'admitted', states };
+    if (fits) return { outcome: 'admitted', atMicros: nowMicros, states };
     const waits = states.map(({ waitMicros }) => waitMicros);
-    return { outcome: 'refused', refusedBy: waits.indexOf(Math.max(...waits)), states };
+    return { outcome: 'refused', atMicros: nowMicros, refusedBy: waits.indexOf(Math.max(...waits)), states };
   }
 
   /** Puts back what a request did not use. `actual` is in the order of the takes. */

@@ -3,7 +3,7 @@ import { ERRORS } from '../../lib/errors.ts';
 import type { Explanation } from '../decide/decide.ts';
 import type { Decision, LimitOutcome, RefusalContext } from '../decide/decision.ts';
 import { allowedHeaders, renderError, renderRefusal } from '../refusal/render.ts';
-import { shapeOf } from '../refusal/shape.ts';
+import { shapeOf } from '../refusal/dialects.ts';
 import type { RuntimeLimit, RuntimeObject } from '../compile/runtime-object.ts';
 import type { Subject } from './decision-subject.ts';
 
@@ -62,7 +62,7 @@ export function unauthenticatedAnswer({ object, facts }: Subject, requestId: str
 /** The answer of /v1/explain: every limit of the object, whether it applies, its key and, where known, its state. */
 export function explainAnswer({ object }: Subject, explanations: readonly Explanation[], decision: Decision): Answer {
   const outcomes = new Map(decision.outcomes.map((outcome) => [outcome.limit.name, outcome]));
-  const limits = object.limits.map((limit, index) => {
+  const limits = object.limitSet.limits.map((limit, index) => {
     const { applies = false, key } = explanations[index] ?? {};
     const outcome = outcomes.get(limit.config.name);
     return {

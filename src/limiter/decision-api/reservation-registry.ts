@@ -1,7 +1,10 @@
-// Limiter, decision API: whose is a reservation? In: ids and owners; out: whether one may be settled by a caller.
-// Bounded: the oldest entries go first (at most half of them at once), and what they reserved stays charged.
-import type { Owner } from '../decision-api/decision-token.ts';
+// Limiter, decision API: the admissions that callers may settle by id. In: admissions and their owners; out: one
+// settlement each. Bounded: the oldest entries go first (at most half of them at once), and what they reserved stays
+// charged.
 import { RecentMap } from '../../lib/recent-map.ts';
+import type { Admission, SettleOutcome } from '../decide/admission.ts';
+import type { Ending } from '../decide/usage.ts';
+import type { Owner } from './decision-token.ts';
 
 /** A reservation may be settled for this long. */
 export const SETTLE_WITHIN_MS = 600_000;
@@ -9,10 +12,12 @@ export const SETTLE_WITHIN_MS = 600_000;
 interface Entry {
   readonly owner: Owner;
   readonly sinceMs: number;
+  /** Absent: nothing was taken, as no limit applied. */
+  readonly admission?: Admission;
   isSettled: boolean;
 }
 
-export class ReservationOwners {
+export class ReservationRegistry {
   readonly #entries: RecentMap<Entry>;
   readonly #now: () => number;
 
@@ -22,16 +27,20 @@ export class ReservationOwners {
     this.#now = now;
   }
 
-  add(id: string, owner: Owner): void {
-    this.#entries.set(id, { owner, sinceMs: this.#now(), isSettled: false });
+  add(id: string, owner: Owner, admission?: Admission): void {
+    const entry: Entry = { owner, sinceMs: this.#now(), isSettled: false };
+    this.#entries.set(id, admission === undefined ? entry : { ...entry, admission });
   }
 
-  /** Marks a reservation as settled. `unknown`: never made, made by somebody else, or longer ago than 10 minutes. */
-  settle(id: string, owner: Owner): 'first' | 'repeated' | 'unknown' {
+  /**
+   * Settles a reservation; the first ending wins. `unknown`: never made, made by another owner, or longer ago than 10
+   * minutes. Never rejects.
+   */
+  async settle(id: string, owner: Owner, ending: Ending): Promise<SettleOutcome | 'unknown'> {
     const entry = this.#entries.get(id);
     if (entry?.owner !== owner || this.#now() - entry.sinceMs > SETTLE_WITHIN_MS) return 'unknown';
     if (entry.isSettled) return 'repeated';
     entry.isSettled = true;
-    return 'first';
+    return entry.admission === undefined ? 'settled' : entry.admission.settle(ending);
   }
 }

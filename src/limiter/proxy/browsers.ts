@@ -4,6 +4,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { RouteMatch } from '../decide/decision.ts';
 import { pathBelow } from '../../lib/path.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
+import { seenBy } from '../identity/identity.ts';
 import type { BodyHold } from '../request/body-budget.ts';
 import { RequestBody } from '../request/body.ts';
 import { preflightHeaders } from './cors.ts';
@@ -62,6 +63,7 @@ export class Browsers {
       namespace: object.config.namespace,
       rawHeaders: preflightHeaders(exchange.request.rawHeaders),
       strip: object.identity?.headerNames ?? [],
+      isTrustedProxy: (resolution.kind === 'matched' ? resolution.seen : seenBy(object, wire)).isTrustedProxy,
       inForce,
       ownHeaders: {},
     });

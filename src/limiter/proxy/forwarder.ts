@@ -1,13 +1,13 @@
 // Limiter, proxy: sends an admitted request to its upstream and settles its reservation by how that went. In: a routed
 // request; out: the upstream's answer with the limiter's headers, or an error of the limiter.
 import type { IncomingHttpHeaders } from 'node:http';
-import { attempt } from '../../lib/guarded.ts';
+import type { Admission } from '../decide/admission.ts';
 import type { RouteMatch } from '../decide/decision.ts';
+import { AS_RESERVED, REFUND } from '../decide/usage.ts';
 import type { InForce } from '../config/config-applier.ts';
 import type { Dialer } from './dialer.ts';
 import type { Exchange } from './exchange.ts';
 import { authorityOf, requestHeaders, responseHeaders, type HostRule } from './http-headers.ts';
-import { isTrustedProxy } from '../identity/identity.ts';
 import type { Incoming } from './incoming.ts';
 import { outgoingBody, releaseSent } from './outgoing-body.ts';
 import type { PageRequest } from './cors-mirror.ts';
@@ -15,30 +15,6 @@ import type { CheckedHead } from './answer-head.ts';
 import type { RelayObserver, UpstreamEnd, UpstreamFault } from './relay.ts';
 import type { ConnectionTrouble } from './upstream-errors.ts';
 import type { Upstreams } from './upstream.ts';
-
-/** What was reserved for a request. `nothing` refunds it. */
-export interface Reservable {
-  /** Settles once, whatever is called again; never rejects. */
-  settle(actual: 'claimed' | 'nothing'): Promise<unknown>;
-}
-
-/** Makes the settlement of a reservation a thing that happens once and cannot fail anybody. */
-export function settledOnce(
-  settle: (actual: 'claimed' | 'nothing') => Promise<unknown>,
-  onThrow: (error: unknown) => void,
-): Reservable {
-  let settled: Promise<unknown> | undefined;
-  return {
-    settle: (actual) => {
-      settled ??= Promise.resolve(attempt(() => settle(actual), onThrow)).catch((error: unknown) => {
-        attempt(() => {
-          onThrow(error);
-        });
-      });
-      return settled;
-    },
-  };
-}
 
 /** An admitted request. */
 export interface Forwarding {
@@ -51,10 +27,13 @@ export interface Forwarding {
   readonly rawHeaders?: readonly string[];
   /** Lower case: headers that the caller may not pass on. */
   readonly strip: readonly string[];
+  /** What the peer says of the original request is believed. */
+  readonly isTrustedProxy: boolean;
   readonly inForce: InForce;
   /** The limiter's headers on the answer. */
   readonly ownHeaders: Readonly<Record<string, string>>;
-  readonly reservation?: Reservable;
+  /** Absent: nothing was taken. */
+  readonly admission?: Pick<Admission, 'settle'>;
   /** Told when the answer opens an MCP session. */
   readonly onSession?: (session: string) => void;
 }
@@ -97,16 +76,16 @@ export class Forwarder {
    * @throws WeirError when there is no answer of the upstream to relay
    */
   async forward(forwarding: Forwarding): Promise<number | undefined> {
-    const { reservation } = forwarding;
+    const { admission } = forwarding;
     try {
       if (forwarding.exchange.response.destroyed) return undefined;
       const end = await this.#relay(forwarding);
       this.#observe(forwarding, end);
-      await reservation?.settle(isCharged(end) ? 'claimed' : 'nothing');
+      await admission?.settle(isCharged(end) ? AS_RESERVED : REFUND);
       if (end.error !== undefined && end.status === undefined) throw end.error;
       return end.status;
     } finally {
-      await reservation?.settle('nothing');
+      await admission?.settle(REFUND);
     }
   }
 
@@ -188,19 +167,19 @@ export class Forwarder {
   }
 
   /** A server behind TLS has a certificate for its own name, and is called by it. */
-  #hostRule({ exchange: { object }, incoming, match: { target } }: Forwarding): HostRule {
+  #hostRule({ isTrustedProxy, match: { target } }: Forwarding): HostRule {
     if (this.#dialer.isOwn(target) && target.url.startsWith('http:')) return 'kept';
-    return object !== undefined && isTrustedProxy(object, incoming.wire) ? 'believed' : 'stated';
+    return isTrustedProxy ? 'believed' : 'stated';
   }
 
   /** Before the first byte of the answer goes out: who reads a refusal and tries again finds the refund there. */
   #answered(
-    { exchange, reservation, onSession, ownHeaders }: Forwarding,
+    { exchange, admission, onSession, ownHeaders }: Forwarding,
     { status, headers }: CheckedHead,
     answered: IncomingHttpHeaders,
   ): string[] {
     const { 'mcp-session-id': session } = answered;
-    if (status >= 400) void reservation?.settle('nothing');
+    if (status >= 400) void admission?.settle(REFUND);
     if (typeof session === 'string' && status < 300) onSession?.(session);
     const own = exchange.sawAnswer(answered, { ...ownHeaders, 'x-request-id': exchange.requestId });
     return responseHeaders(headers, status, own);

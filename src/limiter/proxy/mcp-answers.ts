@@ -1,7 +1,7 @@
 // Limiter, proxy: the limiter's own answers to MCP bodies that are faulty, and to batches that are refused. In: a
 // fault or a decision; out: a reply.
 import type { Decision, LocalReply, RefusalContext } from '../decide/decision.ts';
-import { jsonRpcText } from '../refusal/mcp-body.ts';
+import { jsonRpcText } from '../refusal/mcp.ts';
 import { renderRefusal } from '../refusal/render.ts';
 import type { McpFault, McpMessage, McpRequest } from '../request/mcp-request.ts';
 

@@ -1,23 +1,24 @@
 // Limiter, proxy: the path of a request, in this order and no other: read -> route (once) -> identity -> limits and
 // keys -> reserve (one step) -> upstream -> settle. In: HTTP requests; out: answers of the upstream, or of the
 // limiter.
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { WeirError } from '../../lib/errors.ts';
 import { requestIdOf } from '../../lib/request-id.ts';
 import type { InForce } from '../config/config-applier.ts';
+import type { Decided } from '../decide/decide.ts';
 import type { Decision, RequestFacts, RouteMatch } from '../decide/decision.ts';
-import { establishIdentity, factsOf } from '../identity/identity.ts';
+import { ONE_REQUEST, REFUND } from '../decide/usage.ts';
+import { establishIdentity, factsOf, type SeenCaller } from '../identity/identity.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
 import { Browsers } from './browsers.ts';
 import { isPreflight } from './cors.ts';
 import { Exchange } from './exchange.ts';
-import { settledOnce, type Reservable } from './forwarder.ts';
 import { readHead, readIncoming, type Incoming, type RequestHead } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
 import type { BodyHold } from '../request/body-budget.ts';
+import { endpointOf, isNamedByPathAlone } from '../request/endpoints.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
 import { headerSource, unclearText } from '../request/one-value.ts';
 import { inTime } from '../request/reading-deadline.ts';
@@ -33,10 +34,8 @@ interface Routed {
   readonly incoming: Incoming;
   readonly object: RuntimeObject;
   readonly match: RouteMatch;
+  readonly seen: SeenCaller;
 }
-
-/** A decision, and what an allowed one took: to be settled once. */
-type Decided = Decision & { readonly reserved: Reservable };
 
 /** Paths where MCP clients learn how to authenticate: free, and open to callers without an identity. */
 const OAUTH_METADATA = /^\/\.well-known\/(oauth-|openid-configuration)/;
@@ -139,10 +138,11 @@ export class Proxy {
     const inForce = this.#options.inForce();
     const resolution = this.#resolve(exchange, incoming, inForce);
     if (resolution.kind === 'matched') {
-      exchange.object = resolution.object;
-      exchange.match = resolution.match;
-      const routed: Routed = { exchange, incoming, object: resolution.object, match: resolution.match };
-      await (resolution.object.routing.kind === 'mcp' ? this.#serveMcp(routed) : this.#serveModel(routed));
+      const { object, match, seen } = resolution;
+      exchange.object = object;
+      exchange.match = match;
+      const routed: Routed = { exchange, incoming, object, match, seen };
+      await (object.routing.kind === 'mcp' ? this.#serveMcp(routed) : this.#serveModel(routed));
       return;
     }
     if (this.#options.configured.state === 'unconfigured' && !this.#passesUnconfigured()) {
@@ -178,11 +178,13 @@ export class Proxy {
 
   async #serveModel(routed: Routed): Promise<void> {
     const { incoming, exchange } = routed;
-    rejectUnreadable(incoming);
+    // Binary tensors stand behind the JSON of KServe's protocol: where the path alone names the model, the body cannot.
+    if (!isNamedByPathAlone(endpointOf(incoming.wire.method, incoming.wire.path))) rejectUnreadable(incoming);
     const identified = this.#identify(routed);
     if (identified === undefined) return;
-    const decision = await this.#decide(routed, [identified.facts]);
-    if (decision.kind === 'allowed') await this.#forward(routed, identified.strip, decision);
+    const decided = await this.#decide(routed, [identified.facts]);
+    const { decision } = decided;
+    if (decision.kind === 'allowed') await this.#forward(routed, identified.strip, decided);
     else this.#count(routed, exchange.reply(renderRefusal(decision, exchange.context(), this.#now())));
   }
 
@@ -199,12 +201,13 @@ export class Proxy {
     const isMetadata = mcp.calls.length === 0 && OAUTH_METADATA.test(routed.match.upstreamPath);
     const identified = this.#identify(routed, isMetadata);
     if (identified === undefined) return;
-    const decision = await this.#decideCalls(routed, mcp, identified.facts);
+    const decided = await this.#decideCalls(routed, mcp, identified.facts);
+    const decision = decided?.decision;
     if (decision !== undefined && decision.kind !== 'allowed') {
       this.#count(routed, exchange.reply(mcpRefusalReply(decision, mcp, exchange.context(), this.#now())));
       return;
     }
-    await this.#forward(routed, identified.strip, decision, this.#sessionWatch(object, mcp));
+    await this.#forward(routed, identified.strip, decided, this.#sessionWatch(object, mcp));
   }
 
   /** Counts tools/call alone; undefined: there is none in the body, so nothing is asked. */
@@ -229,34 +232,28 @@ export class Proxy {
     routed: Routed,
     isOpen = false,
   ): { readonly facts: RequestFacts; readonly strip: readonly string[] } | undefined {
-    const { exchange, incoming, object, match } = routed;
-    const result = establishIdentity(object, incoming.wire);
+    const { exchange, incoming, object, match, seen } = routed;
+    const result = establishIdentity(object, seen);
     if (result.kind === 'unauthenticated' && !isOpen) {
       this.#count(routed, exchange.fail('unauthenticated', result.problem));
       return undefined;
     }
-    const strip = result.kind === 'identified' ? result.strip : (object.identity?.headerNames ?? []);
-    const caller = { kind: 'identified', identity: result.identity, strip } as const;
-    return { facts: factsOf(incoming.wire, match, caller), strip };
+    return { facts: factsOf(incoming.wire, match, result), strip: result.strip };
   }
 
   async #decide({ object }: Routed, facts: readonly RequestFacts[]): Promise<Decided> {
-    const { decider, clock, metrics, errors } = this.#options;
-    const id = randomUUID();
+    const { decider, clock, metrics } = this.#options;
     const start = clock.monotonicMs();
-    const decision = await decider.decideAll(object, facts, { id, mode: 'reserve' });
-    metrics.decided(object.resourceName, decision, (clock.monotonicMs() - start) / 1000);
-    const settle = (actual: 'claimed' | 'nothing'): Promise<unknown> => decider.settle(id, actual);
-    const reservation = settledOnce(settle, (error) => {
-      errors.note('settle', error);
-    });
-    return { ...decision, reserved: reservation };
+    const asks = facts.map((of) => ({ facts: of, estimate: ONE_REQUEST }));
+    const decided = await decider.decide([object.limitSet], asks);
+    metrics.decided(object.resourceName, decided.decision, (clock.monotonicMs() - start) / 1000);
+    return decided;
   }
 
   async #forward(
     routed: Routed,
     strip: readonly string[],
-    decision: Extract<Decided, { kind: 'allowed' }> | undefined,
+    { decision, admission }: Partial<Decided> = {},
     onSession?: (session: string) => void,
   ): Promise<void> {
     const { exchange, object } = routed;
@@ -267,16 +264,21 @@ export class Proxy {
         match: routed.match,
         namespace: object.config.namespace,
         strip,
+        isTrustedProxy: routed.seen.isTrustedProxy,
         inForce: this.#options.inForce(),
-        ownHeaders: decision === undefined ? {} : allowedHeaders(decision, exchange.context(), this.#now()),
-        ...(decision === undefined ? {} : { reservation: decision.reserved }),
+        ownHeaders: this.#ownHeaders(exchange, decision),
+        ...(admission === undefined ? {} : { admission }),
         ...(onSession === undefined ? {} : { onSession }),
       });
       if (status !== undefined) this.#options.metrics.answered(object.resourceName, status, 'upstream');
     } finally {
       // Settled by the forwarder, unless it was never reached.
-      await decision?.reserved.settle('nothing');
+      await admission?.settle(REFUND);
     }
+  }
+
+  #ownHeaders(exchange: Exchange, decision: Decision | undefined): Record<string, string> {
+    return decision?.kind === 'allowed' ? allowedHeaders(decision, exchange.context(), this.#now()) : {};
   }
 
   #fail(exchange: Exchange, error: WeirError): void {

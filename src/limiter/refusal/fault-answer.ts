@@ -2,9 +2,8 @@
 // the request suggests: its path and headers. No object is known yet.
 import type { WeirError } from '../../lib/errors.ts';
 import type { AnsweredRequest, OwnAnswer } from '../../lib/http-faults.ts';
-import { DEFAULT_RESPONSE } from './default-response.ts';
+import { DEFAULT_RESPONSE, shapeOf } from './dialects.ts';
 import { renderError } from './render.ts';
-import { shapeOf } from './shape.ts';
 
 /** The answer on the traffic port. */
 export function faultAnswer({ code, message }: WeirError, request: AnsweredRequest): OwnAnswer {

@@ -95,6 +95,11 @@ export function printable(name: string): string {
   return name.replace(/[^\x20-\x7e]/g, '?');
 }
 
+/** An id may come from the caller: nothing in it ends a header. */
+export function headerSafe(text: string): string {
+  return text.replace(/[^\x21-\x7e]/g, '').slice(0, 128);
+}
+
 /** `50 requests per 1h`: what a limit allows, for messages. */
 export function allowance({ rule, measure }: LimitConfig): string {
   if (rule.kind === 'window') return `${countedText(rule.limit, measure)} per ${rule.period.toLowerCase()}`;

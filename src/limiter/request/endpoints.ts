@@ -66,7 +66,7 @@ const TABLE: readonly Row[] = [
     ['openai.chat.render', 'body', 'default', 'free', 'chat/completions/render', 'completions/render'],
     ['openai.chat.batch', 'body', 'named', 'unmeterable', 'chat/completions/batch'],
     ['openai.chat.stored', 'none', 'none', 'free', 'chat/completions/*/messages'],
-    ['openai.completions', 'body', 'named', 'tokens', 'completions'],
+    ['openai.completions', 'body', 'named', 'tokens', 'completions', 'v1/edits'],
     ['openai.embeddings', 'body', 'named', 'tokens', 'embeddings'],
     ['openai.responses', 'body', 'named', 'tokens', 'responses', 'responses/compact'],
     ['openai.responses.stored', 'none', 'none', 'free', 'responses/*/cancel', 'responses/*/input_items'],
@@ -99,6 +99,7 @@ const TABLE: readonly Row[] = [
     ['tokenize', 'body', 'none', 'free', 'tokenize', 'detokenize', 'apply-template', 'chat_tokenize', 'decode'],
     ['invocations', 'body', 'default', 'unmeterable', 'invocations', 'vertex', 'vertex_generate'],
     ['llamacpp.completion', 'body', 'default', 'unmeterable', 'completion', 'infill'],
+    ['lmdeploy.interactive', 'body', 'default', 'unmeterable', 'chat/interactive'],
     ['lmstudio.chat', 'body', 'named', 'unmeterable', 'api/v0/chat', 'api/v1/chat'],
     ['vllm.generate', 'body', 'default', 'unmeterable', 'inference/v1/generate'],
   ]),
@@ -129,7 +130,7 @@ const TABLE: readonly Row[] = [
   ]),
   ...rows('tgi', [
     ['generate', 'body', 'default', 'unmeterable', 'generate', 'generate_stream'],
-    ['predict', 'body', 'default', 'unmeterable', 'predict', 'similarity'],
+    ['predict', 'body', 'default', 'unmeterable', 'predict', 'similarity', 'predictions'],
   ]),
 ];
 
@@ -161,16 +162,29 @@ const VERBS: ReadonlyMap<string, Endpoint> = new Map([
 ]);
 const OTHER_VERB = endpoint('models.verb', 'kserve', 'path', 'named', 'unmeterable');
 
+/** `/predictions/<model>[/<version>]`: TorchServe, DJL Serving. */
+const PREDICTIONS: ReadonlyMap<string, Endpoint> = new Map(
+  ['predictions', 'explanations'].map((action) => [
+    action,
+    endpoint(`torchserve.${action}`, 'kserve', 'path', 'named', 'unmeterable'),
+  ]),
+);
+
 /** What Azure serves for a deployment beside the endpoints of the table. */
 const OTHER_DEPLOYMENT = endpoint('azure.deployment', 'openai', 'path', 'named', 'unmeterable');
 
 /** `/v2/models/<model>[/versions/<v>]/<action>`: the Open Inference Protocol (KServe V2, Triton, MLServer). */
 const V2_ACTIONS: ReadonlyMap<string, Endpoint> = new Map(
-  ['infer', 'explain', 'predict', 'generate', 'generate_stream'].map((action) => [
+  ['infer', 'infer_stream', 'explain', 'predict', 'generate', 'generate_stream'].map((action) => [
     action,
     endpoint(`kserve.v2.${action}`, 'kserve', 'path', 'named', 'unmeterable'),
   ]),
 );
+/** The two segments before the name of a deployment. */
+const DEPLOYMENTS = [
+  ['openai', 'deployments'],
+  ['v1', 'engines'],
+] as const;
 /** Between a model's name and what is asked of it. */
 const QUALIFIERS: ReadonlySet<string> = new Set(['versions', 'labels']);
 const READS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
@@ -225,6 +239,18 @@ export function isNamedByPathAlone(found: EndpointMatch | undefined): boolean {
   return found?.pathModel !== undefined && found.endpoint.dialect !== 'openai';
 }
 
+/** One path of every endpoint that this table knows, as servers serve it: for what must hold of all of them. */
+export function examplePaths(): readonly string[] {
+  return [
+    '/',
+    ...TABLE.map(({ tail }) => `/${tail.join('/').replace('*', 'x')}`),
+    ...[...RESOURCES.keys()].map((place) => `/${place}/x`),
+    ...[...VERBS.keys(), 'other'].map((verb) => `/v1/models/m:${verb}`),
+    ...[...V2_ACTIONS.keys()].map((action) => `/v2/models/m/${action}`),
+    '/openai/deployments/m/other',
+  ];
+}
+
 /** Whose errors the clients of a path read, whatever the method. */
 export function dialectOf(path: string): EndpointDialect | undefined {
   return matchPath(path, false)?.endpoint.dialect;
@@ -235,7 +261,7 @@ function matchPath(path: string, isRead: boolean): EndpointMatch | undefined {
   const segments = segmentsOf(path);
   if (segments.length === 0) return { endpoint: ROOT };
   const lower = segments.map((segment) => segment.toLowerCase());
-  const named = verbMatch(segments, lower, isRead) ?? actionMatch(segments, lower);
+  const named = namedMatch(segments, lower, isRead);
   if (named !== undefined) return named;
   const row: Endpoint | undefined = (BY_LAST.get(lower.at(-1) ?? '') ?? []).find(({ tail }) => endsWith(lower, tail));
   const deployment = deploymentOf(segments, lower);
@@ -255,6 +281,11 @@ function segmentsOf(path: string): readonly string[] {
 function endsWith(segments: readonly string[], tail: readonly string[]): boolean {
   const offset = segments.length - tail.length;
   return offset >= 0 && tail.every((segment, index) => segment === '*' || segment === segments[offset + index]);
+}
+
+/** An endpoint whose path names the model. */
+function namedMatch(segments: readonly string[], lower: readonly string[], isRead: boolean): EndpointMatch | undefined {
+  return verbMatch(segments, lower, isRead) ?? actionMatch(segments, lower) ?? predictionMatch(segments, lower);
 }
 
 /** `…/models/<model>[/versions/<n>|/labels/<l>]:<verb>`. A read with another verb asks about a model `name:tag`. */
@@ -279,17 +310,31 @@ function actionMatch(segments: readonly string[], lower: readonly string[]): End
   return { endpoint: action, pathModel: decodeName(unqualified(segments.slice(at + 1, -1))) };
 }
 
+/** `…/predictions/<model>[/<version>]` */
+function predictionMatch(segments: readonly string[], lower: readonly string[]): EndpointMatch | undefined {
+  for (const behind of [2, 3]) {
+    const found = PREDICTIONS.get(lower.at(-behind) ?? '');
+    if (found !== undefined) return { endpoint: found, pathModel: decodeName(segments.at(1 - behind) ?? '') };
+  }
+  return undefined;
+}
+
 /** The segments of a model's name, without the version or label behind it. */
 function unqualified(segments: readonly string[]): string {
   const isQualified = segments.length > 2 && QUALIFIERS.has(segments.at(-2)?.toLowerCase() ?? '');
   return (isQualified ? segments.slice(0, -2) : segments).join('/');
 }
 
-/** `…/openai/deployments/<deployment>/…` of Azure: the path names the model, whatever the body says. */
+/**
+ * `…/openai/deployments/<deployment>/…` of Azure, `…/v1/engines/<model>/…` of OpenAI's first API and LocalAI: the path
+ * names the model, whatever the body says.
+ */
 function deploymentOf(segments: readonly string[], lower: readonly string[]): string | undefined {
-  const at = lower.lastIndexOf('deployments');
-  if (at < 1 || lower[at - 1] !== 'openai' || at + 2 >= segments.length) return undefined;
-  return decodeName(segments[at + 1] ?? '');
+  for (const [parent, name] of DEPLOYMENTS) {
+    const at = lower.lastIndexOf(name);
+    if (at > 0 && lower[at - 1] === parent && at + 2 < segments.length) return decodeName(segments[at + 1] ?? '');
+  }
+  return undefined;
 }
 
 /** The innermost one. */

@@ -74,6 +74,8 @@ export class MemberReader {
     if (this.#seen.size === MAX_MEMBERS) return `an object has more than ${MAX_MEMBERS} members`;
     const name = textOf(this.#bytes, start, end, hasEscape);
     if (!name.isWellFormed()) return `the member name ${this.#source(start, end)} is not well-formed Unicode`;
+    // To some readers a text ends there: `model\0` would be a second `model`.
+    if (name.includes('\0')) return `the member name ${this.#source(start, end)} contains a NUL`;
     if (this.#seen.has(name)) return `the member ${this.#source(start, end)} occurs twice`;
     this.#seen.add(name);
     if (end - start <= MAX_FOLDED_BYTES) {

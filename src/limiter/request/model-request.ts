@@ -17,14 +17,18 @@ export function modelName(value: unknown): string | undefined {
 /** What a route names to take every model. */
 export const EVERY_MODEL = '*';
 const DEFAULT_TAG = ':latest';
+/** Where Ollama looks for a name that says nothing of it. */
+const DEFAULT_REGISTRY = /^(?:https?:\/\/)?(?:registry\.ollama\.ai\/)?library\//;
 
 /**
- * The form in which two names are one model to some engines: these ignore letter case, and read a name without a tag as
- * `:latest`. Such a name must not lead past the limits of the other.
+ * The form in which two names are one model to some engines: these ignore letter case, read a name without a tag as
+ * `:latest`, and one without a registry as `registry.ollama.ai/library/…`. Such a name must not lead past the limits
+ * of the other.
  */
 export function canonicalModel(name: string): string {
   const folded = plainText(name.trim()).toLowerCase();
-  const bare = folded.endsWith(DEFAULT_TAG) ? folded.slice(0, -DEFAULT_TAG.length) : folded;
+  const local = folded.replace(DEFAULT_REGISTRY, '');
+  const bare = local.endsWith(DEFAULT_TAG) ? local.slice(0, -DEFAULT_TAG.length) : local;
   return bare === '' ? folded : bare;
 }
 

@@ -2,7 +2,7 @@
 // serves it, resolved once; or unclaimed; or not found. Immutable: a change makes a new index that shares the rest.
 import type { Target } from '../../contract/limiter-config.ts';
 import type { RouteMatch, WireRequest } from '../decide/decision.ts';
-import { believedHeaders, unclearIn } from '../identity/identity.ts';
+import { seenBy, unclearIn, type SeenCaller } from '../identity/identity.ts';
 import { pathBelow } from '../../lib/path.ts';
 import { PersistentMap } from '../../lib/persistent-map.ts';
 import type { RuntimeObject, RuntimeRule } from '../compile/runtime-object.ts';
@@ -25,7 +25,13 @@ export type RouteRequest = Pick<
 >;
 
 export type Resolution =
-  | { readonly kind: 'matched'; readonly object: RuntimeObject; readonly match: RouteMatch }
+  | {
+      readonly kind: 'matched';
+      readonly object: RuntimeObject;
+      readonly match: RouteMatch;
+      /** The request as the object may see it: its peer was judged to route it. */
+      readonly seen: SeenCaller;
+    }
   /** Sidecar: no object claims it; it is forwarded as it came, uncounted. */
   | { readonly kind: 'unclaimed' }
   /** It could be told to belong to one object or another, or to none: refused with `message`. */
@@ -65,6 +71,8 @@ interface Found {
 
 /** What a walk over the candidates has met so far. */
 interface Walk {
+  /** The request as an object may see it, judged once per object. */
+  readonly seen: (object: RuntimeObject) => SeenCaller;
   found?: Found;
   /** An object that claims the request, but none of its rules matches. */
   claimed?: RuntimeObject | undefined;
@@ -130,7 +138,9 @@ export class RouteIndex {
    */
   resolve(request: RouteRequest, random: RandomSource): Resolution {
     const walk = this.#walk(request);
-    return walk.found === undefined ? this.#withoutObject(walk, request) : this.#toTarget(walk.found, request, random);
+    return walk.found === undefined
+      ? this.#withoutObject(walk, request)
+      : this.#toTarget(walk, walk.found, request, random);
   }
 
   /** The object that takes a request, for callers that send it on themselves: no target is chosen or asked for. */
@@ -175,7 +185,7 @@ export class RouteIndex {
   }
 
   #walk(request: RouteRequest): Walk {
-    const walk: Walk = {};
+    const walk: Walk = { seen: seenOnce(request) };
     const prefixes = prefixCandidates(request.path, this.#extent.pathSegments);
     for (const host of hostCandidates(request.host, this.#extent.hostLabels)) {
       for (const prefix of prefixes) {
@@ -192,9 +202,9 @@ export class RouteIndex {
     const below = pathBelow(prefix, request.path) ?? request.path;
     for (const slot of this.#slotsFor(host, prefix, request)) {
       const claimants = this.#at(at + slot);
-      walk.unclear ??= this.#unclearAt(slot, claimants, request);
+      walk.unclear ??= this.#unclearAt(slot, claimants, request, walk.seen);
       if (walk.unclear !== undefined) return undefined;
-      const found = bestOf(claimants, request, below);
+      const found = bestOf(claimants, request, below, walk.seen);
       if (found !== undefined) return found;
       walk.claimed ??= claimants[0];
     }
@@ -233,9 +243,14 @@ export class RouteIndex {
     return host === '' && prefix === '/' ? [] : [PLACE];
   }
 
-  #unclearAt(slot: string, claimants: readonly RuntimeObject[], request: RouteRequest): Walk['unclear'] {
+  #unclearAt(
+    slot: string,
+    claimants: readonly RuntimeObject[],
+    request: RouteRequest,
+    seen: Walk['seen'],
+  ): Walk['unclear'] {
     for (const object of claimants) {
-      const found = unclearIn(object, request);
+      const found = unclearIn(object, request, () => seen(object));
       if (found === undefined) continue;
       return { kind: 'unclear', code: found.code, message: unclearText(found.source), object };
     }
@@ -258,11 +273,11 @@ export class RouteIndex {
     return this.#slots.get(slot) ?? [];
   }
 
-  #toTarget({ object, rule, below }: Found, request: RouteRequest, random: RandomSource): Resolution {
+  #toTarget({ seen }: Walk, { object, rule, below }: Found, request: RouteRequest, random: RandomSource): Resolution {
     const target = rule.targets.length === 0 ? this.#options.defaultTarget : chooseTarget(rule.targets, random);
     if (target === undefined) return { kind: 'notFound', code: 'not_found', object };
     const match = { target, ruleName: rule.name, upstreamPath: below, ...modelIn(object, request) };
-    return { kind: 'matched', object, match };
+    return { kind: 'matched', object, match, seen: seen(object) };
   }
 }
 
@@ -317,11 +332,28 @@ export function chooseTarget(targets: readonly Target[], random: RandomSource): 
   return weighted.at(-1);
 }
 
-function bestOf(objects: readonly RuntimeObject[], request: RouteRequest, below: string): Found | undefined {
+/** Judges the peer of a request when an object first asks, and remembers the answer for this request. */
+function seenOnce(request: RouteRequest): Walk['seen'] {
+  const known = new Map<RuntimeObject, SeenCaller>();
+  return (object) => {
+    const before = known.get(object);
+    if (before !== undefined) return before;
+    const seen = seenBy(object, request);
+    known.set(object, seen);
+    return seen;
+  };
+}
+
+function bestOf(
+  objects: readonly RuntimeObject[],
+  request: RouteRequest,
+  below: string,
+  seen: Walk['seen'],
+): Found | undefined {
   let best: Found | undefined;
   for (const object of objects) {
-    const seen = { method: request.method, headers: believedHeaders(object, request) };
-    const rule = object.routing.rules.find((candidate) => candidate.matches(seen, below));
+    const visible = { method: request.method, headers: seen(object).headers };
+    const rule = object.routing.rules.find((candidate) => candidate.matches(visible, below));
     if (rule !== undefined && (best === undefined || isMoreSpecific(rule, best.rule))) best = { object, rule, below };
   }
   return best;

@@ -4,8 +4,8 @@ import { createHash } from 'node:crypto';
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
 import { compileRule, MAX_USED, type BucketView, type CompiledRule } from './rule/bucket-state.ts';
 import type { WindowCalendar } from './rule/calendar-window.ts';
-import { decisionOf, type Look } from './decision.ts';
-import type { BucketRef, Take, Reservation, StoreDecision } from './store.ts';
+import { decisionOf, statesOf, type Look } from './decision.ts';
+import type { Applied, BucketRef, BucketStates, Take, Reservation, StoreDecision } from './store.ts';
 
 export const STATUS = { done: 0, late: 1, stale: 2 } as const;
 export const CODE = { reserve: 0, peek: 1, settle: 2, report: 3, probe: 6 } as const;
@@ -29,7 +29,8 @@ export type Operation =
   /** Every command that a decision may need, on a key of its own; leaves nothing. */
   | { readonly kind: 'probe' };
 
-type Decided = Extract<Operation, { kind: 'reserve' | 'peek' | 'report' }>;
+/** Of a reserve or peek: a decision; of a settlement, report or probe: whether it was done, and how buckets are now. */
+export type Result = StoreDecision | Applied;
 
 /** KEYS and ARGV[1] of one call, and what its reply is read with. */
 export interface DecideCall {
@@ -51,7 +52,7 @@ export type DecideReply =
   | {
       readonly status: 'done';
       readonly nowMicros: number;
-      readonly results: readonly (StoreDecision | boolean)[];
+      readonly results: readonly Result[];
       readonly broken: readonly string[];
     };
 
@@ -89,6 +90,8 @@ class Packer {
   readonly body: number[] = [];
   readonly #markers: string[] = [];
   readonly #markerAt: number[] = [];
+  /** Of the program: a settlement or report makes two, the second of which looks at its buckets. */
+  operationCount = 0;
   readonly #places = new Map<string, Place>();
   readonly #ruleAt = new Map<BucketRule | WindowRule, number>();
   readonly #nowMicros: number;
@@ -106,6 +109,7 @@ class Packer {
   decision(code: number, takes: readonly Take[]): void {
     const { body } = this;
     const head = body.push(0) - 1;
+    this.operationCount++;
     let isTold = sharesBucket(takes);
     for (const { bucket, amount } of takes) {
       const place = this.#placeOf(bucket);
@@ -127,6 +131,7 @@ class Packer {
   adjustment(code: number, marker: string, reservedAt: number, takes: readonly Take[]): void {
     const { body } = this;
     this.#markers.push(marker);
+    this.operationCount++;
     const head = body.push(0, 0, reservedAt) - 3;
     this.#markerAt.push(head + 1);
     let count = 0;
@@ -190,7 +195,7 @@ export function encodeCall(
   packer.end();
   const { rules, seen, body } = packer;
   const program = new Float64Array(FIRST_RULE - 1 + rules.length + seen.length + body.length);
-  program.set([deadlineMicros, seen.length, packer.ruleCount, operations.length]);
+  program.set([deadlineMicros, seen.length, packer.ruleCount, packer.operationCount]);
   program.set(rules, FIRST_RULE - 1);
   program.set(seen, FIRST_RULE - 1 + rules.length);
   program.set(body, FIRST_RULE - 1 + rules.length + seen.length);
@@ -207,9 +212,9 @@ function pack(packer: Packer, tag: string, operation: Operation): void {
     packer.decision(CODE[kind], reservation.takes);
     return;
   }
-  const [takes, reservedAt] =
-    kind === 'settle' ? [deltasOf(operation), operation.reservedAt] : [reservation.takes, 0];
+  const [takes, reservedAt] = kind === 'settle' ? [deltasOf(operation), operation.reservedAt] : [reservation.takes, 0];
   packer.adjustment(CODE[kind], markerKey(tag, kind, reservation.id), reservedAt, takes);
+  packer.decision(CODE.peek, reservation.takes);
 }
 
 function deltasOf({ reservation, deltas }: Extract<Operation, { kind: 'settle' }>): Take[] {
@@ -237,19 +242,26 @@ export function decodeReply(reply: Buffer, call: DecideCall, calendar: WindowCal
   return { status: 'done', nowMicros, results, broken };
 }
 
-function readResults(counter: Counter, { operations, body }: DecideCall): (StoreDecision | boolean)[] {
+function readResults(counter: Counter, { operations, body }: DecideCall): Result[] {
   let at = 0;
-  return operations.map((operation) => {
+  const next = (): { readonly from: number; readonly isTold: boolean } => {
     const head = body[at] ?? 0;
     const code = head % TAKE;
     const takes = (head - code) / TAKE;
-    if (operation.kind === 'settle' || operation.kind === 'report' || operation.kind === 'probe') {
-      at += 3 + 3 * takes;
-      return counter.next() === 1;
-    }
-    const from = at + 1;
-    at = from + (code >= TOLD ? 3 : 2) * takes;
-    return counter.decision(operation, body, from, code >= TOLD);
+    const isDecision = code % TOLD <= CODE.peek;
+    const isTold = code >= TOLD;
+    const from = at + (isDecision ? 1 : 3);
+    at = from + (isDecision && !isTold ? 2 : 3) * takes;
+    return { from, isTold };
+  };
+  return operations.map((operation) => {
+    const { from, isTold } = next();
+    if (operation.kind === 'reserve' || operation.kind === 'peek')
+      return counter.decision(operation.kind, operation.reservation.takes, body, from, isTold);
+    const applied = counter.next() === 1;
+    if (operation.kind === 'probe') return { applied };
+    const look = next();
+    return { applied, ...counter.states(operation.reservation.takes, body, look.from, look.isTold) };
   });
 }
 
@@ -294,9 +306,28 @@ class Counter {
   }
 
   /** The values of its takes in the program begin at `from`. */
-  decision(operation: Decided, body: readonly number[], from: number, isTold: boolean): StoreDecision {
-    const { takes } = operation.reservation;
+  decision(
+    kind: 'reserve' | 'peek',
+    takes: readonly Take[],
+    body: readonly number[],
+    from: number,
+    isTold: boolean,
+  ): StoreDecision {
     const isRefused = this.next() === 1;
+    const decision = decisionOf(this.#look(takes, body, from, isTold), this.#nowMicros);
+    if ((decision.outcome === 'refused') !== isRefused)
+      throw new RangeError('the script decided against the states that it told');
+    if (kind === 'reserve' && !isRefused) this.#take(takes, body, from, isTold ? 3 : 2);
+    return decision;
+  }
+
+  /** As {@link decision}, of the look that follows a settlement or report. */
+  states(takes: readonly Take[], body: readonly number[], from: number, isTold: boolean): BucketStates {
+    this.next();
+    return statesOf(this.#look(takes, body, from, isTold), this.#nowMicros);
+  }
+
+  #look(takes: readonly Take[], body: readonly number[], from: number, isTold: boolean): Look[] {
     const step = isTold ? 3 : 2;
     const looks: Look[] = [];
     for (let index = 0; index < takes.length; index++) {
@@ -306,11 +337,7 @@ class Counter {
       if (isTold) this.#seen[place] = this.#see(rule, this.next(), this.next(), this.next());
       looks.push({ take, rule, view: this.#seen[place] as Seen });
     }
-    const decision = decisionOf(looks);
-    if ((decision.outcome === 'refused') !== isRefused)
-      throw new RangeError('the script decided against the states that it told');
-    if (operation.kind === 'reserve' && !isRefused) this.#take(takes, body, from, step);
-    return decision;
+    return looks;
   }
 
   #take(takes: readonly Take[], body: readonly number[], from: number, step: number): void {

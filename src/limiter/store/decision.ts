@@ -1,7 +1,7 @@
 // Limiter, store: the answer to a reservation. Input: its takes and how each bucket looks before anything is taken;
 // output: the decision with the live states. Every store answers through here, so that all of them answer alike.
 import { resetAfter, waitFor, type BucketView, type CompiledRule } from './rule/bucket-state.ts';
-import type { BucketState, Take, StoreDecision } from './store.ts';
+import type { BucketState, BucketStates, Take, StoreDecision } from './store.ts';
 
 /** A take, and its bucket as it sees it. */
 export interface Look {
@@ -30,16 +30,30 @@ export function decisionOf(looks: readonly Look[], atMicros: number): StoreDecis
   for (let index = 0; index < looks.length; index++) {
     const { take, rule, view } = looks[index] as Look;
     const used = refusedBy < 0 ? view.used + taken(looks, take, looks.length) : view.used;
-    const waitMicros = waits[index] ?? 0;
-    states.push({
-      limit: rule.capacity,
-      remaining: Math.max(0, rule.capacity - used),
-      resetMicros: resetAfter(view, rule, used),
-      over: waitMicros > 0,
-      waitMicros,
-    });
+    states.push(stateOf(rule, view, used, waits[index] ?? 0));
   }
-  return refusedBy < 0 ? { outcome: 'admitted', atMicros, states } : { outcome: 'refused', atMicros, refusedBy, states };
+  return refusedBy < 0
+    ? { outcome: 'admitted', atMicros, states }
+    : { outcome: 'refused', atMicros, refusedBy, states };
+}
+
+/** How each bucket is now; `over` and the wait are those of its take, asked now. */
+export function statesOf(looks: readonly Look[], atMicros: number): BucketStates {
+  const states = looks.map(({ take, rule, view }): BucketState => {
+    const waitMicros = waitFor(view, rule, view.used, take.amount);
+    return stateOf(rule, view, view.used, waitMicros);
+  });
+  return { atMicros, states };
+}
+
+function stateOf(rule: CompiledRule, view: BucketView, used: number, waitMicros: number): BucketState {
+  return {
+    limit: rule.capacity,
+    remaining: Math.max(0, rule.capacity - used),
+    resetMicros: resetAfter(view, rule, used),
+    over: waitMicros > 0,
+    waitMicros,
+  };
 }
 
 /** What the first `count` takes take of the bucket of `take`. */

@@ -13,9 +13,9 @@ import {
   type StoredBucket,
 } from './rule/bucket-state.ts';
 import { WindowCalendar } from './rule/calendar-window.ts';
-import { checkReservation, checkSettlement, ReservationTimes } from './takes.ts';
-import { decisionOf, taken, type Look } from './decision.ts';
-import type { Take, Reservation, Settlement, Store, StoreDecision } from './store.ts';
+import { checkReservation, checkSettlement } from './takes.ts';
+import { decisionOf, statesOf, taken, type Look } from './decision.ts';
+import type { Applied, Take, Reservation, Settlement, Store, StoreDecision } from './store.ts';
 
 /** Ids of settlements and reports are remembered this long. */
 export const REMEMBER_MICROS = 600_000_000;
@@ -32,7 +32,6 @@ export class MemoryStore implements Store {
   readonly #buckets = new Map<string, Entry>();
   readonly #remembered = new Map<string, number>();
   readonly #calendar = new WindowCalendar();
-  readonly #times = new ReservationTimes();
   #sweep: Iterator<[string, Entry]>;
 
   constructor(clock: Clock) {
@@ -53,23 +52,22 @@ export class MemoryStore implements Store {
     return answer(() => this.#decide(reservation, false));
   }
 
-  settle(settlement: Settlement): Promise<boolean> {
+  settle(settlement: Settlement): Promise<Applied> {
     return answer(() => {
       checkSettlement(settlement);
-      const { reservation, actual } = settlement;
-      const reservedAt = this.#times.of(settlement);
-      return this.#once(`settle ${reservation.id}`, (now) => {
+      const { reservation, actual, takenAtMicros } = settlement;
+      return this.#once('settle', reservation, (now) => {
         reservation.takes.forEach((take, index) => {
-          this.#adjust(take, (actual[index] ?? 0) - take.amount, reservedAt, now);
+          this.#adjust(take, (actual[index] ?? 0) - take.amount, takenAtMicros, now);
         });
       });
     });
   }
 
-  report(reservation: Reservation): Promise<boolean> {
+  report(reservation: Reservation): Promise<Applied> {
     return answer(() => {
       checkReservation(reservation);
-      return this.#once(`report ${reservation.id}`, (now) => {
+      return this.#once('report', reservation, (now) => {
         for (const take of reservation.takes) this.#adjust(take, take.amount, now, now);
       });
     });
@@ -82,17 +80,18 @@ export class MemoryStore implements Store {
   #decide(reservation: Reservation, take: boolean): StoreDecision {
     checkReservation(reservation);
     const now = this.#clock.nowMicros();
-    const looks = reservation.takes.map((take): Look => {
+    const looks = this.#look(reservation, now);
+    const decision = decisionOf(looks, now);
+    if (take && decision.outcome === 'admitted') this.#take(looks, now);
+    this.#forgetFull(now);
+    return decision;
+  }
+
+  #look({ takes }: Reservation, now: number): Look[] {
+    return takes.map((take) => {
       const rule = compileRule(take.bucket.rule);
       return { take, rule, view: this.#view(take, rule, now) };
     });
-    const decision = decisionOf(looks);
-    if (take && decision.outcome === 'admitted') {
-      this.#take(looks, now);
-      this.#times.note(reservation, now);
-    }
-    this.#forgetFull(now);
-    return decision;
   }
 
   /** The bucket now. A state from the future (the clock stepped back) is moved to the present first. */
@@ -139,16 +138,17 @@ export class MemoryStore implements Store {
     return undefined;
   }
 
-  #once(id: string, apply: (now: number) => void): boolean {
+  #once(kind: 'settle' | 'report', reservation: Reservation, apply: (now: number) => void): Applied {
+    const id = `${kind} ${reservation.id}`;
     const now = this.#clock.nowMicros();
     for (const [known, until] of this.#remembered) {
       if (until > now) break;
       this.#remembered.delete(known);
     }
-    if ((this.#remembered.get(id) ?? 0) > now) return false;
+    if ((this.#remembered.get(id) ?? 0) > now) return { applied: false };
     this.#remembered.set(id, now + REMEMBER_MICROS);
     apply(now);
-    return true;
+    return { applied: true, ...statesOf(this.#look(reservation, now), now) };
   }
 
   #forgetFull(now: number): void {

@@ -64,7 +64,8 @@ function requirements(
   for (const limit of limits) {
     ids.push(...capabilitiesAt(`${LIMITS}.measure`, limit.measure), ...capabilitiesAt(`${LIMITS}.${limit.rule.kind}`));
     ids.push(...capabilitiesAt('spec.rateLimiting.enforcement', limit.enforcement));
-    if (store.type === 'redis') ids.push(...storeNeeds(store.redis), ...capabilitiesAt('spec.rateLimiting.failurePolicy', limit.failurePolicy));
+    if (store.type === 'redis')
+      ids.push(...storeNeeds(store.redis), ...capabilitiesAt('spec.rateLimiting.failurePolicy', limit.failurePolicy));
     if (limit.per.some((part) => part.type === 'user')) ids.push('key.user');
     if (limit.when.some((match) => match.tool !== undefined)) ids.push('match.tool');
   }

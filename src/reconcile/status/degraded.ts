@@ -57,8 +57,17 @@ function textOf(kind: LimiterTrouble['kind'], inForce: InForce, { troubles, desi
   if (kind === 'evicts') {
     return `the store ${storeOf(inForce)} may throw buckets away (${detail}, told by ${who}): callers get their limits anew when it does; set maxmemory-policy noeviction on it`;
   }
-  const upstreams = [...new Set(those.flatMap(({ upstream }) => upstream ?? []))].sort();
-  return `${who} get no connection to ${namesOf(upstreams)}: check that the server runs, listens on that port, and that its Service has ready endpoints`;
+  return `${who} get no connection to ${namesOf(upstreamsOf(those))}: check that the server runs, listens on that port, and that its Service has ready endpoints`;
+}
+
+/** Each once, with how its connections fail: `http://a:80 (accepts no connections)`. */
+function upstreamsOf(troubles: readonly LimiterTrouble[]): readonly string[] {
+  const details = new Map<string, string>();
+  for (const { upstream, detail } of troubles) {
+    if (upstream === undefined || (details.get(upstream) ?? '') !== '') continue;
+    details.set(upstream, cut(detail, LONGEST_DETAIL));
+  }
+  return [...details].map(([upstream, detail]) => (detail === '' ? upstream : `${upstream} (${detail})`)).sort();
 }
 
 const MOST_MODELS = 3;

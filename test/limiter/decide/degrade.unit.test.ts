@@ -147,7 +147,11 @@ describe('a store that comes and goes', () => {
 describe('taking', () => {
   test('takes from all takes or from none, and names the longest wait', () => {
     const local = shares();
-    const takes = [takeOf(tokens(10, HOUR), 1, 'a'), takeOf(tokens(2, HOUR), 2, 'b'), takeOf(window(10, 'Hour'), 1, 'c')];
+    const takes = [
+      takeOf(tokens(10, HOUR), 1, 'a'),
+      takeOf(tokens(2, HOUR), 2, 'b'),
+      takeOf(window(10, 'Hour'), 1, 'c'),
+    ];
     expect(local.take(takes, 1, now).outcome).toBe('admitted');
     const refused = local.take(takes, 1, now);
     expect(refused).toMatchObject({ outcome: 'refused', refusedBy: 1 });

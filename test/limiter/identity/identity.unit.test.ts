@@ -1,7 +1,9 @@
 // Identity: who is believed, what is stripped, and whose address a request has.
 import { describe, expect, test } from '@jest/globals';
 import type { IdentityConfig } from '../../../src/contract/limiter-config.ts';
-import { clientAddressOf, establishIdentity, factsOf } from '../../../src/limiter/identity/identity.ts';
+import { clientAddressOf } from '../../../src/limiter/identity/client-address.ts';
+import { establishIdentity, factsOf, seenBy } from '../../../src/limiter/identity/identity.ts';
+import type { IdentityOutcome, IdentityProvider } from '../../../src/limiter/identity/provider.ts';
 import { compiled, request } from '../fixtures.ts';
 
 const HEADERS = {
@@ -13,7 +15,7 @@ const HEADERS = {
 
 function identify(identity: IdentityConfig | undefined, headers: Record<string, string>, peerAddress: string) {
   const object = compiled(identity === undefined ? {} : { identity });
-  return establishIdentity(object, request({ headers, peerAddress }));
+  return establishIdentity(object, seenBy(object, request({ headers, peerAddress })));
 }
 
 describe('identity', () => {
@@ -38,6 +40,7 @@ describe('identity', () => {
   test('headers of everyone else are nothing: 401 when an identity is required', () => {
     expect(identify(required, { 'x-user': 'ann' }, '192.0.2.1')).toEqual({
       kind: 'unauthenticated',
+      strip: ['x-user', 'x-app', 'x-tier'],
       identity: { attributes: {}, clientAddress: '192.0.2.1' },
     });
   });
@@ -51,7 +54,7 @@ describe('identity', () => {
   test('neither conditions nor keys see a header that its peer may not set', () => {
     const object = compiled({ identity: { ...required, required: false } });
     const wire = request({ headers: { 'x-tier': 'gold', accept: '*/*' }, peerAddress: '192.0.2.1' });
-    const caller = establishIdentity(object, wire);
+    const caller = establishIdentity(object, seenBy(object, wire));
     if (caller.kind !== 'identified') throw new Error('expected an identity');
     expect(factsOf(wire, { upstreamPath: '/' }, caller).headers).toEqual({ accept: '*/*' });
   });
@@ -80,6 +83,51 @@ describe('identity', () => {
   test('no trusted peers trust nobody', () => {
     const nobody = { ...required, trustedHeaders: { ...HEADERS, trustedPeers: [] } };
     expect(identify(nobody, { 'x-user': 'ann' }, '10.0.0.1').kind).toBe('unauthenticated');
+  });
+});
+
+describe('providers', () => {
+  const provider = (outcome: IdentityOutcome, hidden: readonly string[] = []): IdentityProvider => ({
+    hides: () => hidden,
+    identify: () => outcome,
+  });
+  const ABSENT = provider({ kind: 'absent', attributes: { tier: 'free' } }, ['x-first']);
+  const ANN = provider({ kind: 'identified', who: { user: 'ann', attributes: {} } }, ['authorization']);
+  const BOB = provider({ kind: 'identified', who: { user: 'bob', attributes: {} } });
+  const INVALID = provider({ kind: 'invalid', problem: 'the key is revoked' });
+
+  const result = (required: boolean, ...providers: readonly IdentityProvider[]) => {
+    const object = compiled({ identity: { required, trustedHops: 0, trustedHeaders: HEADERS } });
+    const identity = { ...object.identity, required, providers } as NonNullable<typeof object.identity>;
+    return establishIdentity({ identity }, seenBy({ identity }, request({ headers: { authorization: 'k', a: 'b' } })));
+  };
+
+  test.each([true, false])('the first that is not absent decides (required: %s)', (required) => {
+    expect(result(required, ABSENT, ANN, BOB)).toMatchObject({ kind: 'identified', identity: { user: 'ann' } });
+    expect(result(required, BOB, INVALID)).toMatchObject({ kind: 'identified', identity: { user: 'bob' } });
+  });
+
+  test.each([true, false])('what is invalid is never anonymous (required: %s)', (required) => {
+    expect(result(required, ABSENT, INVALID, ANN)).toMatchObject({
+      kind: 'unauthenticated',
+      problem: 'the key is revoked',
+    });
+  });
+
+  test('all absent: anonymous, or 401 where an identity is required', () => {
+    expect(result(false, ABSENT, ABSENT)).toMatchObject({
+      kind: 'identified',
+      identity: { attributes: { tier: 'free' } },
+    });
+    expect(result(true, ABSENT).kind).toBe('unauthenticated');
+    expect(result(true).kind).toBe('identified');
+  });
+
+  test('what any of them hides is gone for routes, conditions, keys and upstreams', () => {
+    const identified = result(false, ABSENT, ANN);
+    expect(identified.strip).toEqual(['x-first', 'authorization']);
+    const facts = factsOf(request({ headers: { authorization: 'k', a: 'b' } }), { upstreamPath: '/' }, identified);
+    expect(facts.headers).toEqual({ a: 'b' });
   });
 });
 

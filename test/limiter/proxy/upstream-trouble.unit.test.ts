@@ -5,7 +5,6 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { LimiterReport } from '../../../src/contract/limiter-report.ts';
 import { StaticConfigSource } from '../../../src/limiter/config/config-source.ts';
 import { FAILURES_TO_TELL } from '../../../src/limiter/health/upstream-health.ts';
-import { failureOf } from '../../../src/limiter/proxy/upstream-errors.ts';
 import { freePorts } from '../../../tools/node-cluster/ports.ts';
 import { exchange, requestBytes, type WireAnswer } from '../../hostile/wire.ts';
 import { startRawUpstream, type RawAnswer, type RawUpstream } from '../../rig/upstream/raw-upstream.ts';
@@ -98,35 +97,6 @@ describe('trouble', () => {
     await start(upstream.url);
     expect(await reportAfter()).toMatchObject([{ detail: 'closes connections before it answers' }]);
   });
-
-  test('TLS, DNS and timeouts by their codes', () => {
-    const troubles = Object.fromEntries(
-      [
-        'EAI_AGAIN',
-        'ENOTFOUND',
-        'DEPTH_ZERO_SELF_SIGNED_CERT',
-        'ERR_TLS_CERT_ALTNAME_INVALID',
-        'CERT_HAS_EXPIRED',
-        'EHOSTUNREACH',
-        'UND_ERR_CONNECT_TIMEOUT',
-        'ETIMEDOUT',
-        'ECONNRESET',
-        'EPIPE',
-      ].map((code) => [code, failureOf(Object.assign(new Error('x'), { code })).trouble]),
-    );
-    expect(troubles).toEqual({
-      EAI_AGAIN: 'unresolved',
-      ENOTFOUND: 'unresolved',
-      DEPTH_ZERO_SELF_SIGNED_CERT: 'tls',
-      ERR_TLS_CERT_ALTNAME_INVALID: 'tls',
-      CERT_HAS_EXPIRED: 'tls',
-      EHOSTUNREACH: 'refused',
-      UND_ERR_CONNECT_TIMEOUT: 'timeout',
-      ETIMEDOUT: 'timeout',
-      ECONNRESET: 'reset',
-      EPIPE: 'reset',
-    });
-  });
 });
 
 describe('no trouble: a fault of the request', () => {
@@ -144,18 +114,6 @@ describe('no trouble: a fault of the request', () => {
     await start(upstream.url, status === 408 ? { requestTimeoutMs: 500 } : {});
     expect((await send(bytes)).status).toBe(status);
     expect(await reportAfter(bytes)).toEqual([]);
-  });
-
-  test('by the code of what was thrown', () => {
-    const of = (code: string): object => failureOf(Object.assign(new Error('x'), { code }));
-    for (const code of ['UND_ERR_INVALID_ARG', 'UND_ERR_NOT_SUPPORTED'])
-      expect(of(code)).toEqual({ error: expect.objectContaining({ code: 'invalid_request' }) });
-    expect(of('UND_ERR_HEADERS_TIMEOUT')).toEqual({ error: expect.objectContaining({ code: 'upstream_timeout' }) });
-    expect(of('UND_ERR_CLOSED')).toEqual({ error: expect.objectContaining({ code: 'draining' }) });
-    expect(of('EMFILE')).toEqual({ error: expect.objectContaining({ code: 'upstream_unreachable' }) });
-    expect(failureOf(new TypeError('x'))).toMatchObject({ error: { code: 'internal_error' }, isUnforeseen: true });
-    for (const thrown of [undefined, null, 'x', 1, {}, Object.create(null)])
-      expect(failureOf(thrown)).toMatchObject({ error: { code: 'internal_error' } });
   });
 });
 

@@ -5,7 +5,7 @@ import type { LimitConfig, ResponseConfig } from '../../../src/contract/limiter-
 import { ERRORS, type ErrorName } from '../../../src/lib/errors.ts';
 import type { Decision, LimitOutcome, LocalReply, RefusalContext } from '../../../src/limiter/decide/decision.ts';
 import { allowedHeaders, renderError, renderRefusal } from '../../../src/limiter/refusal/render.ts';
-import { sfString } from '../../../src/limiter/refusal/quota-headers.ts';
+import { sfString } from '../../../src/limiter/refusal/header-families.ts';
 import { clientDuration } from '../../../src/limiter/refusal/quota.ts';
 import type { BucketState } from '../../../src/limiter/store/store.ts';
 import { HOUR, MINUTE, SECOND, tokens, window } from '../store/fixtures.ts';

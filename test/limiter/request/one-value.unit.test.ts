@@ -3,11 +3,15 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { KeyPart, LimiterConfig, Match } from '../../../src/contract/limiter-config.ts';
-import { establishIdentity } from '../../../src/limiter/identity/identity.ts';
+import type { RuntimeObject } from '../../../src/limiter/compile/runtime-object.ts';
+import type { WireRequest } from '../../../src/limiter/decide/decision.ts';
+import { establishIdentity, seenBy, type IdentityResult } from '../../../src/limiter/identity/identity.ts';
 import { isOneName, readHeaders, unclearQuery, type Source } from '../../../src/limiter/request/one-value.ts';
 import { readRequestTarget } from '../../../src/limiter/request/request-target.ts';
 import { compiled, limit, mcpRouting, modelRouting, request, rule, setOf } from '../fixtures.ts';
 
+const identified = (object: RuntimeObject, wire: WireRequest): IdentityResult =>
+  establishIdentity(object, seenBy(object, wire));
 const latin1 = (text: string): string => Buffer.from(text).toString('latin1');
 
 describe('header lines', () => {
@@ -192,14 +196,14 @@ describe('a trusted header', () => {
     ];
     for (const required of [true, false]) {
       for (const raw of invalid) {
-        const result = establishIdentity(objectOf(required), from('192.0.2.1', ...others, ...raw));
+        const result = identified(objectOf(required), from('192.0.2.1', ...others, ...raw));
         expect(result).toMatchObject({ kind: 'unauthenticated', problem: expect.stringContaining(`header ${name} `) });
       }
     }
   });
 
   test('of an untrusted peer is not read', () => {
-    const result = establishIdentity(objectOf(false), from('198.51.100.1', 'x-user', 'a', 'x-user', 'b'));
+    const result = identified(objectOf(false), from('198.51.100.1', 'x-user', 'a', 'x-user', 'b'));
     expect(result).toMatchObject({
       kind: 'identified',
       identity: { attributes: {} },

@@ -7,7 +7,7 @@ import { ManualClock } from '../../../src/lib/clock.ts';
 import { MemoryStore } from '../../../src/limiter/store/memory-store.ts';
 import type { Reservation } from '../../../src/limiter/store/store.ts';
 import { START } from './contract.ts';
-import { bucket, SECOND, take, tokens } from './fixtures.ts';
+import { bucket, SECOND, take, tokens, truth } from './fixtures.ts';
 
 const amounts = fc.integer({ min: 0, max: 20 });
 const pauses = fc.integer({ min: 0, max: 3 * SECOND });
@@ -79,7 +79,7 @@ describe('conservation', () => {
           const reservation = take([one, amount]);
           if ((await store.reserve(reservation)).outcome === 'admitted') taken.push(reservation);
         }
-        for (const reservation of taken) await store.settle({ reservation, actual: [0] });
+        for (const reservation of taken) await store.settle(truth(reservation, [0]));
         expect((await store.peek(take([one, 0]))).states[0]).toMatchObject({ remaining: 40, resetMicros: 0 });
       }),
       { numRuns: 200 },

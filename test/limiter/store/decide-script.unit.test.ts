@@ -64,12 +64,14 @@ describe('decide.lua', () => {
     expect(keys).toEqual([one.key, day.key, `weir:{team}:settled:${reservation.id}`]);
     const edges = new WindowCalendar().edges({ kind: 'window', limit: 5, period: 'Day', timeZone: 'UTC' }, START);
     expect(doubles(program)).toEqual([
-      ...[123, 2, 2, 2],
+      ...[123, 2, 2, 3],
       ...[0, 7, 1, HOUR / 120],
       ...[1, 5, edges.length, ...edges],
       ...[5, -9],
       ...[CODE.reserve + 8 * 2, 1, 2, 2, 3],
       ...[CODE.settle + 8 * 2, 3, START, 1, -1, 5, 2, 4, -9],
+      // What the buckets are after it.
+      ...[CODE.peek + 4 + 8 * 2, 1, 2, 5, 2, 3, -9],
     ]);
   });
 
@@ -96,9 +98,9 @@ describe('decide.lua', () => {
     expect(heads(reserve([one, 1]), reserve([one, 1], [other, 1]))).toEqual([false, false]);
     expect(heads(reserve([one, 1]), reserve([edited, 1]), reserve([edited, 1]))).toEqual([false, true, false]);
     expect(heads(reserve([one, 1], [one, 1]), reserve([one, 1]))).toEqual([true, false]);
-    expect(heads(report, reserve([one, 1]), reserve([one, 1]))).toEqual([true, false]);
-    // What a report leaves out was not adjusted.
-    expect(heads(report, reserve([other, 1]))).toEqual([false]);
+    // A report is followed by a look at its buckets, which is told; what comes then counts on from there.
+    expect(heads(report, reserve([one, 1]), reserve([one, 1]))).toEqual([true, false, false]);
+    expect(heads(report, reserve([other, 1]))).toEqual([true, false]);
   });
 
   test('reads replies as the header says; a reply that is cut short is an error, not a decision', () => {
@@ -114,6 +116,7 @@ describe('decide.lua', () => {
       results: [
         {
           outcome: 'refused',
+          atMicros: START,
           refusedBy: 0,
           states: [{ limit: 5, remaining: 5, resetMicros: 0, over: true, waitMicros: Infinity }],
         },

@@ -93,7 +93,7 @@ function randomAct(
     const actual = reservation!.takes.map(
       ({ amount }) => [0, amount, Math.floor(amount / 2), amount + random(20)][random(4)]!,
     );
-    return (store) => store.settle({ reservation: reservation!, actual });
+    return (store) => store.settle({ reservation: reservation!, actual, takenAtMicros: Number.MAX_SAFE_INTEGER });
   }
   const reservation = take(
     ...Array.from({ length: 1 + random(3) }, () => {

@@ -9,7 +9,7 @@ import { waitFor } from '../../../tools/node-cluster/wait.ts';
 import { describeOnRedis } from '../../rig/redis/describe-redis.ts';
 import { startRedisCluster, type RedisServer } from '../../rig/redis/redis-server.ts';
 import { storeContract } from './contract.ts';
-import { bucket, HOUR, newKey, take, tokens } from './fixtures.ts';
+import { bucket, HOUR, newKey, take, tokens, truth } from './fixtures.ts';
 import { plainClient, redisStore, timedScript, timeKey } from './redis-fixtures.ts';
 
 describeOnRedis('Redis Cluster', () => {
@@ -53,7 +53,7 @@ describeOnRedis('Redis Cluster', () => {
     );
     const decisions = await Promise.all(reservations.map((reservation) => store.reserve(reservation)));
     expect(decisions.every(({ outcome }) => outcome === 'admitted')).toBe(true);
-    const settled = await Promise.all(reservations.map((reservation) => store.settle({ reservation, actual: [1, 0] })));
+    const settled = await Promise.all(reservations.map((reservation) => store.settle(truth(reservation, [1, 0]))));
     expect(settled.every(Boolean)).toBe(true);
     const keysOf = (args: string[]): string[] => args.slice(3, 3 + Number(args[2]));
     const expected = reservations.flatMap(({ id, takes }) => [

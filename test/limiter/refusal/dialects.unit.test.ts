@@ -1,7 +1,7 @@
 // Shapes: which dialect answers which request.
 import { describe, expect, test } from '@jest/globals';
 import type { Dialect } from '../../../src/contract/limiter-config.ts';
-import { shapeOf, type ShapeRequest } from '../../../src/limiter/refusal/shape.ts';
+import { shapeOf, type ShapeRequest } from '../../../src/limiter/refusal/dialects.ts';
 
 const request = (path: string, change: Partial<ShapeRequest> = {}): ShapeRequest => ({ path, headers: {}, ...change });
 
