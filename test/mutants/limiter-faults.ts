@@ -69,9 +69,9 @@ export const LIMITER_FAULTS: readonly Fault[] = [
   },
   {
     name: 'refund-dropped',
-    file: 'src/limiter/decide/pending.ts',
-    find: "if (actual === 'nothing') return each(() => 0);",
-    replace: "if (actual === 'nothing') return each(({ amount }) => amount);",
+    file: 'src/limiter/decide/admission.ts',
+    find: 'return planned.map(() => 0);',
+    replace: 'return planned.map(({ take }) => take.amount);',
     tests: ['test/limiter/decide/settle.unit.test.ts'],
     caughtBy: 'trap 2: what the upstream never did is refunded',
   },

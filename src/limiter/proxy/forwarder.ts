@@ -1,9 +1,10 @@
 // Limiter, proxy: sends an admitted request to its upstream and settles its reservation by how that went. In: a routed
 // request; out: the upstream's answer with the limiter's headers, or an error of the limiter.
 import type { IncomingHttpHeaders } from 'node:http';
-import { attempt } from '../../lib/guarded.ts';
+import type { Admission } from '../decide/admission.ts';
 import type { RouteMatch } from '../decide/decision.ts';
 import type { RuntimeInForce } from '../config/config-applier.ts';
+import { AS_RESERVED, REFUND } from '../decide/usage.ts';
 import type { Dialer } from './dialer.ts';
 import type { AnswerEnd } from '../record/request-record.ts';
 import type { Exchange } from './exchange.ts';
@@ -15,30 +16,6 @@ import type { CheckedHead } from './answer-head.ts';
 import type { RelayObserver, UpstreamEnd, UpstreamFault } from './relay.ts';
 import type { ConnectionFault } from './upstream-errors.ts';
 import type { Upstreams } from './upstream.ts';
-
-/** What was reserved for a request. `nothing` refunds it. */
-export interface Reservable {
-  /** Settles once, whatever is called again; never rejects. */
-  settle(actual: 'claimed' | 'nothing'): Promise<unknown>;
-}
-
-/** Makes the settlement of a reservation a thing that happens once and cannot fail anybody. */
-export function settledOnce(
-  settle: (actual: 'claimed' | 'nothing') => Promise<unknown>,
-  onThrow: (error: unknown) => void,
-): Reservable {
-  let settled: Promise<unknown> | undefined;
-  return {
-    settle: (actual) => {
-      settled ??= Promise.resolve(attempt(() => settle(actual), onThrow)).catch((error: unknown) => {
-        attempt(() => {
-          onThrow(error);
-        });
-      });
-      return settled;
-    },
-  };
-}
 
 /** An admitted request. */
 export interface Forwarding {
@@ -56,7 +33,8 @@ export interface Forwarding {
   readonly inForce: RuntimeInForce;
   /** The limiter's headers on the answer. */
   readonly ownHeaders: Readonly<Record<string, string>>;
-  readonly reservation?: Reservable;
+  /** Absent: nothing was taken. */
+  readonly admission?: Pick<Admission, 'settle'>;
   /** Told when the answer opens an MCP session. */
   readonly onSession?: (session: string) => void;
 }
@@ -99,7 +77,7 @@ export class Forwarder {
    * @throws WeirError when there is no answer of the upstream to relay
    */
   async forward(forwarding: Forwarding): Promise<void> {
-    const { exchange, reservation } = forwarding;
+    const { exchange, admission } = forwarding;
     try {
       if (exchange.response.destroyed) {
         exchange.notes.answered({ ending: 'client_left' });
@@ -107,11 +85,11 @@ export class Forwarder {
       }
       const end = await this.#relay(forwarding);
       this.#observe(forwarding, end);
-      await reservation?.settle(isCharged(end) ? 'claimed' : 'nothing');
+      await admission?.settle(isCharged(end) ? AS_RESERVED : REFUND);
       if (end.error !== undefined && end.status === undefined) throw end.error;
       exchange.notes.answered(answerEndOf(end));
     } finally {
-      await reservation?.settle('nothing');
+      await admission?.settle(REFUND);
     }
   }
 
@@ -200,12 +178,12 @@ export class Forwarder {
 
   /** Before the first byte of the answer goes out: who reads a refusal and tries again finds the refund there. */
   #answered(
-    { exchange, reservation, onSession, ownHeaders }: Forwarding,
+    { exchange, admission, onSession, ownHeaders }: Forwarding,
     { status, headers }: CheckedHead,
     answered: IncomingHttpHeaders,
   ): string[] {
     const { 'mcp-session-id': session } = answered;
-    if (status >= 400) void reservation?.settle('nothing');
+    if (status >= 400) void admission?.settle(REFUND);
     if (typeof session === 'string' && status < 300) onSession?.(session);
     const own = exchange.sawAnswer(answered, { ...ownHeaders, 'x-request-id': exchange.requestId });
     return responseHeaders(headers, status, own);

@@ -1,20 +1,20 @@
 // Limiter, proxy: the path of a request, in this order and no other: read -> route (once) -> identity -> limits and
 // keys -> reserve (one step) -> upstream -> settle. In: HTTP requests; out: answers of the upstream, or of the
 // limiter.
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { WeirError } from '../../lib/errors.ts';
 import { requestIdOf } from '../../lib/request-id.ts';
 import type { RuntimeInForce } from '../config/config-applier.ts';
+import type { Decided } from '../decide/decide.ts';
 import type { Decision, RequestFacts, RouteMatch } from '../decide/decision.ts';
+import { ONE_REQUEST, REFUND } from '../decide/usage.ts';
 import { establishIdentity, factsOf, type SeenCaller } from '../identity/identity.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
 import { Browsers } from './browsers.ts';
 import { isPreflight } from '../cors/cors.ts';
 import { Exchange } from './exchange.ts';
-import { settledOnce, type Reservable } from './forwarder.ts';
 import { readHead, readIncoming, type Incoming, type RequestHead } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
 import type { BodyHold } from '../request/body-budget.ts';
@@ -36,9 +36,6 @@ interface Routed {
   readonly match: RouteMatch;
   readonly seen: SeenCaller;
 }
-
-/** A decision, and what an allowed one took: to be settled once. */
-type Decided = Decision & { readonly reserved: Reservable };
 
 /** Paths where MCP clients learn how to authenticate: free, and open to callers without an identity. */
 const OAUTH_METADATA = /^\/\.well-known\/(oauth-|openid-configuration)/;
@@ -196,8 +193,9 @@ export class Proxy {
     if (!isNamedByPathAlone(endpointOf(incoming.wire.method, incoming.wire.path))) rejectUnreadable(incoming);
     const identified = this.#identify(routed);
     if (identified === undefined) return;
-    const decision = await this.#decide(routed, [identified.facts]);
-    if (decision.kind === 'allowed') await this.#forward(routed, identified.strip, decision);
+    const decided = await this.#decide(routed, [identified.facts]);
+    const { decision } = decided;
+    if (decision.kind === 'allowed') await this.#forward(routed, identified.strip, decided);
     else exchange.reply(renderRefusal(decision, exchange.context(), this.#now()));
   }
 
@@ -214,12 +212,13 @@ export class Proxy {
     const isMetadata = mcp.calls.length === 0 && OAUTH_METADATA.test(routed.match.upstreamPath);
     const identified = this.#identify(routed, isMetadata);
     if (identified === undefined) return;
-    const decision = await this.#decideCalls(routed, mcp, identified.facts);
+    const decided = await this.#decideCalls(routed, mcp, identified.facts);
+    const decision = decided?.decision;
     if (decision !== undefined && decision.kind !== 'allowed') {
       exchange.reply(mcpRefusalReply(decision, mcp, exchange.context(), this.#now()));
       return;
     }
-    await this.#forward(routed, identified.strip, decision, this.#sessionWatch(object, mcp));
+    await this.#forward(routed, identified.strip, decided, this.#sessionWatch(object, mcp));
   }
 
   /** Counts tools/call alone; undefined: there is none in the body, so nothing is asked. */
@@ -255,22 +254,18 @@ export class Proxy {
   }
 
   async #decide({ exchange, object }: Routed, facts: readonly RequestFacts[]): Promise<Decided> {
-    const { decider, clock, errors } = this.#options;
-    const id = randomUUID();
+    const { decider, clock } = this.#options;
     const start = clock.monotonicMs();
-    const decision = await decider.decideAll(object, facts, { id, mode: 'reserve' });
-    exchange.notes.decided(decision, clock.monotonicMs() - start);
-    const settle = (actual: 'claimed' | 'nothing'): Promise<unknown> => decider.settle(id, actual);
-    const reservation = settledOnce(settle, (error) => {
-      errors.note('settle', error);
-    });
-    return { ...decision, reserved: reservation };
+    const asks = facts.map((of) => ({ facts: of, estimate: ONE_REQUEST }));
+    const decided = await decider.decide([object.limitSet], asks);
+    exchange.notes.decided(decided.decision, clock.monotonicMs() - start);
+    return decided;
   }
 
   async #forward(
     routed: Routed,
     strip: readonly string[],
-    decision: Extract<Decided, { kind: 'allowed' }> | undefined,
+    { decision, admission }: Partial<Decided> = {},
     onSession?: (session: string) => void,
   ): Promise<void> {
     const { exchange, object } = routed;
@@ -283,14 +278,18 @@ export class Proxy {
         strip,
         isTrustedProxy: routed.seen.isTrustedProxy,
         inForce: this.#options.inForce(),
-        ownHeaders: decision === undefined ? {} : allowedHeaders(decision, exchange.context(), this.#now()),
-        ...(decision === undefined ? {} : { reservation: decision.reserved }),
+        ownHeaders: this.#ownHeaders(exchange, decision),
+        ...(admission === undefined ? {} : { admission }),
         ...(onSession === undefined ? {} : { onSession }),
       });
     } finally {
       // Settled by the forwarder, unless it was never reached.
-      await decision?.reserved.settle('nothing');
+      await admission?.settle(REFUND);
     }
+  }
+
+  #ownHeaders(exchange: Exchange, decision: Decision | undefined): Record<string, string> {
+    return decision?.kind === 'allowed' ? allowedHeaders(decision, exchange.context(), this.#now()) : {};
   }
 
   #now(): number {

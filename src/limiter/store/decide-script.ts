@@ -4,19 +4,19 @@ import { createHash } from 'node:crypto';
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
 import { compileRule, MAX_USED, type BucketView, type CompiledRule } from './rule/bucket-state.ts';
 import type { WindowCalendar } from './rule/calendar-window.ts';
-import { decisionOf, type Look } from './decision.ts';
-import type { BucketRef, Claim, Reservation, StoreDecision } from './store.ts';
+import { decisionOf, statesOf, type Look } from './decision.ts';
+import type { Applied, BucketRef, BucketStates, Take, Reservation, StoreDecision } from './store.ts';
 
 export const STATUS = { done: 0, late: 1, stale: 2 } as const;
 export const CODE = { reserve: 0, peek: 1, settle: 2, report: 3, probe: 6 } as const;
 const KIND = { bucket: 0, window: 1 } as const;
-/** In the head of an operation: the reply says what each claim saw; each claim. */
+/** In the head of an operation: the reply says what each take saw; each take. */
 const TOLD = 4;
-const CLAIM = 8;
+const TAKE = 8;
 /** Where rules begin in the program, counted from 1. */
 const FIRST_RULE = 5;
 
-/** What is asked of the buckets of one hash tag. `deltas` per claim: what was really used less what was reserved. */
+/** What is asked of the buckets of one hash tag. `deltas` per take: what was really used less what was reserved. */
 export type Operation =
   | { readonly kind: 'reserve' | 'peek' | 'report'; readonly reservation: Reservation }
   | {
@@ -29,7 +29,8 @@ export type Operation =
   /** Every command that a decision may need, on a key of its own; leaves nothing. */
   | { readonly kind: 'probe' };
 
-type Decided = Extract<Operation, { kind: 'reserve' | 'peek' | 'report' }>;
+/** Of a reserve or peek: a decision; of a settlement, report or probe: whether it was done, and how buckets are now. */
+export type Result = StoreDecision | Applied;
 
 /** KEYS and ARGV[1] of one call, and what its reply is read with. */
 export interface DecideCall {
@@ -51,7 +52,7 @@ export type DecideReply =
   | {
       readonly status: 'done';
       readonly nowMicros: number;
-      readonly results: readonly (StoreDecision | boolean)[];
+      readonly results: readonly Result[];
       readonly broken: readonly string[];
     };
 
@@ -73,7 +74,7 @@ export function probeKey(tag: string): string {
 interface Place {
   /** Counted from 1. */
   readonly place: number;
-  /** Where the rule by which it is seen begins in the program; negative: by a shadow claim. */
+  /** Where the rule by which it is seen begins in the program; negative: by a shadow take. */
   rule: number;
   /** Whether its use can be counted on from what was told before. */
   isKnown: boolean;
@@ -89,6 +90,8 @@ class Packer {
   readonly body: number[] = [];
   readonly #markers: string[] = [];
   readonly #markerAt: number[] = [];
+  /** Of the program: a settlement or report makes two, the second of which looks at its buckets. */
+  operationCount = 0;
   readonly #places = new Map<string, Place>();
   readonly #ruleAt = new Map<BucketRule | WindowRule, number>();
   readonly #nowMicros: number;
@@ -103,34 +106,36 @@ class Packer {
     return this.#ruleAt.size;
   }
 
-  decision(code: number, claims: readonly Claim[]): void {
+  decision(code: number, takes: readonly Take[]): void {
     const { body } = this;
     const head = body.push(0) - 1;
-    let isTold = sharesBucket(claims);
-    for (const { bucket, amount } of claims) {
+    this.operationCount++;
+    let isTold = sharesBucket(takes);
+    for (const { bucket, amount } of takes) {
       const place = this.#placeOf(bucket);
       isTold ||= !place.isKnown || place.rule !== this.#ruleOf(bucket);
       body.push(place.place, amount);
     }
     if (isTold) {
       body.length = head + 1;
-      for (const { bucket, amount } of claims) {
+      for (const { bucket, amount } of takes) {
         const place = this.#placeOf(bucket);
         place.rule = this.#ruleOf(bucket);
         place.isKnown = true;
         body.push(place.place, amount, place.rule);
       }
     }
-    body[head] = code + CLAIM * claims.length + (isTold ? TOLD : 0);
+    body[head] = code + TAKE * takes.length + (isTold ? TOLD : 0);
   }
 
-  adjustment(code: number, marker: string, reservedAt: number, claims: readonly Claim[]): void {
+  adjustment(code: number, marker: string, reservedAt: number, takes: readonly Take[]): void {
     const { body } = this;
     this.#markers.push(marker);
+    this.operationCount++;
     const head = body.push(0, 0, reservedAt) - 3;
     this.#markerAt.push(head + 1);
     let count = 0;
-    for (const { bucket, amount } of claims) {
+    for (const { bucket, amount } of takes) {
       if (amount === 0) continue;
       count++;
       const place = this.#placeOf(bucket);
@@ -138,7 +143,7 @@ class Packer {
       place.isKnown = false;
       body.push(place.place, amount, place.rule);
     }
-    body[head] = code + CLAIM * count;
+    body[head] = code + TAKE * count;
   }
 
   /** Markers have their places behind those of the buckets. */
@@ -190,7 +195,7 @@ export function encodeCall(
   packer.end();
   const { rules, seen, body } = packer;
   const program = new Float64Array(FIRST_RULE - 1 + rules.length + seen.length + body.length);
-  program.set([deadlineMicros, seen.length, packer.ruleCount, operations.length]);
+  program.set([deadlineMicros, seen.length, packer.ruleCount, packer.operationCount]);
   program.set(rules, FIRST_RULE - 1);
   program.set(seen, FIRST_RULE - 1 + rules.length);
   program.set(body, FIRST_RULE - 1 + rules.length + seen.length);
@@ -204,21 +209,21 @@ function pack(packer: Packer, tag: string, operation: Operation): void {
   }
   const { kind, reservation } = operation;
   if (kind === 'reserve' || kind === 'peek') {
-    packer.decision(CODE[kind], reservation.claims);
+    packer.decision(CODE[kind], reservation.takes);
     return;
   }
-  const [claims, reservedAt] =
-    kind === 'settle' ? [deltasOf(operation), operation.reservedAt] : [reservation.claims, 0];
-  packer.adjustment(CODE[kind], markerKey(tag, kind, reservation.id), reservedAt, claims);
+  const [takes, reservedAt] = kind === 'settle' ? [deltasOf(operation), operation.reservedAt] : [reservation.takes, 0];
+  packer.adjustment(CODE[kind], markerKey(tag, kind, reservation.id), reservedAt, takes);
+  packer.decision(CODE.peek, reservation.takes);
 }
 
-function deltasOf({ reservation, deltas }: Extract<Operation, { kind: 'settle' }>): Claim[] {
-  return reservation.claims.map(({ bucket }, index) => ({ bucket, amount: deltas[index] ?? 0 }));
+function deltasOf({ reservation, deltas }: Extract<Operation, { kind: 'settle' }>): Take[] {
+  return reservation.takes.map(({ bucket }, index) => ({ bucket, amount: deltas[index] ?? 0 }));
 }
 
-function sharesBucket(claims: readonly Claim[]): boolean {
-  if (claims.length <= 2) return claims.length === 2 && claims[0]?.bucket.key === claims[1]?.bucket.key;
-  return new Set(claims.map(({ bucket }) => bucket.key)).size < claims.length;
+function sharesBucket(takes: readonly Take[]): boolean {
+  if (takes.length <= 2) return takes.length === 2 && takes[0]?.bucket.key === takes[1]?.bucket.key;
+  return new Set(takes.map(({ bucket }) => bucket.key)).size < takes.length;
 }
 
 /**
@@ -237,23 +242,30 @@ export function decodeReply(reply: Buffer, call: DecideCall, calendar: WindowCal
   return { status: 'done', nowMicros, results, broken };
 }
 
-function readResults(counter: Counter, { operations, body }: DecideCall): (StoreDecision | boolean)[] {
+function readResults(counter: Counter, { operations, body }: DecideCall): Result[] {
   let at = 0;
-  return operations.map((operation) => {
+  const next = (): { readonly from: number; readonly isTold: boolean } => {
     const head = body[at] ?? 0;
-    const code = head % CLAIM;
-    const claims = (head - code) / CLAIM;
-    if (operation.kind === 'settle' || operation.kind === 'report' || operation.kind === 'probe') {
-      at += 3 + 3 * claims;
-      return counter.next() === 1;
-    }
-    const from = at + 1;
-    at = from + (code >= TOLD ? 3 : 2) * claims;
-    return counter.decision(operation, body, from, code >= TOLD);
+    const code = head % TAKE;
+    const takes = (head - code) / TAKE;
+    const isDecision = code % TOLD <= CODE.peek;
+    const isTold = code >= TOLD;
+    const from = at + (isDecision ? 1 : 3);
+    at = from + (isDecision && !isTold ? 2 : 3) * takes;
+    return { from, isTold };
+  };
+  return operations.map((operation) => {
+    const { from, isTold } = next();
+    if (operation.kind === 'reserve' || operation.kind === 'peek')
+      return counter.decision(operation.kind, operation.reservation.takes, body, from, isTold);
+    const applied = counter.next() === 1;
+    if (operation.kind === 'probe') return { applied };
+    const look = next();
+    return { applied, ...counter.states(operation.reservation.takes, body, look.from, look.isTold) };
   });
 }
 
-/** A bucket as the claims see it, one after the other. */
+/** A bucket as the takes see it, one after the other. */
 type Seen = { -readonly [Field in keyof BucketView]: BucketView[Field] };
 
 /**
@@ -293,30 +305,45 @@ class Counter {
     return { used, carry, period: 1, at, skew, window: this.#calendar.find(rule.rule, at) };
   }
 
-  /** The values of its claims in the program begin at `from`. */
-  decision(operation: Decided, body: readonly number[], from: number, isTold: boolean): StoreDecision {
-    const { claims } = operation.reservation;
+  /** The values of its takes in the program begin at `from`. */
+  decision(
+    kind: 'reserve' | 'peek',
+    takes: readonly Take[],
+    body: readonly number[],
+    from: number,
+    isTold: boolean,
+  ): StoreDecision {
     const isRefused = this.next() === 1;
-    const step = isTold ? 3 : 2;
-    const looks: Look[] = [];
-    for (let index = 0; index < claims.length; index++) {
-      const claim = claims[index] as Claim;
-      const place = (body[from + step * index] ?? 0) - 1;
-      const rule = compileRule(claim.bucket.rule);
-      if (isTold) this.#seen[place] = this.#see(rule, this.next(), this.next(), this.next());
-      looks.push({ claim, rule, view: this.#seen[place] as Seen });
-    }
-    const decision = decisionOf(looks);
+    const decision = decisionOf(this.#look(takes, body, from, isTold), this.#nowMicros);
     if ((decision.outcome === 'refused') !== isRefused)
       throw new RangeError('the script decided against the states that it told');
-    if (operation.kind === 'reserve' && !isRefused) this.#take(claims, body, from, step);
+    if (kind === 'reserve' && !isRefused) this.#take(takes, body, from, isTold ? 3 : 2);
     return decision;
   }
 
-  #take(claims: readonly Claim[], body: readonly number[], from: number, step: number): void {
-    for (let index = 0; index < claims.length; index++) {
+  /** As {@link decision}, of the look that follows a settlement or report. */
+  states(takes: readonly Take[], body: readonly number[], from: number, isTold: boolean): BucketStates {
+    this.next();
+    return statesOf(this.#look(takes, body, from, isTold), this.#nowMicros);
+  }
+
+  #look(takes: readonly Take[], body: readonly number[], from: number, isTold: boolean): Look[] {
+    const step = isTold ? 3 : 2;
+    const looks: Look[] = [];
+    for (let index = 0; index < takes.length; index++) {
+      const take = takes[index] as Take;
+      const place = (body[from + step * index] ?? 0) - 1;
+      const rule = compileRule(take.bucket.rule);
+      if (isTold) this.#seen[place] = this.#see(rule, this.next(), this.next(), this.next());
+      looks.push({ take, rule, view: this.#seen[place] as Seen });
+    }
+    return looks;
+  }
+
+  #take(takes: readonly Take[], body: readonly number[], from: number, step: number): void {
+    for (let index = 0; index < takes.length; index++) {
       const seen = this.#seen[(body[from + step * index] ?? 0) - 1] as Seen;
-      seen.used = Math.min(seen.used + (claims[index]?.amount ?? 0), MAX_USED);
+      seen.used = Math.min(seen.used + (takes[index]?.amount ?? 0), MAX_USED);
     }
   }
 }

@@ -10,7 +10,7 @@ import { StoreRegistry } from '../../../src/limiter/store/create-store.ts';
 import type { RedisStore } from '../../../src/limiter/store/redis-store.ts';
 import { describeOnRedis } from '../../rig/redis/describe-redis.ts';
 import { startRedis, type RedisServer } from '../../rig/redis/redis-server.ts';
-import { bucket, DAY, HOUR, MINUTE, newKey, SECOND, take, tokens, window } from './fixtures.ts';
+import { bucket, DAY, HOUR, MINUTE, newKey, SECOND, take, tokens, window, truth } from './fixtures.ts';
 import { plainClient, redisStore } from './redis-fixtures.ts';
 
 const WRITES = /cmdstat_(set|del|pexpire|pexpireat|expire|unlink|hset|incr\w*|persist):calls=(\d+)/g;
@@ -69,7 +69,7 @@ describeOnRedis('Redis store on one server', () => {
     expect(full - now).toBeLessThanOrEqual(42_001);
     expect(full % 1000).toBe(0);
     expect((await client.pexpiretime(day.key)) % (DAY / 1000)).toBe(0);
-    await store.settle({ reservation, actual: [0, 0] });
+    await store.settle(truth(reservation, [0, 0]));
     expect(await client.exists(one.key, day.key)).toBe(0);
   });
 
@@ -83,13 +83,13 @@ describeOnRedis('Redis store on one server', () => {
   test('ids of settlements are remembered 10 minutes, in the slot of the buckets, and are unreadable when unsafe', async () => {
     const one = bucket(tokens(10, HOUR));
     const plain = take([one, 1]);
-    await store.settle({ reservation: plain, actual: [1] });
+    await store.settle(truth(plain, [1]));
     const ttl = await client.pttl(`weir:{team}:settled:${plain.id}`);
     expect(ttl).toBeGreaterThan(595_000);
     expect(ttl).toBeLessThanOrEqual(600_000);
     const odd = { ...plain, id: 'a user name}{other}' };
-    expect(await store.report(odd)).toBe(true);
-    expect(await store.report(odd)).toBe(false);
+    expect(await store.report(odd)).toMatchObject({ applied: true });
+    expect(await store.report(odd)).toMatchObject({ applied: false });
     expect(await client.keys('*user name*')).toEqual([]);
     expect(await client.keys('weir:{team}:reported:h:*')).toHaveLength(1);
   });
@@ -99,9 +99,9 @@ describeOnRedis('Redis store on one server', () => {
     const one = bucket(tokens(10, HOUR));
     const reservation = take([one, 8]);
     await store.reserve(reservation);
-    const settlement = { reservation, actual: [3] };
+    const settlement = truth(reservation, [3]);
     const applied = await Promise.all([store, other, store, other].map((limiter) => limiter.settle(settlement)));
-    expect(applied.filter(Boolean)).toHaveLength(1);
+    expect(applied.filter(({ applied: isFirst }) => isFirst)).toHaveLength(1);
     expect((await other.peek(take([one, 0]))).states[0]?.remaining).toBe(7);
     await other.close();
   });
