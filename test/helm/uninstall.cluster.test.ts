@@ -144,7 +144,7 @@ function suite(): void {
       await rig.statusOf(
         ROUTE,
         'trial',
-        (status) => verdict(status) === 'True Ready' && status?.limiters?.summary === '2/2',
+        (status) => verdict(status) === 'True Ready' && status.limiters?.summary === '2/2',
       );
       expect(held('trial').store).toMatchObject({ type: 'redis' });
     }, 90_000);
