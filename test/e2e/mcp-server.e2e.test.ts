@@ -257,7 +257,7 @@ describeEndToEnd('an MCP server', {}, (e2e) => {
       const askedForCalls = await decisionsDuring(async () => {
         expect(await passedOf(client, ECHO, 4)).toBe(2);
       });
-      expect(askedForCalls).toBeGreaterThanOrEqual(2);
+      expect(askedForCalls).toBeGreaterThan(0);
       await client.ping();
     });
   });

@@ -1,6 +1,7 @@
 // Limiter, decision API: what a body speaks of. In: an object's name or nothing, and facts of a request; out: the
 // object in force and facts as the proxy would have them.
 import { resourceName } from '../../contract/limiter-config.ts';
+import { parseAddress } from '../../lib/address.ts';
 import { WeirError } from '../../lib/errors.ts';
 import type { FactsBody, SubjectBody } from './decision-schemas.ts';
 import type { RequestFacts, WireRequest } from '../decide/decision.ts';
@@ -9,7 +10,7 @@ import { normalisePath, pathBelow } from '../../lib/path.ts';
 import { modelsOf } from '../request/model-request.ts';
 import { readValues, unclearQuery, unclearText } from '../request/one-value.ts';
 import { hostName } from '../request/request-target.ts';
-import { modelIn } from '../route/route-index.ts';
+import { modelIn } from '../route/route-model.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
 import type { RuntimeSet } from '../compile/runtime-set.ts';
 
@@ -57,11 +58,19 @@ function wireOf(facts: FactsBody): WireRequest {
     host: hostName(facts.host ?? ''),
     headers,
     unclear: new Set([...unclear, ...unclearQuery(query)]),
-    peerAddress: facts.clientIP ?? '',
+    peerAddress: addressOf(facts),
     ...named(facts),
     // Without a path nothing says where the request goes, so nothing says that it needs a model.
     ...(facts.path === undefined ? { modelNeed: 'none' } : {}),
   };
+}
+
+/** In the form that the proxy has it: one client, one text. */
+function addressOf({ clientIP = '' }: { readonly clientIP?: string | undefined }): string {
+  if (clientIP === '') return '';
+  const address = parseAddress(clientIP);
+  if (address === undefined) throw new WeirError('invalid_request', 'request.clientIP is not an IP address');
+  return address.toString();
 }
 
 function named({ tool, session }: FactsBody): Pick<WireRequest, 'tool' | 'session'> {
@@ -81,7 +90,7 @@ function factsOf(body: FactsBody, wire: WireRequest, upstreamPath: string): Requ
       ...(user === undefined || user === '' ? {} : { user }),
       ...(application === undefined || application === '' ? {} : { application }),
       attributes: attributes ?? {},
-      clientAddress: clientIP ?? '',
+      clientAddress: addressOf({ clientIP }),
     },
   };
 }

@@ -6,10 +6,10 @@ import { seenBy, unclearIn, type SeenCaller } from '../identity/identity.ts';
 import { pathBelow } from '../../lib/path.ts';
 import { PersistentMap } from '../../lib/persistent-map.ts';
 import type { RuntimeObject, RuntimeRule } from '../compile/runtime-object.ts';
-import { endpointOf, type ModelNeed } from '../request/endpoints.ts';
-import { canonicalModel, claimedModel, EVERY_MODEL } from '../request/model-request.ts';
+import { canonicalModel, EVERY_MODEL } from '../request/model-request.ts';
 import { unclearText } from '../request/one-value.ts';
 import { hostCandidates, prefixCandidates, segmentCount } from './candidates.ts';
+import { isUnnamed, modelIn, needOf } from './route-model.ts';
 
 /** What becomes of a request that no object takes is the mode's affair. */
 export interface RouteOptions {
@@ -139,9 +139,9 @@ export class RouteIndex {
    */
   resolve(request: RouteRequest, random: RandomSource): Resolution {
     const walk = this.#walk(request);
-    return walk.found === undefined
-      ? this.#withoutObject(walk, request)
-      : this.#toTarget(walk, walk.found, request, random);
+    if (walk.found === undefined) return this.#withoutObject(walk, request);
+    if (isUnnamed(walk.found.object, request)) return unnamed(walk.found.object);
+    return this.#toTarget(walk, walk.found, request, random);
   }
 
   /** The object that takes a request, for callers that send it on themselves: no target is chosen or asked for. */
@@ -149,6 +149,7 @@ export class RouteIndex {
     const walk = this.#walk(request);
     if (walk.found === undefined) return this.#withoutObject(walk, request);
     const { object, below } = walk.found;
+    if (isUnnamed(object, request)) return unnamed(object);
     return { kind: 'claimed', object, upstreamPath: below, ...modelIn(object, request) };
   }
 
@@ -297,20 +298,6 @@ function modelCount(object: RuntimeObject | undefined): number {
 
 function slotsOfModel(model: string): readonly string[] {
   return model === EVERY_MODEL ? [EVERY] : [`=${model}`, `~${canonicalModel(model)}`];
-}
-
-/** The model of a request as an object has it: its own spelling, or the canonical one where it takes every model. */
-export function modelIn(
-  { routing }: RuntimeObject,
-  { model }: Pick<RouteRequest, 'model'>,
-): { readonly model?: string } {
-  if (model === undefined) return {};
-  if (routing.models.includes(EVERY_MODEL)) return { model: canonicalModel(model) };
-  return { model: claimedModel(routing.models, model) ?? model };
-}
-
-function needOf({ method, path, modelNeed }: RouteRequest): ModelNeed {
-  return modelNeed ?? endpointOf(method, path)?.endpoint.need ?? 'none';
 }
 
 function unclear(message: string, object: RuntimeObject | undefined): Extract<Resolution, { kind: 'unclear' }> {

@@ -2,6 +2,7 @@
 // server stored of the pods that were applied; what it printed to whoever applied them; and the webhook away.
 import { createServer, type Server, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { ownVersion } from '../../../src/cli/version.ts';
 import { describeOnControlPlane } from '../../../tools/node-cluster/describe-cluster.ts';
 import { counter } from '../operator-rig.ts';
 import { ASKED, InjectionRig, isInjected, REFUSED, type Applied, type PodWish } from './injection-rig.ts';
@@ -30,7 +31,7 @@ describeOnControlPlane('sidecar injection', {}, (cluster) => {
     expect(initContainers.map(({ name }) => name)).toEqual(['weir-limiter']);
     const [limiter] = initContainers;
     expect(limiter).toMatchObject({
-      image: 'weir:0.2.0',
+      image: `weir:${ownVersion()}`,
       restartPolicy: 'Always',
       args: expect.arrayContaining([
         '--upstream=http://127.0.0.1:8000',

@@ -133,6 +133,19 @@ describe('a request that names no model where one runs', () => {
     expect(PATHS.map((path) => outcome(two, { path }))).toEqual(PATHS.map(() => 'unclear'));
     expect(outcome(two, { method: 'GET', path: '/v1/models' })).toBe('a default /v1/models');
   });
+
+  test('means the first model of its route on a shared limiter, unless the API asks for a name and there are several', () => {
+    const means = (models: string[], path: string): string | undefined => {
+      const found = setOf(SHARED, { name: 'a', routing: modelRouting({ models }) }).index.claim(request({ path }));
+      return found.kind === 'claimed' ? found.model : found.kind;
+    };
+    expect(means(['m'], '/v1/chat/completions')).toBe('m');
+    expect(means(['m', 'lora'], '/v1/chat/completions')).toBe('unclear');
+    expect(means(['*'], '/v1/chat/completions')).toBe('unclear');
+    expect(means(['m', 'lora'], '/v1/rerank')).toBe('m');
+    expect(means(['*'], '/v1/rerank')).toBeUndefined();
+    expect(means(['m', 'lora'], '/tokenize')).toBeUndefined();
+  });
 });
 
 describe('two names of a model in one request', () => {

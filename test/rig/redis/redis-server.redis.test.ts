@@ -18,6 +18,13 @@ describeOnRedis('a Redis of the tests', () => {
     await expect(server.ask('PING')).rejects.toThrow('ECONNREFUSED');
   });
 
+  test('answers a value of any bytes whole: a stored state is binary and may read as UTF-8', async () => {
+    const server = await startRedis();
+    await server.ask('SET b "\\xc3\\xa9\\xf0\\x9f\\x98\\x80\\r\\n\\xff"');
+    expect(await server.ask('GET b')).toBe('$9\r\n\xc3\xa9\xf0\x9f\x98\x80\r\n\xff\r\n');
+    await stopRedis(server);
+  });
+
   test('comes as a cluster of three that serves every slot', async () => {
     const servers = await startRedisCluster();
     expect(await servers[0]!.ask('CLUSTER INFO')).toContain('cluster_slots_ok:16384');

@@ -114,7 +114,7 @@ export class RedisServer {
     this.#child?.kill('SIGCONT');
   }
 
-  /** Sends one inline command, answers the raw first bytes of the reply (RESP). */
+  /** Sends one inline command, answers the reply (RESP) with one character per byte (Latin-1). */
   async ask(command: string): Promise<string> {
     return await ask(this.port, command, this.#door);
   }
@@ -330,8 +330,8 @@ async function ask(port: number, command: string, { login, ca }: RedisDoor = {})
     socket.once('close', () => {
       finish();
     });
-    socket.on('data', (chunk) => {
-      reply += String(chunk);
+    socket.on('data', (chunk: Buffer) => {
+      reply += chunk.toString('latin1');
       for (let end = endOfReply(reply); toSkip > 0 && end !== undefined; end = endOfReply(reply)) {
         reply = reply.slice(end);
         toSkip--;
@@ -342,7 +342,7 @@ async function ask(port: number, command: string, { login, ca }: RedisDoor = {})
   });
 }
 
-/** Where the RESP value that begins at `from` ends; undefined while it is not whole. ASCII replies only. */
+/** Where the RESP value that begins at `from` ends; undefined while it is not whole. One character is one byte. */
 function endOfReply(text: string, from = 0): number | undefined {
   const line = text.indexOf('\r\n', from);
   if (line === -1) return undefined;
