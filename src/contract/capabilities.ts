@@ -21,12 +21,15 @@ function rows(enforced: boolean, table: readonly Row[]): Capability[] {
   return table.map(([id, path, ...values]) => ({ id, path, enforced, ...(values.length > 0 ? { values } : {}) }));
 }
 
+/** The values of `measure`, and the other fields that only one measure has. */
 function measureRows(enforced: boolean): Row[] {
-  return MEASURE_NAMES.filter((name) => MEASURES[name].enforced === enforced).map((name) => [
-    MEASURES[name].capability,
-    `${LIMITS}.measure`,
-    name,
-  ]);
+  return MEASURE_NAMES.filter((name) => MEASURES[name].enforced === enforced).flatMap((name) => {
+    const { capability, amountFields } = MEASURES[name];
+    return [
+      [capability, `${LIMITS}.measure`, name],
+      ...amountFields.map((field): Row => [capability, `${LIMITS}.${field}`]),
+    ];
+  });
 }
 
 /** Every field that needs an ability of the limiter. Fields not listed here are bookkeeping (names, amounts). */
@@ -82,8 +85,6 @@ export const CAPABILITIES: readonly Capability[] = [
     ['store.redis-cluster', 'spec.rateLimiting.redis.cluster'],
     ['consistency.leased', 'spec.rateLimiting.consistency', 'Leased'],
     ...measureRows(false),
-    [MEASURES.Cost.capability, `${LIMITS}.bucket.maxCost`],
-    [MEASURES.Cost.capability, `${LIMITS}.window.maxCost`],
     ['limit.concurrency', `${LIMITS}.concurrency`],
     ['limit.cached-input-weight', `${LIMITS}.cachedInputWeight`],
     ['limit.cut-streams', `${LIMITS}.cutStreams`, true],

@@ -22,6 +22,8 @@ export interface MeasureFacts {
   readonly known: 'arrival' | 'answer' | 'held';
   /** Decimal places of an amount as users write it: what is counted is in units of 10^-scale. */
   readonly scale: number;
+  /** Fields of a limit, below it, that only a limit of this measure has. */
+  readonly amountFields: readonly string[];
   /** A number of tokens: no such thing in an MCP call. */
   readonly isTokens: boolean;
 }
@@ -38,6 +40,7 @@ export const MEASURES: Readonly<Record<Measure, MeasureFacts>> = {
     errorType: 'requests',
     known: 'arrival',
     scale: 0,
+    amountFields: [],
     isTokens: false,
   },
   InputTokens: tokens('measure.input-tokens', 'input-tokens'),
@@ -51,6 +54,7 @@ export const MEASURES: Readonly<Record<Measure, MeasureFacts>> = {
     errorType: 'tokens',
     known: 'answer',
     scale: 9,
+    amountFields: ['bucket.maxCost', 'window.maxCost'],
     isTokens: false,
   },
   Concurrency: {
@@ -61,6 +65,7 @@ export const MEASURES: Readonly<Record<Measure, MeasureFacts>> = {
     errorType: 'requests',
     known: 'held',
     scale: 0,
+    amountFields: [],
     isTokens: false,
   },
 };
@@ -91,6 +96,7 @@ function tokens(capability: string, anthropic: string): MeasureFacts {
     errorType: 'tokens',
     known: 'answer',
     scale: 0,
+    amountFields: [],
     isTokens: true,
   };
 }

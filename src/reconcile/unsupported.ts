@@ -15,7 +15,11 @@ export const REMEDIES: Readonly<Record<string, Remedy>> = {
   'store.redis-sentinel': { instead: 'set redis.address to one Redis server' },
   'store.redis-cluster': { instead: 'set redis.address to one Redis server' },
   'consistency.leased': 'field',
-  ...Object.fromEntries(Object.values(MEASURES).map(({ capability }) => [capability, 'limit' as const])),
+  ...Object.fromEntries(
+    Object.values(MEASURES)
+      .filter(({ enforced }) => !enforced)
+      .map(({ capability }) => [capability, 'limit' as const]),
+  ),
   'limit.concurrency': 'limit',
   'limit.cached-input-weight': 'field',
   'limit.cut-streams': 'field',

@@ -10,14 +10,14 @@ import { StoreUnavailable, type Reservation, type Store } from '../store/store.t
 export type SettleOutcome = 'settled' | 'repeated' | 'unavailable' | 'failed';
 
 /** Where a reservation was taken. */
-export type Source = { readonly store: Store; readonly takenAtMicros: number } | { readonly shares: LocalShares };
+export type TakenFrom = { readonly store: Store; readonly takenAtMicros: number } | { readonly shares: LocalShares };
 
 /** One admitted reservation. */
 export class Admission {
   readonly #reservation: Reservation;
   /** In the order of the takes. */
   readonly #planned: readonly Planned[];
-  readonly #source: Source;
+  readonly #takenFrom: TakenFrom;
   readonly #onFault: (error: unknown) => void;
   #isSettled = false;
 
@@ -25,12 +25,12 @@ export class Admission {
   constructor(
     reservation: Reservation,
     planned: readonly Planned[],
-    source: Source,
+    takenFrom: TakenFrom,
     onFault: (error: unknown) => void,
   ) {
     this.#reservation = reservation;
     this.#planned = planned;
-    this.#source = source;
+    this.#takenFrom = takenFrom;
     this.#onFault = onFault;
   }
 
@@ -59,11 +59,11 @@ export class Admission {
     const { takes } = this.#reservation;
     const actual = actualOf(ending, this.#planned);
     if (actual.every((units, index) => units === takes[index]?.amount)) return 'settled';
-    if ('shares' in this.#source) {
-      this.#source.shares.giveBack(takes, actual);
+    if ('shares' in this.#takenFrom) {
+      this.#takenFrom.shares.giveBack(takes, actual);
       return 'settled';
     }
-    const { store, takenAtMicros } = this.#source;
+    const { store, takenAtMicros } = this.#takenFrom;
     const { applied } = await store.settle({ reservation: this.#reservation, actual, takenAtMicros });
     return applied ? 'settled' : 'repeated';
   }

@@ -2,7 +2,7 @@
 // for all takes of a request; when it does not answer, failurePolicy decides.
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../lib/clock.ts';
-import { Admission, type Source } from './admission.ts';
+import { Admission, type TakenFrom } from './admission.ts';
 import type { Decision, LimitOutcome, RequestFacts } from './decision.ts';
 import { LocalShares, type WindowEnd } from './degrade.ts';
 import { isTooLarge, planOf, type Ask, type BoundKey, type Planned } from './plan.ts';
@@ -173,8 +173,8 @@ export class Decider {
       : { decision, admission: this.#admission({ id, takes }, local, { shares: this.#shares }) };
   }
 
-  #admission(reservation: Reservation, planned: readonly Planned[], source: Source): Admission {
-    return new Admission(reservation, planned, source, this.#options.onFault);
+  #admission(reservation: Reservation, planned: readonly Planned[], takenFrom: TakenFrom): Admission {
+    return new Admission(reservation, planned, takenFrom, this.#options.onFault);
   }
 
   #bounded(set: LimitSet, limit: RuntimeLimit, key: string): string {
