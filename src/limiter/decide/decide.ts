@@ -9,7 +9,7 @@ import { isTooLarge, planOf, type Ask, type BoundKey, type Planned } from './pla
 import { ONE_REQUEST } from './usage.ts';
 import type { LimitSet, RuntimeLimit } from '../compile/runtime-object.ts';
 import { KeyBound } from '../store/key-bound.ts';
-import { StoreUnavailable, type BucketState, type Reservation, type Store } from '../store/store.ts';
+import { nextSerial, StoreUnavailable, type BucketState, type Reservation, type Store } from '../store/store.ts';
 
 /** What a decider needs of its limiter. */
 export interface DeciderOptions {
@@ -137,7 +137,8 @@ export class Decider {
   }
 
   async #ask(store: Store, { id, isPeek, planned, asked }: Question): Promise<Decided> {
-    const reservation: Reservation = { id, takes: asked.map(({ take }) => take) };
+    const takes = asked.map(({ take }) => take);
+    const reservation: Reservation = isPeek ? { id, takes } : { id, serial: nextSerial(), takes };
     const answer = isPeek ? await store.peek(reservation) : await store.reserve(reservation);
     if (!isPeek) this.#shares.saw(reservation.takes, answer.states, this.#options.clock.nowMicros());
     const outcomes = outcomesOf(planned, asked, answer.states);

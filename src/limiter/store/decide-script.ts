@@ -13,6 +13,8 @@ const KIND = { bucket: 0, window: 1 } as const;
 /** In the head of an operation: the reply says what each take saw; each take. */
 const TOLD = 4;
 const TAKE = 8;
+/** Values of a settlement, report or probe before its takes. */
+const ADJUSTMENT_HEAD = 4;
 /** Where rules begin in the program, counted from 1. */
 const FIRST_RULE = 5;
 
@@ -25,6 +27,8 @@ export type Operation =
       readonly deltas: readonly number[];
       /** Store time of the reservation, µs; -1 = unknown. */
       readonly reservedAt: number;
+      /** Names the store that settles: serials are its own. */
+      readonly owner: string;
     }
   /** Every command that a decision may need, on a key of its own; leaves nothing. */
   | { readonly kind: 'probe' };
@@ -59,10 +63,23 @@ export type DecideReply =
 /** A text that is safe and short enough to stand in a key as it is. */
 const PLAIN_ID = /^[\w-]{1,64}$/;
 
-/** The key that remembers a settlement or report: of the slot of the buckets. */
-export function markerKey(tag: string, kind: 'settle' | 'report', id: string): string {
+/** Where it is remembered that a settlement or report was applied. */
+export interface Marker {
+  /** In the slot of the buckets. */
+  readonly key: string;
+  /** In the value of the key; -1: the key itself is the mark. */
+  readonly bit: number;
+}
+
+/** Bits per marker key. A key costs Redis some 150 bytes; a larger value makes each settlement write more. */
+const MARKER_BITS = 512;
+
+/** A settlement with a serial is a bit of a key that others share; every other one, and each report, has its own. */
+export function markerOf(tag: string, kind: 'settle' | 'report', { id, serial }: Reservation, owner = ''): Marker {
+  if (kind === 'settle' && serial !== undefined)
+    return { key: `${tag}:settled:${owner}:${Math.floor(serial / MARKER_BITS)}`, bit: serial % MARKER_BITS };
   const name = PLAIN_ID.test(id) ? id : `h:${createHash('sha256').update(id).digest('base64url')}`;
-  return `${tag}:${kind === 'settle' ? 'settled' : 'reported'}:${name}`;
+  return { key: `${tag}:${kind === 'settle' ? 'settled' : 'reported'}:${name}`, bit: -1 };
 }
 
 /** The key of a probe: below the same prefix as the buckets, so that the same ACL applies. */
@@ -88,8 +105,8 @@ class Packer {
   /** The rule by which each bucket is seen first. */
   readonly seen: number[] = [];
   readonly body: number[] = [];
-  readonly #markers: string[] = [];
-  readonly #markerAt: number[] = [];
+  /** Key -> where in the program its place stands. */
+  readonly #markers = new Map<string, number[]>();
   /** Of the program: a settlement or report makes two, the second of which looks at its buckets. */
   operationCount = 0;
   readonly #places = new Map<string, Place>();
@@ -128,12 +145,13 @@ class Packer {
     body[head] = code + TAKE * takes.length + (isTold ? TOLD : 0);
   }
 
-  adjustment(code: number, marker: string, reservedAt: number, takes: readonly Take[]): void {
+  adjustment(code: number, { key, bit }: Marker, reservedAt: number, takes: readonly Take[]): void {
     const { body } = this;
-    this.#markers.push(marker);
     this.operationCount++;
-    const head = body.push(0, 0, reservedAt) - 3;
-    this.#markerAt.push(head + 1);
+    const head = body.push(0, 0, bit, reservedAt) - ADJUSTMENT_HEAD;
+    const places = this.#markers.get(key);
+    if (places === undefined) this.#markers.set(key, [head + 1]);
+    else places.push(head + 1);
     let count = 0;
     for (const { bucket, amount } of takes) {
       if (amount === 0) continue;
@@ -148,8 +166,10 @@ class Packer {
 
   /** Markers have their places behind those of the buckets. */
   end(): void {
-    this.#markerAt.forEach((at, index) => (this.body[at] = this.seen.length + 1 + index));
-    this.keys.push(...this.#markers);
+    for (const [key, places] of this.#markers) {
+      const place = this.keys.push(key);
+      for (const at of places) this.body[at] = place;
+    }
   }
 
   #placeOf(bucket: BucketRef): Place {
@@ -204,7 +224,7 @@ export function encodeCall(
 
 function pack(packer: Packer, tag: string, operation: Operation): void {
   if (operation.kind === 'probe') {
-    packer.adjustment(CODE.probe, probeKey(tag), 0, []);
+    packer.adjustment(CODE.probe, { key: probeKey(tag), bit: -1 }, 0, []);
     return;
   }
   const { kind, reservation } = operation;
@@ -212,8 +232,10 @@ function pack(packer: Packer, tag: string, operation: Operation): void {
     packer.decision(CODE[kind], reservation.takes);
     return;
   }
-  const [takes, reservedAt] = kind === 'settle' ? [deltasOf(operation), operation.reservedAt] : [reservation.takes, 0];
-  packer.adjustment(CODE[kind], markerKey(tag, kind, reservation.id), reservedAt, takes);
+  if (kind === 'settle') {
+    const marker = markerOf(tag, kind, reservation, operation.owner);
+    packer.adjustment(CODE[kind], marker, operation.reservedAt, deltasOf(operation));
+  } else packer.adjustment(CODE[kind], markerOf(tag, kind, reservation), 0, reservation.takes);
   packer.decision(CODE.peek, reservation.takes);
 }
 
@@ -250,7 +272,7 @@ function readResults(counter: Counter, { operations, body }: DecideCall): Result
     const takes = (head - code) / TAKE;
     const isDecision = code % TOLD <= CODE.peek;
     const isTold = code >= TOLD;
-    const from = at + (isDecision ? 1 : 3);
+    const from = at + (isDecision ? 1 : ADJUSTMENT_HEAD);
     at = from + (isDecision && !isTold ? 2 : 3) * takes;
     return { from, isTold };
   };

@@ -31,6 +31,7 @@ export class MemoryStore implements Store {
   readonly #clock: Clock;
   readonly #buckets = new Map<string, Entry>();
   readonly #remembered = new Map<string, number>();
+  readonly #settled = new SettledSerials();
   readonly #calendar = new WindowCalendar();
   #sweep: Iterator<[string, Entry]>;
 
@@ -139,16 +140,22 @@ export class MemoryStore implements Store {
   }
 
   #once(kind: 'settle' | 'report', reservation: Reservation, apply: (now: number) => void): Applied {
-    const id = `${kind} ${reservation.id}`;
     const now = this.#clock.nowMicros();
+    if (!this.#isNew(kind, reservation, now)) return { applied: false };
+    apply(now);
+    return { applied: true, ...statesOf(this.#look(reservation, now), now) };
+  }
+
+  #isNew(kind: 'settle' | 'report', { id, serial }: Reservation, now: number): boolean {
+    if (kind === 'settle' && serial !== undefined) return this.#settled.add(serial, now);
+    const name = `${kind} ${id}`;
     for (const [known, until] of this.#remembered) {
       if (until > now) break;
       this.#remembered.delete(known);
     }
-    if ((this.#remembered.get(id) ?? 0) > now) return { applied: false };
-    this.#remembered.set(id, now + REMEMBER_MICROS);
-    apply(now);
-    return { applied: true, ...statesOf(this.#look(reservation, now), now) };
+    if ((this.#remembered.get(name) ?? 0) > now) return false;
+    this.#remembered.set(name, now + REMEMBER_MICROS);
+    return true;
   }
 
   #forgetFull(now: number): void {
@@ -161,6 +168,31 @@ export class MemoryStore implements Store {
       const [key, entry] = next.value;
       if (entry.expiresAt <= now) this.#buckets.delete(key);
     }
+  }
+}
+
+/** Serials per block. */
+const BLOCK_SERIALS = 4096;
+
+/** Which serials were settled in the last 10 minutes: a bit each. A block without a settlement since is forgotten. */
+class SettledSerials {
+  /** In the order of their last settlement. */
+  readonly #blocks = new Map<number, { readonly bits: Uint8Array; readonly until: number }>();
+
+  /** false: it was settled before. */
+  add(serial: number, now: number): boolean {
+    for (const [block, { until }] of this.#blocks) {
+      if (until > now) break;
+      this.#blocks.delete(block);
+    }
+    const block = Math.floor(serial / BLOCK_SERIALS);
+    const bits = this.#blocks.get(block)?.bits ?? new Uint8Array(BLOCK_SERIALS / 8);
+    const [at, mask] = [(serial % BLOCK_SERIALS) >> 3, 1 << (serial & 7)];
+    if (((bits[at] ?? 0) & mask) !== 0) return false;
+    bits[at] = (bits[at] ?? 0) | mask;
+    this.#blocks.delete(block);
+    this.#blocks.set(block, { bits, until: now + REMEMBER_MICROS });
+    return true;
   }
 }
 

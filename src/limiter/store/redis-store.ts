@@ -1,5 +1,6 @@
 // Limiter, store: buckets in Redis, shared by every limiter. Input: takes; output: decisions of lua/decide.lua. All
 // that one event-loop tick asks of one hash tag goes out as one script call.
+import { randomBytes } from 'node:crypto';
 import type { RedisEndpoint } from '../../contract/limiter-config.ts';
 import { messageOf } from '../../lib/thrown.ts';
 import type { RedisLogin } from '../../lib/redis-client.ts';
@@ -65,6 +66,7 @@ export class RedisStore implements Store {
   #next: RedisConnection | undefined;
   readonly #reached = Promise.withResolvers<undefined>();
   #wasReached = false;
+  readonly #owner = randomBytes(12).toString('base64url');
   readonly #script: LuaScript;
   readonly #calendar = new WindowCalendar();
   readonly #settlements: SettlementQueue<{ readonly tag: string; readonly operation: Operation }>;
@@ -100,7 +102,8 @@ export class RedisStore implements Store {
     const tag = checkSettlement(settlement);
     const { reservation, actual, takenAtMicros } = settlement;
     const deltas = reservation.takes.map(({ amount }, index) => (actual[index] ?? 0) - amount);
-    return await this.#record(tag, { kind: 'settle', reservation, deltas, reservedAt: takenAtMicros });
+    const owner = this.#owner;
+    return await this.#record(tag, { kind: 'settle', reservation, deltas, reservedAt: takenAtMicros, owner });
   }
 
   /** While the store is away it waits like a settlement. */

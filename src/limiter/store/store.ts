@@ -24,7 +24,17 @@ export interface Take {
 export interface Reservation {
   /** Unique; chosen by the caller. A settlement names it. */
   readonly id: string;
+  /** From {@link nextSerial}: its settlement then costs the store a bit to remember, where an id costs it a key. */
+  readonly serial?: number;
   readonly takes: readonly Take[];
+}
+
+let lastSerial = 0;
+
+/** Counts up: no two reservations of this process have the same one. */
+export function nextSerial(): number {
+  lastSerial += 1;
+  return lastSerial;
 }
 
 /** The live state of a bucket after (or, when refused, without) the decision. All times in store time. */

@@ -1,7 +1,7 @@
 // Test part: what every store must do. Input: a store whose time the test sets; output: one suite, run for memory,
 // Redis, Redis Cluster and Redis Sentinel alike.
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import type { BucketRef, Store, StoreDecision } from '../../../src/limiter/store/store.ts';
+import { nextSerial, type BucketRef, type Store, type StoreDecision } from '../../../src/limiter/store/store.ts';
 import { bucket, DAY, HOUR, MINUTE, newKey, SECOND, take, tokens, window, truth } from './fixtures.ts';
 
 /** A store under test. Its buckets are in the namespace `team`. */
@@ -131,6 +131,32 @@ export function storeContract(name: string, underTest: () => StoreUnderTest): vo
       expect(await store.settle(truth(reservation, [0]))).toMatchObject({ applied: false });
       expect(await store.settle(truth(reservation, [10]))).toMatchObject({ applied: false });
       expect(left(await store.peek(take([one, 0])))).toEqual([7]);
+    });
+
+    test('trap 54: a settlement with a serial is applied once, whatever was settled beside it', async () => {
+      const one = bucket(window(100_000, 'Year'));
+      const reservations = Array.from({ length: 1500 }, () => ({ ...take([one, 3]), serial: nextSerial() }));
+      await Promise.all(reservations.map((reservation) => store.reserve(reservation)));
+      const twice = reservations.flatMap((reservation, index) => [
+        { reservation, actual: [index % 5] },
+        { reservation, actual: [0] },
+      ]);
+      const shuffled = twice.map((each, index) => [(index * 1009) % twice.length, each] as const);
+      shuffled.sort(([a], [b]) => a - b);
+      const first = new Map<unknown, number>();
+      for (const [, { reservation, actual }] of shuffled) {
+        if (!first.has(reservation)) first.set(reservation, actual[0] ?? 0);
+      }
+      const applied: boolean[] = [];
+      for (let from = 0; from < shuffled.length; from += 700) {
+        const settled = shuffled.slice(from, from + 700).map(([, { reservation, actual }]) => {
+          return store.settle(truth(reservation, actual));
+        });
+        applied.push(...(await Promise.all(settled)).map((each) => each.applied));
+      }
+      expect(applied.filter(Boolean)).toHaveLength(reservations.length);
+      const used = [...first.values()].reduce((sum, units) => sum + units, 0);
+      expect(left(await store.peek(take([one, 0])))).toEqual([100_000 - used]);
     });
 
     test('a refund into a bucket that has refilled meanwhile does not overfill it', async () => {

@@ -8,6 +8,7 @@ import { systemClock } from '../../../src/lib/clock.ts';
 import { silentLogger } from '../../../src/lib/log.ts';
 import { StoreRegistry } from '../../../src/limiter/store/create-store.ts';
 import type { RedisStore } from '../../../src/limiter/store/redis-store.ts';
+import { nextSerial } from '../../../src/limiter/store/store.ts';
 import { describeOnRedis } from '../../rig/redis/describe-redis.ts';
 import { startRedis, type RedisServer } from '../../rig/redis/redis-server.ts';
 import { bucket, DAY, HOUR, MINUTE, newKey, SECOND, take, tokens, window, truth } from './fixtures.ts';
@@ -92,6 +93,43 @@ describeOnRedis('Redis store on one server', () => {
     expect(await store.report(odd)).toMatchObject({ applied: false });
     expect(await client.keys('*user name*')).toEqual([]);
     expect(await client.keys('weir:{team}:reported:h:*')).toHaveLength(1);
+  });
+
+  test('trap 54: what Redis remembers of settlements is less than a byte each, for 10 minutes after the last one', async () => {
+    const one = bucket(tokens(1e12, HOUR));
+    const [count, atOnce] = [1_000_000, 2_000];
+    const memory = async (): Promise<number> => Number(/used_memory:(\d+)/.exec(await client.info('memory'))?.[1]);
+    const settleAll = async (total: number): Promise<void> => {
+      for (let done = 0; done < total; done += atOnce) {
+        const reservations = Array.from({ length: atOnce }, () => ({ ...take([one, 2]), serial: nextSerial() }));
+        await Promise.all(reservations.map((reservation) => store.settle(truth(reservation, [1]))));
+      }
+    };
+    await settleAll(atOnce);
+    const before = await memory();
+    await settleAll(count);
+    expect((await memory()) - before).toBeLessThan(count);
+    const keys = await client.keys('weir:{team}:settled:*');
+    expect(keys.length).toBeLessThan(count / 400);
+    for (const ttl of await Promise.all(keys.map((key) => client.pttl(key)))) {
+      expect(ttl).toBeGreaterThan(0);
+      expect(ttl).toBeLessThanOrEqual(600_000);
+    }
+  });
+
+  test('trap 33: a marker that holds anything else is written anew', async () => {
+    const one = bucket(tokens(10, HOUR));
+    const reservation = { ...take([one, 5]), serial: nextSerial() };
+    await store.reserve(reservation);
+    expect(await store.settle(truth(reservation, [4]))).toMatchObject({ applied: true });
+    const keys = await client.keys('weir:{team}:settled:*');
+    for (const key of keys) {
+      await client.del(key);
+      await client.lpush(key, 'x');
+    }
+    const next = { ...take([one, 1]), serial: nextSerial() };
+    expect(await store.settle(truth(next, [0]))).toMatchObject({ applied: true });
+    expect(await store.settle(truth(next, [0]))).toMatchObject({ applied: false });
   });
 
   test('a settlement sent by two limiters is applied once', async () => {

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Cluster } from 'ioredis';
 import { hashTag } from '../../../src/limiter/store/takes.ts';
-import { markerKey } from '../../../src/limiter/store/decide-script.ts';
+import { markerOf } from '../../../src/limiter/store/decide-script.ts';
 import { loadScript } from '../../../src/limiter/store/lua-script.ts';
 import type { RedisStore } from '../../../src/limiter/store/redis-store.ts';
 import { waitFor } from '../../../tools/node-cluster/wait.ts';
@@ -56,9 +56,9 @@ describeOnRedis('Redis Cluster', () => {
     const settled = await Promise.all(reservations.map((reservation) => store.settle(truth(reservation, [1, 0]))));
     expect(settled.every(Boolean)).toBe(true);
     const keysOf = (args: string[]): string[] => args.slice(3, 3 + Number(args[2]));
-    const expected = reservations.flatMap(({ id, takes }) => [
-      ...takes.map(({ bucket: { key } }) => key),
-      markerKey(hashTag(takes[0]!.bucket.key), 'settle', id),
+    const expected = reservations.flatMap((reservation) => [
+      ...reservation.takes.map(({ bucket: { key } }) => key),
+      markerOf(hashTag(reservation.takes[0]!.bucket.key), 'settle', reservation).key,
     ]);
     const seen = await waitFor(
       'all calls in the monitors',
