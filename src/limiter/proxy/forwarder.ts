@@ -4,16 +4,18 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Admission } from '../decide/admission.ts';
 import type { RouteMatch } from '../decide/decision.ts';
 import type { RuntimeInForce } from '../config/config-applier.ts';
-import { AS_RESERVED, REFUND } from '../decide/usage.ts';
+import { REFUND } from '../decide/usage.ts';
+import { UNMETERED } from '../meter/answer-meter.ts';
 import type { Dialer } from './dialer.ts';
 import type { AnswerEnd } from '../record/request-record.ts';
 import type { Exchange } from './exchange.ts';
 import { authorityOf, requestHeaders, responseHeaders, type HostRule } from './http-headers.ts';
 import type { Incoming } from './incoming.ts';
-import { outgoingBody, releaseSent } from './outgoing-body.ts';
+import { outgoingBody, releaseSent } from './outgoing.ts';
 import type { PageRequest } from '../cors/cors-mirror.ts';
 import type { CheckedHead } from './answer-head.ts';
 import type { RelayObserver, UpstreamEnd, UpstreamFault } from './relay.ts';
+import { endingOf } from './settlement.ts';
 import type { ConnectionFault } from './upstream-errors.ts';
 import type { Upstreams } from './upstream.ts';
 
@@ -70,9 +72,7 @@ export class Forwarder {
   }
 
   /**
-   * Forwards, relays, settles. Refunded: what the upstream never got, what it answered with 4xx or 5xx, and a
-   * connection that broke before any answer. Charged: every other answer, a client that left once the upstream had
-   * the request, and an upstream that took the request and did not answer in time.
+   * Forwards, relays, settles as {@link endingOf} says.
    * Notes for the record of the request how its answer ended.
    * @throws WeirError when there is no answer of the upstream to relay
    */
@@ -85,7 +85,7 @@ export class Forwarder {
       }
       const end = await this.#relay(forwarding);
       this.#observe(forwarding, end);
-      await admission?.settle(isCharged(end) ? AS_RESERVED : REFUND);
+      await admission?.settle(endingOf(end));
       if (end.error !== undefined && end.status === undefined) throw end.error;
       exchange.notes.answered(answerEndOf(end));
     } finally {
@@ -121,9 +121,9 @@ export class Forwarder {
       body: body.content,
     };
     const observer: RelayObserver = {
-      answered: (head, answered) => {
+      answered: (head, answered, isRewritten) => {
         releaseSent(incoming.body, body);
-        return this.#answered(forwarding, head, answered);
+        return this.#answered(forwarding, head, answered, isRewritten);
       },
       faulted: (fault) => {
         this.#observer.faulted(fault);
@@ -132,7 +132,7 @@ export class Forwarder {
         this.#observer.threw(error);
       },
     };
-    return this.#upstreams.relay(upstream, response, observer, dial.scope, dial.lookup);
+    return this.#upstreams.relay(upstream, response, UNMETERED, observer, dial);
   }
 
   /**
@@ -163,8 +163,8 @@ export class Forwarder {
       body: null,
     };
     try {
-      const { scope, lookup } = this.#dialer.dial(inForce, namespace, match.target);
-      return await this.#upstreams.ask(question, CORS_DEADLINE_MS, scope, lookup);
+      const dial = this.#dialer.dial(inForce, namespace, match.target);
+      return await this.#upstreams.ask(question, CORS_DEADLINE_MS, dial);
     } catch {
       return undefined;
     }
@@ -181,22 +181,17 @@ export class Forwarder {
     { exchange, admission, onSession, ownHeaders }: Forwarding,
     { status, headers }: CheckedHead,
     answered: IncomingHttpHeaders,
+    isRewritten: boolean,
   ): string[] {
     const { 'mcp-session-id': session } = answered;
     if (status >= 400) void admission?.settle(REFUND);
     if (typeof session === 'string' && status < 300) onSession?.(session);
     const own = exchange.sawAnswer(answered, { ...ownHeaders, 'x-request-id': exchange.requestId });
-    return responseHeaders(headers, status, own);
+    return responseHeaders(headers, status, own, isRewritten);
   }
 }
 
 function answerEndOf({ status, error, clientLeft }: UpstreamEnd): AnswerEnd {
   const ending = clientLeft ? 'client_left' : error === undefined ? 'answered' : 'cut';
   return status === undefined ? { ending } : { status, ending };
-}
-
-function isCharged({ reached, status, error, clientLeft }: UpstreamEnd): boolean {
-  if (!reached) return false;
-  if (status !== undefined) return status < 400;
-  return clientLeft || error?.code === 'upstream_timeout';
 }

@@ -37,6 +37,13 @@ interface Routed {
   readonly seen: SeenCaller;
 }
 
+/** A routed request whose caller is known. */
+interface Identified extends Routed {
+  readonly facts: RequestFacts;
+  /** Lower case: headers that spoke of the caller to the limiter alone. */
+  readonly strip: readonly string[];
+}
+
 /** Paths where MCP clients learn how to authenticate: free, and open to callers without an identity. */
 const OAUTH_METADATA = /^\/\.well-known\/(oauth-|openid-configuration)/;
 
@@ -193,9 +200,9 @@ export class Proxy {
     if (!isNamedByPathAlone(endpointOf(incoming.wire.method, incoming.wire.path))) rejectUnreadable(incoming);
     const identified = this.#identify(routed);
     if (identified === undefined) return;
-    const decided = await this.#decide(routed, [identified.facts]);
+    const decided = await this.#decide(identified, [identified.facts]);
     const { decision } = decided;
-    if (decision.kind === 'allowed') await this.#forward(routed, identified.strip, decided);
+    if (decision.kind === 'allowed') await this.#forward(identified, decided);
     else exchange.reply(renderRefusal(decision, exchange.context(), this.#now()));
   }
 
@@ -212,22 +219,20 @@ export class Proxy {
     const isMetadata = mcp.calls.length === 0 && OAUTH_METADATA.test(routed.match.upstreamPath);
     const identified = this.#identify(routed, isMetadata);
     if (identified === undefined) return;
-    const decided = await this.#decideCalls(routed, mcp, identified.facts);
+    const decided = await this.#decideCalls(identified, mcp);
     const decision = decided?.decision;
     if (decision !== undefined && decision.kind !== 'allowed') {
       exchange.reply(mcpRefusalReply(decision, mcp, exchange.context(), this.#now()));
       return;
     }
-    await this.#forward(routed, identified.strip, decided, this.#sessionWatch(object, mcp));
+    await this.#forward(identified, decided, this.#sessionWatch(object, mcp));
   }
 
   /** Counts tools/call alone; undefined: there is none in the body, so nothing is asked. */
-  async #decideCalls(routed: Routed, mcp: McpRequest, facts: RequestFacts): Promise<Decided | undefined> {
+  async #decideCalls(identified: Identified, mcp: McpRequest): Promise<Decided | undefined> {
     if (mcp.calls.length === 0) return undefined;
-    return this.#decide(
-      routed,
-      mcp.calls.map(({ name }) => ({ ...facts, tool: name })),
-    );
+    const calls = mcp.calls.map(({ name }) => ({ ...identified.facts, tool: name }));
+    return this.#decide(identified, calls);
   }
 
   #sessionWatch(object: RuntimeObject, mcp: McpRequest): ((session: string) => void) | undefined {
@@ -239,10 +244,7 @@ export class Proxy {
   }
 
   /** Who calls; undefined when the answer was 401. `isOpen`: nobody needs to be somebody here. */
-  #identify(
-    routed: Routed,
-    isOpen = false,
-  ): { readonly facts: RequestFacts; readonly strip: readonly string[] } | undefined {
+  #identify(routed: Routed, isOpen = false): Identified | undefined {
     const { exchange, incoming, object, match, seen } = routed;
     const result = establishIdentity(object, seen);
     if (result.kind === 'unauthenticated' && !isOpen) {
@@ -250,7 +252,7 @@ export class Proxy {
       return undefined;
     }
     exchange.notes.identity = result.identity;
-    return { facts: factsOf(incoming.wire, match, result), strip: result.strip };
+    return { ...routed, facts: factsOf(incoming.wire, match, result), strip: result.strip };
   }
 
   async #decide({ exchange, object }: Routed, facts: readonly RequestFacts[]): Promise<Decided> {
@@ -263,20 +265,18 @@ export class Proxy {
   }
 
   async #forward(
-    routed: Routed,
-    strip: readonly string[],
+    { exchange, incoming, object, match, seen, strip }: Identified,
     { decision, admission }: Partial<Decided> = {},
     onSession?: (session: string) => void,
   ): Promise<void> {
-    const { exchange, object } = routed;
     try {
       await this.#options.forwarder.forward({
         exchange,
-        incoming: routed.incoming,
-        match: routed.match,
+        incoming,
+        match,
         namespace: object.config.namespace,
         strip,
-        isTrustedProxy: routed.seen.isTrustedProxy,
+        isTrustedProxy: seen.isTrustedProxy,
         inForce: this.#options.inForce(),
         ownHeaders: this.#ownHeaders(exchange, decision),
         ...(admission === undefined ? {} : { admission }),
