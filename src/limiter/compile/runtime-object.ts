@@ -1,7 +1,7 @@
 // Limiter, compile: the frozen forms that a request meets. Types alone; runtime.ts makes them, the later stages read
 // them.
 import type { LimitConfig, LimiterConfig, SecretValues, Target } from '../../contract/limiter-config.ts';
-import type { CidrSet } from '../../lib/address.ts';
+import type { CidrSet } from '../../lib/values/address.ts';
 import type { RequestFacts, WireRequest } from '../decide/decision.ts';
 import type { IdentityProvider } from '../identity/provider.ts';
 import type { Source } from '../request/one-value.ts';
