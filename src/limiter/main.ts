@@ -22,7 +22,7 @@ import {
   type HttpListener,
   type ListenAddress,
   type UpgradeHandler,
-} from '../lib/http-listener.ts';
+} from '../lib/http/http-listener.ts';
 import { LimiterMetrics } from './metrics.ts';
 import type { RecordObserver } from './record/request-record.ts';
 import { Observation } from './observation.ts';

@@ -245,7 +245,7 @@ export const LIMITER_FAULTS: readonly Fault[] = [
   },
   {
     name: 'early-answer-reset',
-    file: 'src/lib/http-listener.ts',
+    file: 'src/lib/http/http-listener.ts',
     find: 'const isComplete = request.complete || !expectsBody(request);',
     replace: 'const isComplete = true;',
     tests: ['test/limiter/early-answers.unit.test.ts'],

@@ -2,7 +2,7 @@
 // them.
 import type { LimitConfig, LimiterConfig, SecretValues, Target } from '../../contract/limiter-config.ts';
 import type { StoreUse } from '../../contract/limiter-report.ts';
-import type { CidrSet } from '../../lib/address.ts';
+import type { CidrSet } from '../../lib/values/address.ts';
 import type { RequestFacts, WireRequest } from '../decide/decision.ts';
 import type { Charge } from '../decide/usage.ts';
 import type { IdentityProvider } from '../identity/provider.ts';

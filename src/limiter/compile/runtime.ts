@@ -19,7 +19,7 @@ import {
   type TrustedHeaders,
 } from '../../contract/limiter-config.ts';
 import { storePlaceOf } from '../../contract/limiter-report.ts';
-import { compileCidrs } from '../../lib/address.ts';
+import { compileCidrs } from '../../lib/values/address.ts';
 import { ConfigRejected } from '../config/config-rejected.ts';
 import { addressProblem, compileEgress, targetProblem, type EgressPolicy } from '../egress/egress.ts';
 import { bucketKeyPrefix, isCallerChosen, sourceOfPart } from '../decide/keys.ts';
@@ -27,7 +27,7 @@ import { capacityOf } from '../decide/degrade.ts';
 import { checkLimit } from '../decide/limit-check.ts';
 import { compileWhen, headerOf, sourcesOfMatch } from '../decide/match.ts';
 import { trustedHeaderNames, trustedHeadersProvider } from '../identity/trusted-headers.ts';
-import { normalisePath } from '../../lib/path.ts';
+import { normalisePath } from '../../lib/values/path.ts';
 import { EVERY_MODEL, modelName } from '../request/model-request.ts';
 import { headerSource, type Source } from '../request/one-value.ts';
 import type { RuntimeIdentity, RuntimeLimit, RuntimeObject, RuntimeRouting, RuntimeRule } from './runtime-object.ts';

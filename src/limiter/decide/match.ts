@@ -1,7 +1,7 @@
 // Limiter, limits stage: the facts of a request -> the limits that apply to it, groups resolved.
 import type { Match, StringMatch } from '../../contract/limiter-config.ts';
-import { compileCidrs, parseAddress } from '../../lib/address.ts';
-import { plainText } from '../../lib/text.ts';
+import { compileCidrs, parseAddress } from '../../lib/values/address.ts';
+import { plainText } from '../../lib/values/text.ts';
 import { ConfigRejected } from '../config/config-rejected.ts';
 import { canonicalModel } from '../request/model-request.ts';
 import { headerSource, querySource, type Source } from '../request/one-value.ts';

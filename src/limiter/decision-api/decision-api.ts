@@ -5,7 +5,7 @@ import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../../lib/clock.ts';
 import { ERRORS, WeirError } from '../../lib/errors.ts';
-import { requestIdOf } from '../../lib/request-id.ts';
+import { requestIdOf } from '../../lib/http/request-id.ts';
 import type { InternalErrors } from '../internal-errors.ts';
 import { inTime } from '../request/reading-deadline.ts';
 import type { Configured } from '../config/configured.ts';
@@ -33,7 +33,7 @@ import {
 import { ReservationRegistry } from './reservation-registry.ts';
 import { subjectOf, type Subject } from './decision-subject.ts';
 import type { Owner, TokenFile } from './decision-token.ts';
-import { pathOf, sendJson } from '../../lib/http-listener.ts';
+import { pathOf, sendJson } from '../../lib/http/http-listener.ts';
 import type { LimiterMetrics } from '../metrics.ts';
 import type { BodyBudget, BodyHold } from '../request/body-budget.ts';
 import { readBody } from '../request/body.ts';

@@ -4,7 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { WeirError } from '../../lib/errors.ts';
-import { requestIdOf } from '../../lib/request-id.ts';
+import { requestIdOf } from '../../lib/http/request-id.ts';
 import type { RuntimeInForce } from '../config/config-applier.ts';
 import type { Decided } from '../decide/decide.ts';
 import type { Decision, RequestFacts, RouteMatch } from '../decide/decision.ts';

@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import type { StandInModel } from '../../../src/cli/stand-in-model.ts';
+import type { StandInModel } from '../../../src/cli/stand-in/stand-in-model.ts';
 import type { LimiterSettings } from '../../../src/limiter/settings.ts';
 import { config, mcpRouting } from '../fixtures.ts';
 import { post, routeTo, startLimiter, startUpstream, until, type Running } from '../running.ts';

@@ -4,7 +4,7 @@ import { describe, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
-import { MAX_DURATION_MICROS } from '../../../src/lib/duration.ts';
+import { MAX_DURATION_MICROS } from '../../../src/lib/values/duration.ts';
 import { ManualClock } from '../../../src/lib/clock.ts';
 import { MAX_WHOLE, multiplyDivide } from '../../../src/limiter/store/rule/exact.ts';
 import { MemoryStore } from '../../../src/limiter/store/memory-store.ts';
