@@ -6,7 +6,7 @@ import { SMALL_BODY_BYTES } from '../request/body-budget.ts';
 import type { RequestBody } from '../request/body.ts';
 
 /** An edit: `bytes` in place of those from `from` up to `to`. Everything between two edits goes on as it was sent. */
-export interface Splice {
+export interface BodyEdit {
   readonly from: number;
   readonly to: number;
   readonly bytes: Buffer;
@@ -33,7 +33,7 @@ export function outgoingBody(
   body: RequestBody,
   headers: IncomingHttpHeaders,
   isClaimed: boolean,
-  splices: readonly Splice[] = [],
+  splices: readonly BodyEdit[] = [],
 ): OutgoingBody {
   const isAsSent = splices.length === 0 && (!isClaimed || headers['content-encoding'] === undefined);
   const pieces = splices.length > 0 ? spliced(body.decoded, splices) : [isAsSent ? body.raw : body.decoded];
@@ -57,7 +57,7 @@ export function releaseSent(body: RequestBody, { content }: OutgoingBody): void 
 }
 
 /** Copies nothing. @throws RangeError for splices that overlap or lie outside */
-function spliced(bytes: Buffer, splices: readonly Splice[]): Buffer[] {
+function spliced(bytes: Buffer, splices: readonly BodyEdit[]): Buffer[] {
   const pieces: Buffer[] = [];
   let at = 0;
   for (const { from, to, bytes: inserted } of splices) {

@@ -121,7 +121,8 @@ describe('an operator that watches some namespaces', () => {
       findPod: () => POD,
     };
     const authenticate = createTokenAuthenticator(api, silentLogger());
-    const come = (token: string): Promise<AdmissionResult> => authenticate({ token, self: { nodeId: 'n', version: '1' } });
+    const come = (token: string): Promise<AdmissionResult> =>
+      authenticate({ token, self: { nodeId: 'n', version: '1' } });
     expect(await come('t')).toMatchObject({ reason: 'unauthenticated' });
     authenticated = true;
     for (let turn = 0; turn < 5; turn++) expect(await come('t')).toMatchObject(refused(['a']));

@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { Readable } from 'node:stream';
-import { outgoingBody, type OutgoingBody, type Splice } from '../../../src/limiter/proxy/outgoing.ts';
+import { outgoingBody, type OutgoingBody, type BodyEdit } from '../../../src/limiter/proxy/outgoing.ts';
 import { BodyBudget, SMALL_BODY_BYTES } from '../../../src/limiter/request/body-budget.ts';
 import { RequestBody } from '../../../src/limiter/request/body.ts';
 
@@ -15,7 +15,7 @@ async function bytesOf({ content }: OutgoingBody): Promise<Buffer> {
 }
 
 /** Ascending places of a text of `length` bytes, two per edit. */
-const splicesOf = (length: number): fc.Arbitrary<Splice[]> =>
+const splicesOf = (length: number): fc.Arbitrary<BodyEdit[]> =>
   fc
     .tuple(
       fc.array(fc.nat(length), { maxLength: 8 }),
@@ -55,7 +55,7 @@ describe('outgoing', () => {
   });
 
   test('of an encoded body the decoded form is edited, and headers about the bytes come off', async () => {
-    const edit: Splice = { from: 1, to: 1, bytes: Buffer.from('"stream":true,') };
+    const edit: BodyEdit = { from: 1, to: 1, bytes: Buffer.from('"stream":true,') };
     const out = outgoingBody(bodyOf(Buffer.from('zip'), Buffer.from('{"n":1}')), { 'content-encoding': 'gzip' }, true, [
       edit,
     ]);
