@@ -17,6 +17,7 @@ import { runLimiter, type RunningLimiter } from '../limiter/main.ts';
 import { LimiterMetrics } from '../limiter/metrics.ts';
 import { LIMITER_DEFAULTS } from '../limiter/settings.ts';
 import { flag, listOf, LOG_LEVELS, parseEgress, parseHostPort, parseListen } from './flags/flags.ts';
+import { patientPrint } from './patient-print.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
 
 interface StandaloneFlags {
@@ -114,7 +115,7 @@ function operatorSettings(flags: StandaloneFlags, token: string): OperatorSettin
       kind: 'files',
       folder: flags.manifests,
       token,
-      print,
+      print: patientPrint(print),
       lastGoodFile: join(flags.stateDir, 'last-good.json'),
     },
     pushListen: ANY_LOOPBACK_PORT,
