@@ -15,7 +15,13 @@ export interface OutgoingBody {
 }
 
 /** Headers that speak of the encoded bytes. */
-const OF_ENCODED: readonly string[] = ['content-encoding', 'content-md5', 'content-digest', 'repr-digest', 'digest'];
+export const OF_ENCODED: readonly string[] = [
+  'content-encoding',
+  'content-md5',
+  'content-digest',
+  'repr-digest',
+  'digest',
+];
 
 /**
  * What an object limits goes on as it was read: decoded, so that no other decoder can find something else in it. What
