@@ -40,7 +40,7 @@ function send(): void {
   socket.write(bytes);
 }
 
-for (let count = 0; count < Number(process.env.ATTACK_CONNS ?? attack.connections); count += 1) send();
+for (let count = 0; count < attack.connections; count += 1) send();
 parentPort?.postMessage('sending');
 parentPort?.on('message', () => {
   parentPort?.postMessage({ requests, answers, bytes: bytes.length } satisfies AttackerReport);

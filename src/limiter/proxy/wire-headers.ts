@@ -1,7 +1,7 @@
 // Limiter, proxy: the headers of what nobody claims. In: raw headers as they came (name, value, name, value …); out:
 // the same, less what would open a way around the judging of later requests, and with what the framing of the other
 // hop demands.
-import { OF_ENCODED } from './outgoing-body.ts';
+import { OF_BYTES } from './outgoing.ts';
 
 type RawHeaders = readonly string[];
 
@@ -85,7 +85,7 @@ function withoutTunnels(raw: RawHeaders): string[] {
 
 function ofDecoded(raw: RawHeaders, bytes: number): string[] {
   const framing = ['content-length', 'transfer-encoding', 'trailer'];
-  return [...without(raw, ...OF_ENCODED, ...framing), 'Content-Length', String(bytes)];
+  return [...without(raw, ...OF_BYTES, ...framing), 'Content-Length', String(bytes)];
 }
 
 function has(raw: RawHeaders, name: string): boolean {
