@@ -9,8 +9,9 @@ import { clientWaits } from './expect-continue.ts';
 import { Connections } from '../http-connections.ts';
 import { expectsBody, faultOfHead, type AnsweredRequest, type OwnAnswer } from './http-faults.ts';
 import { linger } from './lingering-close.ts';
-import { pace } from './paced-reading.ts';
+import { gather, pace } from './paced-reading.ts';
 import { requestIdOf } from './request-id.ts';
+import { Starts } from '../turns.ts';
 
 /** Where a server listens; port 0 = any free port. */
 export interface ListenAddress {
@@ -80,6 +81,8 @@ const DEFAULTS = {
   onThrow: (): void => undefined,
 };
 const IDLE_CHECK_MS = 50;
+/** Of all servers of the process. What 64 KiB of one connection, or many connections, bring may be dozens. */
+const starts = new Starts(8);
 const SLOWEST_DEADLINE_CHECK_MS = 5_000;
 
 /** Starts a server. Rejects with the system's error (EADDRINUSE …), naming the address. */
@@ -135,16 +138,21 @@ function createHttpServer(handler: HttpHandler, settings: ServerSettings): Serve
   const connections = new Connections({ answerTo, onFault, refuse, isAnswered: (response) => answered.has(response) });
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     if (!connections.began(request, response)) return;
-    const fault = faultOfHead(request, settings.maxHeaders);
-    if (fault !== undefined) refuse(request, response, fault);
-    else
-      settled(
-        () => handler(request, response),
-        (error) => {
-          onThrow(error, requestIdOf(request));
-          sendAnswer(request, response, answerTo(new WeirError('internal_error'), answeredRequest(request)));
-        },
-      );
+    gather(request);
+    starts.begin(request.socket, () => {
+      // Answered with a fault of its body, or left by its client, while it waited.
+      if (response.destroyed || response.headersSent) return;
+      const fault = faultOfHead(request, settings.maxHeaders);
+      if (fault !== undefined) refuse(request, response, fault);
+      else
+        settled(
+          () => handler(request, response),
+          (error) => {
+            onThrow(error, requestIdOf(request));
+            sendAnswer(request, response, answerTo(new WeirError('internal_error'), answeredRequest(request)));
+          },
+        );
+    });
   };
   server.on('request', serve);
   server.on('checkContinue', (request, response) => {

@@ -18,7 +18,8 @@ export interface InvalidHead {
   readonly problem: string;
 }
 
-const REASON = /^[\t\x20-\x7e]*$/;
+/** A long one alone would exceed what clients take for a head. */
+const REASON = /^[\t\x20-\x7e]{0,256}$/;
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/i;
 /**
  * What a field value must not hold: RFC 9110, 5.5, has it replaced by a space. Bytes from 0x80 (obs-text) pass as

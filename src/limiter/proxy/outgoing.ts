@@ -22,7 +22,13 @@ export interface OutgoingBody {
 }
 
 /** Headers about bytes that do not go on. */
-const OF_BYTES: readonly string[] = ['content-encoding', 'content-md5', 'content-digest', 'repr-digest', 'digest'];
+export const OF_BYTES: readonly string[] = [
+  'content-encoding',
+  'content-md5',
+  'content-digest',
+  'repr-digest',
+  'digest',
+];
 
 /**
  * What an object limits goes on as it was read: decoded, so that no other decoder can find something else in it. What

@@ -46,9 +46,10 @@ export class OwnServer {
   /**
    * Opens the request that goes on: target and headers as sent. Nothing of its body is sent.
    * @param keepsExpect false: the client was already asked for its body
+   * @param decodedBytes the size of the body where it goes on decoded
    * @throws Error for a head that cannot be sent on
    */
-  open(request: IncomingMessage, keepsExpect: boolean): ClientRequest {
+  open(request: IncomingMessage, keepsExpect: boolean, decodedBytes?: number): ClientRequest {
     const { method = 'GET', url = '/', rawHeaders, socket } = request;
     const send = this.#url.protocol === 'https:' ? httpsRequest : httpRequest;
     const upstream = send({
@@ -56,7 +57,7 @@ export class OwnServer {
       port: this.#url.port,
       method,
       path: url.startsWith('/') ? `${this.#basePath}${url}` : url,
-      headers: wireRequestHeaders({ method, rawHeaders, host: this.#url.host, keepsExpect }),
+      headers: wireRequestHeaders({ method, rawHeaders, host: this.#url.host, keepsExpect, decodedBytes }),
       agent: this.#agentOf(socket),
       maxHeaderSize: MAX_ANSWER_HEADERS,
     });

@@ -9,6 +9,7 @@ import { askForBody, awaitsContinue } from '../../lib/http/expect-continue.ts';
 import { expectsBody } from '../../lib/http/http-faults.ts';
 import { linger } from '../../lib/http/lingering-close.ts';
 import type { AnswerEnd } from '../record/request-record.ts';
+import { failureOf } from './upstream-errors.ts';
 import { pairsOf, wireAnswerHeaders } from './wire-headers.ts';
 
 /** What is sent on. `read`: the whole body, where it had to be read before it was known that nobody claims it. */
@@ -24,6 +25,8 @@ export interface Passing {
 
 /** Requests that may be sent twice (RFC 9110, 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
+/** Where a body in other codings ends is not known. */
+const CHUNKED_LAST = /(?:^|,)[\t ]*chunked[\t ]*$/i;
 
 /**
  * Passes a request on. Resolves when the answer is out, or either side left.
@@ -85,8 +88,12 @@ class Passage {
     upstream.once('close', () => {
       if (this.#answer === undefined) this.#done.resolve({ error: new WeirError('upstream_unreachable') });
     });
-    if (onUpgrade === undefined) return;
     upstream.once('upgrade', (answer, server, bytes) => {
+      if (onUpgrade === undefined) {
+        server.destroy();
+        this.#done.resolve({ error: new WeirError('invalid_upstream_answer') });
+        return;
+      }
       this.#done.resolve({ status: 101, ending: 'upgraded' });
       onUpgrade(answer, server, bytes);
     });
@@ -119,7 +126,8 @@ class Passage {
     if (response.headersSent || response.destroyed || isOldClient(request)) return;
     try {
       if (statusCode === 100) askForBody(request);
-      else response.writeInformation(statusCode, rawHeaders);
+      // Hints wait for nobody: those that a client does not read are left out.
+      else if (response.socket?.writableNeedDrain !== true) response.writeInformation(statusCode, rawHeaders);
     } catch {
       // A hint that cannot be repeated is left out: the answer is still to come.
     }
@@ -128,20 +136,22 @@ class Passage {
   #relay(answer: IncomingMessage): void {
     this.#answer = answer;
     answer.on('error', () => undefined);
-    answer.once('close', () => {
-      if (!answer.complete) this.#breakOff();
-    });
     const { response } = this.#passing;
     try {
       if (answer.statusCode === 101) throw new Error('a switch that nobody asked for');
+      const { 'transfer-encoding': coding = 'chunked' } = answer.headers;
+      if (!CHUNKED_LAST.test(coding)) throw new Error('a body without an end');
       if (!response.destroyed) this.#writeHead(answer);
     } catch {
-      this.#done.resolve({ error: new WeirError('upstream_unreachable', 'the answer of the upstream is malformed') });
+      this.#done.resolve({ error: new WeirError('invalid_upstream_answer') });
     }
     if (!response.headersSent) {
       answer.destroy();
       return;
     }
+    answer.once('close', () => {
+      if (!answer.complete) this.#breakOff();
+    });
     answer.pipe(response, { end: false });
     answer.once('end', () => {
       void this.#finish(answer);
@@ -186,7 +196,12 @@ class Passage {
     const { request } = this.#passing;
     if (upstream.reusedSocket && !expectsBody(request) && IDEMPOTENT.has(request.method ?? '')) {
       this.#done.resolve({ isStale: true });
-    } else this.#done.resolve({ error: error instanceof WeirError ? error : new WeirError('upstream_unreachable') });
+    } else {
+      const failure = failureOf(error);
+      this.#done.resolve({
+        error: failure.isUnforeseen === true ? new WeirError('upstream_unreachable') : failure.error,
+      });
+    }
   }
 
   /** An answer cut off in the middle must look cut off. */

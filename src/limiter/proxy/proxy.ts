@@ -18,8 +18,11 @@ import { Exchange } from './exchange.ts';
 import { readHead, readIncoming, type Incoming, type RequestHead } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
 import type { BodyHold } from '../request/body-budget.ts';
+import { isTextAsSent } from '../request/content.ts';
 import { endpointOf, isNamedByPathAlone } from '../request/endpoints.ts';
 import { isMcpFault, readMcpRequest, type McpRequest } from '../request/mcp-request.ts';
+import { mediaTypeOf } from '../request/media-type.ts';
+import { isInferencePath } from '../request/model-request.ts';
 import { headerSource, unclearText } from '../request/one-value.ts';
 import { inTime } from '../request/reading-deadline.ts';
 import type { ProxyOptions } from './proxy-options.ts';
@@ -163,7 +166,10 @@ export class Proxy {
       exchange.fail('unconfigured', undefined, { 'retry-after': '1' });
     } else if (resolution.kind === 'unclaimed' && this.#options.unclaimed !== undefined) {
       if (inForce.set.index.hasModels) rejectHiddenModel(incoming);
-      await this.#options.unclaimed.pass(exchange, { read: incoming.body.raw, wire: incoming.wire });
+      await this.#options.unclaimed.pass(exchange, {
+        ...(await sendable(exchange.request, incoming)),
+        wire: incoming.wire,
+      });
     } else this.#notFound(exchange, resolution);
   }
 
@@ -307,6 +313,17 @@ function rejectHiddenModel(incoming: Incoming): void {
   rejectUnreadable(incoming);
   const { wire } = incoming;
   if (wire.unclear?.has(CONTENT_TYPE) === true) throw new WeirError('invalid_request', unclearText(CONTENT_TYPE));
+}
+
+/** The body as it came; decoded, where the encoded bytes could name a model to a server that does not decode them. */
+async function sendable(
+  request: IncomingMessage,
+  { body, wire: { method, path } }: Incoming,
+): Promise<{ readonly read: Buffer; readonly isDecoded: boolean }> {
+  const { raw, decoded } = body;
+  const isText =
+    raw !== decoded && (await isTextAsSent(raw, mediaTypeOf(request.rawHeaders), isInferencePath(method, path)));
+  return { read: isText ? decoded : raw, isDecoded: isText };
 }
 
 /** true: a protocol that is not HTTP; an offer of another HTTP is one that a server may pass over. */

@@ -35,6 +35,8 @@ export interface UnclaimedOptions {
 export interface UnclaimedRequest {
   /** Its whole body as it came, where it was read. */
   readonly read?: Buffer | undefined;
+  /** `read` is the decoded form of what came, and goes on in its place. */
+  readonly isDecoded?: boolean;
   /** Absent: nothing is in force, so nothing is to be said of it. */
   readonly wire?: WireRequest;
 }
@@ -89,7 +91,7 @@ export class Unclaimed {
    * Passes a request on, and notes the model that it names.
    * @throws WeirError when the own server gives no answer, or the head cannot be sent on
    */
-  async pass(exchange: Exchange, { read, wire }: UnclaimedRequest = {}): Promise<void> {
+  async pass(exchange: Exchange, { read, isDecoded = false, wire }: UnclaimedRequest = {}): Promise<void> {
     const { request, response } = exchange;
     const { server, isOpen } = this.#options;
     if (!isOpen()) rejectFragment(request);
@@ -99,7 +101,7 @@ export class Unclaimed {
       request,
       response,
       read,
-      open: () => server.open(request, keepsExpect),
+      open: () => server.open(request, keepsExpect, isDecoded ? read?.length : undefined),
     });
     this.#note(exchange, end, wire);
   }

@@ -1,6 +1,7 @@
 // Limiter, proxy: the headers of what nobody claims. In: raw headers as they came (name, value, name, value …); out:
 // the same, less what would open a way around the judging of later requests, and with what the framing of the other
 // hop demands.
+import { OF_BYTES } from './outgoing.ts';
 
 type RawHeaders = readonly string[];
 
@@ -20,11 +21,15 @@ export interface WireRequestHead {
   readonly host: string;
   /** false: the client was already asked for its body. */
   readonly keepsExpect: boolean;
+  /** The body goes on decoded, in so many bytes; absent: as it came. */
+  readonly decodedBytes?: number | undefined;
 }
 
 /** The request's headers, byte for byte and in their order: nothing of the limiter's is added. */
-export function wireRequestHeaders({ method, rawHeaders, host, keepsExpect }: WireRequestHead): string[] {
-  const headers = withoutTunnels(keepsExpect ? rawHeaders : without(rawHeaders, 'expect'));
+export function wireRequestHeaders(head: WireRequestHead): string[] {
+  const { method, rawHeaders, host, keepsExpect, decodedBytes } = head;
+  const kept = keepsExpect ? rawHeaders : without(rawHeaders, 'expect');
+  const headers = withoutTunnels(decodedBytes === undefined ? kept : ofDecoded(kept, decodedBytes));
   if (!has(headers, 'host')) headers.push('Host', host);
   const isFramed = has(headers, 'content-length') || has(headers, 'transfer-encoding');
   if (!isFramed && !BODILESS.has(method)) headers.push('Content-Length', '0');
@@ -76,6 +81,11 @@ function withoutTunnels(raw: RawHeaders): string[] {
   if (options.length > 0) rest.push('Connection', options.join(', '));
   if (left.length > 0) rest.push('Upgrade', left.join(', '));
   return rest;
+}
+
+function ofDecoded(raw: RawHeaders, bytes: number): string[] {
+  const framing = ['content-length', 'transfer-encoding', 'trailer'];
+  return [...without(raw, ...OF_BYTES, ...framing), 'Content-Length', String(bytes)];
 }
 
 function has(raw: RawHeaders, name: string): boolean {

@@ -18,6 +18,7 @@ const JSON_RPC_CODES: Readonly<Partial<Record<Refusal['code'], number>>> = {
   over_capacity: -32603,
   upstream_unreachable: -32603,
   upstream_timeout: -32603,
+  invalid_upstream_answer: -32603,
   egress_refused: -32603,
 };
 

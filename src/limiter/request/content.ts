@@ -1,6 +1,6 @@
 // Limiter, request stage: what a body says. In: its decoded bytes and its Content-Type; out: its JSON, or the model
 // that a form names; or why it could mean one thing to the limiter and another to the upstream.
-import { readJson, type JsonBody } from './json-body.ts';
+import { jsonStart, readJson, type JsonBody } from './json-body.ts';
 import { charsetProblem, isJsonType, type MediaType } from './media-type.ts';
 import { multipartField } from './multipart.ts';
 import { urlFormField } from './url-form.ts';
@@ -29,6 +29,18 @@ export async function readContent(bytes: Buffer, media: MediaType, isForm: boole
   }
   if (json.kind === 'json') return { json: await withoutForm(json, bytes, media) };
   return isForm ? fromForm(json, await modelField(bytes, media)) : { json };
+}
+
+/**
+ * Whether encoded bytes are a text of their own, JSON or a form, to a server that does not look at Content-Encoding.
+ * Codings have room for it: brotli in blocks that are passed over, gzip in its file name. Brotli often begins with "[".
+ */
+export async function isTextAsSent(encoded: Buffer, media: MediaType, isForm: boolean): Promise<boolean> {
+  if (jsonStart(encoded).start !== 'none') return true;
+  if (!isForm || media.kind !== 'valid') return false;
+  if (media.value === URL_FORM) return (await urlFormField(encoded, 'model')).kind !== 'absent';
+  const boundary = media.parameters.get('boundary');
+  return boundary !== undefined && encoded.includes(`--${boundary}`, 0, 'latin1');
 }
 
 /** A text can be JSON and, to a reader of forms, a form. */

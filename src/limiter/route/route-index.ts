@@ -180,7 +180,7 @@ export class RouteIndex {
   }
 
   #hasAny(slots: readonly string[], host: string, path: string): boolean {
-    const prefixes = prefixCandidates(path, this.#extent.pathSegments);
+    const prefixes = prefixCandidates(this.#folded(path), this.#extent.pathSegments);
     return hostCandidates(host, this.#extent.hostLabels).some((name) =>
       prefixes.some((prefix) => slots.some((slot) => this.#at(`${name}\n${prefix}\n${slot}`).length > 0)),
     );
@@ -188,7 +188,7 @@ export class RouteIndex {
 
   #walk(request: RouteRequest): Walk {
     const walk: Walk = { seen: seenOnce(request) };
-    const prefixes = prefixCandidates(request.path, this.#extent.pathSegments);
+    const prefixes = prefixCandidates(this.#folded(request.path), this.#extent.pathSegments);
     for (const host of hostCandidates(request.host, this.#extent.hostLabels)) {
       for (const prefix of prefixes) {
         const found = this.#tryPlace(host, prefix, request, walk);
@@ -201,9 +201,9 @@ export class RouteIndex {
 
   #tryPlace(host: string, prefix: string, request: RouteRequest, walk: Walk): Found | undefined {
     const at = `${host}\n${prefix}\n`;
-    const below = pathBelow(prefix, request.path) ?? request.path;
+    const below = prefix === '/' ? request.path : request.path.slice(prefix.length) || '/';
     for (const slot of this.#slotsFor(host, prefix, request)) {
-      const claimants = this.#at(at + slot);
+      const claimants = this.#asWritten(this.#at(at + slot), request.path);
       walk.unclear ??= this.#unclearAt(slot, claimants, request, walk.seen);
       if (walk.unclear !== undefined) return undefined;
       const found = bestOf(claimants, request, below, walk.seen);
@@ -263,12 +263,24 @@ export class RouteIndex {
   #slotKeys(object: RuntimeObject): readonly string[] {
     const { kind, models, hostnames } = object.routing;
     const names = kind === 'mcp' ? [MCP] : [PLACE, ...new Set(models.flatMap(slotsOfModel))];
-    const places = [...new Set(hostnames)].map((host) => `${host}\n${this.#prefixOf(object)}\n`);
+    const places = [...new Set(hostnames)].map((host) => `${host}\n${this.#folded(this.#prefixOf(object))}\n`);
     return places.flatMap((place) => names.map((name) => place + name));
   }
 
   #prefixOf({ routing }: RuntimeObject): string {
     return routing.isDefaultPrefix && this.#options.mode === 'sidecar' ? '/' : routing.pathPrefix;
+  }
+
+  /** On a sidecar a prefix in another letter case would pass uncounted, and some servers do not tell them apart. */
+  #folded(path: string): string {
+    return this.#options.mode === 'sidecar' ? path.toLowerCase() : path;
+  }
+
+  /** Of objects whose prefixes differ in letter case alone, those whose prefix was written. */
+  #asWritten(objects: readonly RuntimeObject[], path: string): readonly RuntimeObject[] {
+    if (objects.length < 2) return objects;
+    const exact = objects.filter((object) => pathBelow(this.#prefixOf(object), path) !== undefined);
+    return exact.length > 0 ? exact : objects;
   }
 
   #at(slot: string): readonly RuntimeObject[] {

@@ -55,6 +55,35 @@ describe('pipelined requests', () => {
     expect(faults).toEqual([]);
   });
 
+  test('a few of them begin in a turn of the event loop, of all connections together', async () => {
+    const texts = Array.from({ length: 4 }, () => {
+      const socket = dial();
+      socket.write(get('/quick').repeat(49) + last);
+      return textOf(socket);
+    });
+    let [before, most] = [0, 0];
+    while (begun < 200) {
+      await new Promise(setImmediate);
+      most = Math.max(most, begun - before);
+      before = begun;
+    }
+    // Eight in a turn; the passes over immediates that are counted here may come before or after theirs.
+    expect(most).toBeLessThanOrEqual(16);
+    expect((await Promise.all(texts)).map((text) => text.match(/\/quick|\/last/g)?.length)).toEqual([50, 50, 50, 50]);
+  });
+
+  test('those that wait to begin when their client leaves never begin', async () => {
+    const socket = dial();
+    const text = textOf(socket);
+    socket.write(get('/slow').repeat(60));
+    while (begun === 0) await new Promise(setImmediate);
+    const atOnce = begun;
+    for (const response of waiting) response.socket?.destroy();
+    await text;
+    for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+    expect(begun).toBeLessThanOrEqual(atOnce + 8);
+  });
+
   test.each([
     ['that wait', '/slow'],
     ['that are answered at once', '/quick'],

@@ -127,6 +127,7 @@ describe('an answer that may go on', () => {
     for (const [given, goes] of [
       ['Всё', 'OK'],
       ['Fine by me', 'Fine by me'],
+      ['a'.repeat(100_000), 'OK'],
     ] as const) {
       told = Buffer.from(`HTTP/1.1 200 ${given}\r\nContent-Length: 2\r\n\r\nok`);
       const answer = await fetch(`http://${host}/v1/chat/completions`, { method: 'POST', body: BODY });

@@ -115,6 +115,44 @@ describe('a request that nobody claims', () => {
     );
   });
 
+  test('hints that a client does not read are left out, and the answer comes', async () => {
+    await ends.start();
+    const hints = 3_000;
+    const hint = `HTTP/1.1 103 Early Hints\r\nLink: </${'a'.repeat(8_000)}>\r\n\r\n`;
+    let isSent = false;
+    ends.serve = (socket) => {
+      socket.write(hint.repeat(hints));
+      socket.end('HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok', () => {
+        isSent = true;
+      });
+    };
+    const client = await ends.dial();
+    client.socket.pause();
+    client.send('GET /x HTTP/1.1\r\nHost: a\r\n\r\n');
+    await until(() => isSent, 20_000);
+    client.socket.resume();
+    const heard = await client.ended();
+    expect(heard).toMatch(/HTTP\/1\.1 200 OK\r\n[^]*ok$/);
+    expect(heard.match(/HTTP\/1\.1 103 /g)?.length).toBeLessThan(hints);
+    client.socket.destroy();
+  });
+
+  test.each([
+    ['no HTTP', 'SSH-2.0-x\r\n'],
+    ['a status line that is none', 'HTTP/1.1 2x0 OK\r\nContent-Length: 2\r\n\r\nok'],
+    ['NUL in its reason', 'HTTP/1.1 200 O\0K\r\nContent-Length: 2\r\n\r\nok'],
+    ['CR in a header', 'HTTP/1.1 200 OK\r\nX-A: a\rX-B: b\r\nContent-Length: 2\r\n\r\nok'],
+    ['a coding after chunks', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, identity\r\n\r\n2\r\nok\r\n0\r\n\r\n'],
+    ['a coding without chunks', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok'],
+    ['a switch that nobody asked for', 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n'],
+  ])('an answer with %s is 502, and says that it came', async (_name, bytes) => {
+    await ends.start();
+    ends.serve = (socket) => socket.end(bytes, 'latin1');
+    const answer = await fetch(`${ends.running.traffic}/x`);
+    expect([answer.status, await answer.text()]).toEqual([502, expect.stringContaining('invalid_upstream_answer')]);
+    expect(answer.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
   test('a client of HTTP/1.0 is answered without chunks', async () => {
     await ends.start();
     ends.serve = (socket) =>

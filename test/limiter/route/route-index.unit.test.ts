@@ -62,6 +62,26 @@ describe('a shared limiter', () => {
   });
 });
 
+describe('prefixes in another letter case', () => {
+  const objects = [
+    route('lower', { pathPrefix: '/api' }),
+    route('upper', { pathPrefix: '/API' }),
+    { name: 'mixed', routing: mcpRouting({ pathPrefix: '/Tools/a' }) },
+  ];
+
+  test.each<[path: string, sidecar: string, shared: string]>([
+    ['/api/v1', 'lower default /v1', 'lower default /v1'],
+    ['/API/v1', 'upper default /v1', 'upper default /v1'],
+    ['/Api/V1', 'lower default /V1', 'not_found'],
+    ['/tools/A/Messages', 'mixed  /Messages', 'not_found'],
+    ['/TOOLS/a', 'mixed  /', 'not_found'],
+    ['/toolsx/a', 'unclaimed', 'not_found'],
+  ])('%s: on a sidecar %s, else %s', (path, sidecar, shared) => {
+    expect(outcome(setOf(SIDECAR, ...objects), { path, model: 'm' })).toBe(sidecar);
+    expect(outcome(setOf(SHARED, ...objects), { path, model: 'm' })).toBe(shared);
+  });
+});
+
 describe('a sidecar', () => {
   const set = setOf(SIDECAR, { name: 'a', routing: modelRouting({ pathPrefix: '/serving/a', isDefaultPrefix: true }) });
 
