@@ -99,9 +99,9 @@ export class FolderCertificates implements CertificateSource {
       const isChanged = this.#holder.set(await certificateOf(found, names));
       this.fault = undefined;
       if (isChanged)
-        log.info('certificate taken', { folder, expires: new Date(endOf(this.current().cert)).toISOString() });
+        log.info('certificate loaded', { folder, expires: new Date(endOf(this.current().cert)).toISOString() });
     } catch (error) {
-      if (this.fault !== messageOf(error)) log.error('certificate refused', { folder, error: messageOf(error) });
+      if (this.fault !== messageOf(error)) log.error('certificate rejected', { folder, error: messageOf(error) });
       this.fault = messageOf(error);
     }
   }
@@ -138,8 +138,9 @@ function complaintOf({ path, cert, key, caKey }: Folder, names: readonly string[
   if (complaint !== undefined) return `${complaint}: replace it`;
   const leaf = new X509Certificate(cert);
   if (Date.parse(leaf.validTo) - RENEW_MS < Date.now()) {
-    if (Date.parse(leaf.validTo) <= Date.now()) return `${join(path, 'tls.crt')} ended on ${leaf.validTo}: replace it`;
-    if (caKey !== undefined && isOurAuthority(leaf.issuer)) return `${join(path, 'tls.crt')} ends soon`;
+    if (Date.parse(leaf.validTo) <= Date.now())
+      return `${join(path, 'tls.crt')} expired on ${leaf.validTo}: replace it`;
+    if (caKey !== undefined && isOurAuthority(leaf.issuer)) return `${join(path, 'tls.crt')} expires soon`;
   }
   const lacking = nameMissingIn(cert, names);
   return lacking === undefined ? undefined : `${join(path, 'tls.crt')} does not name ${lacking}: replace it`;

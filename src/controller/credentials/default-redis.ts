@@ -193,7 +193,9 @@ export class DefaultRedis {
       this.#tell();
     } catch (error) {
       if (!this.#isBroken) {
-        this.#log.error('files of the default redis cannot be read, the former ones stay', { error: messageOf(error) });
+        this.#log.error('files of the default redis cannot be read, the last values stay in use', {
+          error: messageOf(error),
+        });
       }
       this.#isBroken = true;
     }

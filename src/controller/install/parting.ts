@@ -81,13 +81,13 @@ export class Parting implements LeaseNotes {
     const { log, pushAll } = this.#parts;
     this.#done = undefined;
     this.#pushed.clear();
-    if (since === undefined) log.warn('the uninstall did not take place: limiters get their configs back');
+    if (since === undefined) log.warn('the uninstall did not happen: limiters get their previous configs again');
     else log.warn('this release is being uninstalled: limiters get configs without its Redis', { since });
     try {
       await pushAll();
       if (since === undefined) return;
       const silent = await this.#untilAcknowledged();
-      log.info('limiters can go on without this release', { objects: this.#pushed.size, silent });
+      log.info('limiters can continue without this release', { objects: this.#pushed.size, silent });
       this.#done = since;
     } catch (error) {
       this.#mustRetry = true;

@@ -117,7 +117,7 @@ export class ManifestFolder {
       [...manifests].flatMap(([name, manifest]) => {
         const owner = owners.get(name);
         if (owner === undefined || owner === manifest) return [];
-        const message = `${name} is in ${owner.file}:${owner.line} already, which counts`;
+        const message = `${name} is already defined in ${owner.file}:${owner.line}, which is used`;
         return [{ file: manifest.file, line: manifest.line, path: 'metadata.name', message }];
       }),
     );

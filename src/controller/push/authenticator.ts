@@ -55,7 +55,7 @@ export interface ReviewApi extends Pick<Kube, 'reviewToken' | 'reviewAccess'> {
 /** Tokens whose refusal is remembered. */
 const MOST_REMEMBERED = 10_000;
 
-const GONE: Refused = { admitted: false, reason: 'unavailable', message: 'the limiter has left' };
+const GONE: Refused = { admitted: false, reason: 'unavailable', message: 'the limiter disconnected' };
 const POD_NAME = 'authentication.kubernetes.io/pod-name';
 const POD_UID = 'authentication.kubernetes.io/pod-uid';
 const SERVICE_ACCOUNT = /^system:serviceaccount:([^:]+):([^:]+)$/;

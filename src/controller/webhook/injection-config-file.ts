@@ -57,13 +57,13 @@ export class InjectionConfigFile {
       const text = await readFile(this.#path, 'utf8');
       if (text !== this.#text) {
         this.#take(text);
-        this.#log.info('injection config taken up', { file: this.#path });
+        this.#log.info('injection config loaded', { file: this.#path });
       }
       this.#trouble = '';
     } catch (error) {
       const trouble = messageOf(error);
       if (trouble !== this.#trouble) {
-        this.#log.error('injection config cannot be used, the last good one stays', { file: this.#path, trouble });
+        this.#log.error('injection config is invalid, the last good one stays in use', { file: this.#path, trouble });
       }
       this.#trouble = trouble;
     }
