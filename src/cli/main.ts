@@ -85,7 +85,7 @@ function throwInsteadOfExit(command: Command): Command {
   return command.exitOverride().showHelpAfterError(`(try: ${name} --help)`);
 }
 
-// `weir validate manifests | head`: whoever read it has what they wanted.
+// `weir validate manifests | head`: the reader has what it wanted.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
   process.exit(EXIT_NO_READER);

@@ -1,5 +1,5 @@
 // CLI: `weir operator`. Input: flags, each also from the environment (WEIR_…). Output: a running operator that drains
-// on SIGTERM and SIGINT; exit code 2 for flags that cannot be meant.
+// on SIGTERM and SIGINT; exit code 2 for invalid flags.
 import { Command } from 'commander';
 import { homedir } from 'node:os';
 import { join } from 'node:path';

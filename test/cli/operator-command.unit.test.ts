@@ -36,7 +36,7 @@ describe('weir operator', () => {
     [['--admin-listen', '127.0.0.1'], '--admin-listen'],
     [['--default-redis', 'redis'], '--default-redis'],
     [['--default-redis', ':6379'], '--default-redis'],
-    [['--default-redis-ca-file', '/ca'], '--default-redis-ca-file needs --default-redis'],
+    [['--default-redis-ca-file', '/ca'], '--default-redis-ca-file requires --default-redis'],
     [['--default-redis-acl'], '--default-redis-acl requires --default-redis'],
     [['--default-redis', 'r:1', '--default-redis-acl'], '--default-redis-password-file'],
     [['--default-redis', 'r:1', '--default-redis-namespaces', 'A'], '--default-redis-namespaces'],

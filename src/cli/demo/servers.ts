@@ -65,7 +65,7 @@ export class DemoServers {
     };
   }
 
-  /** Ends everything; a child that does not go on SIGTERM is killed after 5 s. */
+  /** Stops everything; a child that ignores SIGTERM is killed after 5 s. */
   async close(): Promise<void> {
     await Promise.all(this.#children.map(async ({ process: child }) => end(child)));
     await this.upstream.close();

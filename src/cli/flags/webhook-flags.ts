@@ -15,7 +15,7 @@ export interface WebhookFlags {
   readonly caConfigMap: string;
 }
 
-/** So long an operator that was told to stop goes on answering: the API server hears of it a moment later. */
+/** How long a stopping operator keeps answering: the API server notices a moment later. */
 const LINGER_MS = 4_000;
 
 export function withWebhookFlags(command: Command): Command {

@@ -267,7 +267,7 @@ export class CaDistributor {
       .every(({ clientConfig }) => clientConfig.caBundle === caBundle);
   }
 
-  /** A write that lost against another one is decided anew when the watch brings what won. */
+  /** A write that lost against another one is decided again when the watch brings the other one. */
   async #replace<T extends KubeObject>(
     informer: Informer<T>,
     type: (typeof RESOURCES)[keyof typeof RESOURCES],

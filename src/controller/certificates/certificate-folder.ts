@@ -48,7 +48,7 @@ interface Folder {
 const DAY_MS = 86_400_000;
 const CA_MS = 3650 * DAY_MS;
 const LEAF_MS = 365 * DAY_MS;
-/** A leaf of our own is made anew this long before its end. */
+/** Our own leaf is renewed this long before it expires. */
 const RENEW_MS = 30 * DAY_MS;
 const ALWAYS_NAMED = ['localhost', '127.0.0.1', '::1'];
 const READ_EVERY_MS = 5_000;
@@ -183,7 +183,7 @@ async function readIfThere(file: string): Promise<string | undefined> {
   }
 }
 
-/** Whole or not at all, whoever reads meanwhile. */
+/** Atomic for concurrent readers. */
 async function replaceFile(file: string, text: string, mode = 0o600): Promise<void> {
   const temporary = `${file}.${process.pid}.tmp`;
   await writeFile(temporary, text, { mode });

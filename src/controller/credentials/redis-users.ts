@@ -10,7 +10,7 @@ import type { Leadership } from '../election/leadership.ts';
 
 export interface RedisUsersSettings {
   readonly address: string;
-  /** Asked for each time that the connection is made anew. */
+  /** Called for each new connection. */
   readonly login: () => RedisLogin;
   /** Namespace -> password of its user; undefined: not known yet. */
   readonly wanted: () => ReadonlyMap<string, string | undefined>;

@@ -1,5 +1,5 @@
 // Controller: before an uninstall. Input: names, a policy, and the door to the API server. Output: the objects that
-// exist, and limiters that can go on without the Redis of the release; or a refusal, and then nothing was changed.
+// exist, and limiters that can continue without the Redis of the release; or a refusal, and then nothing was changed.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../lib/log.ts';
 import { namesOf } from '../../reconcile/names.ts';

@@ -16,7 +16,7 @@ export const LEAVING_ANNOTATION = 'weir.dev/leaving';
 /** The same time, once limiters have what they need. */
 export const LEFT_ANNOTATION = 'weir.dev/left';
 
-/** An uninstall that did not take place is over after this long: the operator goes on as before. */
+/** An uninstall that did not happen is over after this long: the operator continues as before. */
 const VALID_MS = 600_000;
 const ACK_DEADLINE_MS = 10_000;
 const LOOK_EVERY_MS = 100;
@@ -33,7 +33,7 @@ export interface PartingParts {
 
 export class Parting implements LeaseNotes {
   readonly #parts: PartingParts;
-  /** What was pushed in place of the usual configs: name -> version. */
+  /** What was pushed instead of the usual configs: name -> version. */
   readonly #pushed = new Map<string, string>();
   #since: string | undefined;
   /** The last change did not reach limiters: it is tried again. */
@@ -45,7 +45,7 @@ export class Parting implements LeaseNotes {
     this.#parts = parts;
   }
 
-  /** While this holds no status is written: what limiters have is not what the objects' statuses speak of. */
+  /** While this holds no status is written: limiters do not have the configs that the statuses describe. */
   get isParting(): boolean {
     return this.#since !== undefined;
   }

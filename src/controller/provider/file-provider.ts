@@ -181,7 +181,7 @@ export class FileProvider implements Provider, StatusSink {
         this.#touch();
       });
       this.#watcher.on('error', (error) => {
-        log.warn('folder watch failed, polling goes on', { folder, error: messageOf(error) });
+        log.warn('folder watch failed, polling continues', { folder, error: messageOf(error) });
         this.#watcher?.close();
       });
     } catch (error) {

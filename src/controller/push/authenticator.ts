@@ -92,7 +92,7 @@ export function createTokenAuthenticator(
   };
 }
 
-/** For use without a cluster: whoever has the token is a shared limiter of all namespaces. */
+/** For use without a cluster: every caller with the token is a shared limiter of all namespaces. */
 export function createStaticAuthenticator(token: string): Authenticator {
   const expected = digest(token);
   return ({ token: given, self }) =>

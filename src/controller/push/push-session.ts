@@ -142,7 +142,7 @@ export class PushSession {
     }
   }
 
-  /** No status speaks of Sharers: the ack table has no entries of them. */
+  /** Sharers appear in no status: the ack table has no entries of them. */
   #acksOf(name: string): AckStream | undefined {
     return isSharersName(name) ? undefined : this.#parts.acks;
   }

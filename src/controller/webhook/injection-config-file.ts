@@ -1,5 +1,5 @@
 // Controller: the injection config as a file (a mounted ConfigMap). Input: its path. Output: the present settings; a
-// change is taken up within seconds, and one that cannot be used is logged while the last good one stays.
+// change is loaded within seconds; an invalid one is logged, and the last good one stays in use.
 import { readFile } from 'node:fs/promises';
 import type { Logger } from '../../lib/log.ts';
 import { messageOf } from '../../lib/thrown.ts';
