@@ -1,6 +1,6 @@
 // Controller: manifests in a folder. Input: files as people and editors leave them. Output: the objects that the API
-// server would have accepted; where it would have refused one, its last version stays, and the reason is reported with file
-// and line.
+// server would have accepted; where it would have rejected one, its last version stays, and the reason is reported
+// with file and line.
 import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
