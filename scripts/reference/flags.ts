@@ -11,7 +11,7 @@ export async function flagsPage(): Promise<string> {
   const files = globSync('**/*-command.ts', { cwd: FOLDER });
   const commands = await Promise.all(files.map(load));
   return page('Commands and flags', 'the commands in src/cli', [
-    'Every flag that names a variable can also be given by the environment; the command line wins. `weir <command> --help` shows the same.',
+    'Every flag with an environment variable can also be set by it; the command line takes precedence. `weir <command> --help` shows the same.',
     ...commands.sort((a, b) => (a.name() < b.name() ? -1 : 1)).flatMap(blocksOf),
   ]);
 }

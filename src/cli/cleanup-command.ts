@@ -16,44 +16,44 @@ interface CleanupFlags extends Omit<CleanupSettings, 'deadlineMs' | 'namespaces'
 export function cleanupCommand(): Command {
   return new Command('cleanup')
     .description(
-      'After an uninstall: remove what operators created (Lease, Secrets, CA, last good forms), and set statuses to Unknown. The kinds stay.',
+      'Clean up after an uninstall: remove what the operator created (Lease, Secrets, CA, last good specs), and set statuses to Unknown. CustomResourceDefinitions stay.',
     )
     .addOption(flag('--kubeconfig <file>', 'WEIR_KUBECONFIG', 'default: $KUBECONFIG, ~/.kube/config, then in-cluster'))
     .addOption(
-      flag('--own-namespace <name>', 'WEIR_OWN_NAMESPACE', 'where the operators ran')
+      flag('--own-namespace <name>', 'WEIR_OWN_NAMESPACE', 'namespace of the operator')
         .makeOptionMandatory()
         .argParser(parseNamespace),
     )
     .addOption(
-      flag(
-        '--namespace <names>',
-        'WEIR_NAMESPACE',
-        'namespaces that they watched, repeated or with commas (default: all)',
-      )
+      flag('--namespace <names>', 'WEIR_NAMESPACE', 'namespaces that it watched (default: all)')
         .default([], '')
         .argParser(listOf(parseNamespace)),
     )
     .addOption(
-      flag('--operator-pods <selector>', 'WEIR_OPERATOR_PODS', 'labels of the operators’ pods, which must have ended')
+      flag('--operator-pods <selector>', 'WEIR_OPERATOR_PODS', "label selector of the operator's pods")
         .default('app.kubernetes.io/part-of=weir,app.kubernetes.io/component=operator')
         .argParser(parseSelector),
     )
-    .addOption(flag('--lease <name>', 'WEIR_LEASE_NAME', 'their Lease').default('weir-operator').argParser(parseHost))
     .addOption(
-      flag('--secrets <names>', 'WEIR_SECRETS', 'their Secrets, repeated or with commas')
+      flag('--lease <name>', 'WEIR_LEASE_NAME', "name of the operator's Lease")
+        .default('weir-operator')
+        .argParser(parseHost),
+    )
+    .addOption(
+      flag('--secrets <names>', 'WEIR_SECRETS', "names of the operator's Secrets")
         .default([], 'none')
         .argParser(listOf(parseHost)),
     )
     .addOption(
-      flag('--config-map <name>', 'WEIR_CA_CONFIG_MAP', 'the CA, in each namespace')
+      flag('--config-map <name>', 'WEIR_CA_CONFIG_MAP', 'name of the ConfigMap with the CA, in each namespace')
         .default('weir-ca')
         .argParser(parseHost),
     )
     .addOption(
-      flag('--redis-of-release', 'WEIR_REDIS_OF_RELEASE', 'the default Redis was uninstalled, too').default(false),
+      flag('--redis-of-release', 'WEIR_REDIS_OF_RELEASE', 'the default Redis was uninstalled too').default(false),
     )
     .addOption(
-      flag('--deadline <seconds>', 'WEIR_DEADLINE', 'how long the operators’ pods may take to end')
+      flag('--deadline <seconds>', 'WEIR_DEADLINE', "how long to wait for the operator's pods to terminate")
         .default(90)
         .argParser(parseSeconds),
     )
@@ -73,5 +73,5 @@ async function run({ kubeconfig, deadline, namespace: namespaces, ...flags }: Cl
 
 function parseSelector(text: string): string {
   if (/^[-A-Za-z0-9_./]+=[-A-Za-z0-9_.]+(,[-A-Za-z0-9_./]+=[-A-Za-z0-9_.]+)*$/.test(text)) return text;
-  throw new InvalidArgumentError('expected labels, such as app.kubernetes.io/component=operator');
+  throw new InvalidArgumentError('expected a label selector, such as app.kubernetes.io/component=operator');
 }

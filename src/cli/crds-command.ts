@@ -19,11 +19,19 @@ interface CrdsFlags {
 /** `weir crds`: resolves when every kind of the folder is served. */
 export function crdsCommand(): Command {
   return new Command('crds')
-    .description('Install the kinds (CustomResourceDefinitions), or widen those that are there. None is ever narrowed.')
+    .description(
+      'Install or update the CustomResourceDefinitions. What the API server already accepts is never removed.',
+    )
     .addOption(flag('--kubeconfig <file>', 'WEIR_KUBECONFIG', 'default: $KUBECONFIG, ~/.kube/config, then in-cluster'))
-    .addOption(flag('--folder <path>', 'WEIR_CRDS', 'with *.yaml, such as deploy/crds').makeOptionMandatory())
     .addOption(
-      flag('--deadline <seconds>', 'WEIR_DEADLINE', 'how long the API server may take to serve a kind')
+      flag(
+        '--folder <path>',
+        'WEIR_CRDS',
+        'folder of CustomResourceDefinition manifests (*.yaml), such as deploy/crds',
+      ).makeOptionMandatory(),
+    )
+    .addOption(
+      flag('--deadline <seconds>', 'WEIR_DEADLINE', 'how long to wait until the API server serves a kind')
         .default(60)
         .argParser(parseSeconds),
     )
@@ -44,7 +52,7 @@ async function run({ kubeconfig, folder, deadline }: CrdsFlags): Promise<void> {
 /** @throws Error naming the file that is no CustomResourceDefinition, or the folder that has none */
 function readKinds(folder: string): KindObject[] {
   const paths = globSync(join(folder, '*.yaml')).sort();
-  if (paths.length === 0) throw new Error(`--folder ${folder}: no *.yaml in it`);
+  if (paths.length === 0) throw new Error(`--folder ${folder}: it has no *.yaml files`);
   return paths.map((path) => {
     // 1.1 is what the API server reads.
     const object = parse(readFileSync(path, 'utf8'), { version: '1.1' }) as KindObject | null;

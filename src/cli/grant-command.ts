@@ -31,18 +31,18 @@ const LONGEST_NAME = 253;
 export function grantCommand(print: (text: string) => void = (text) => process.stdout.write(text)): Command {
   const command = new Command('grant')
     .description(
-      'Print the Roles and RoleBindings that let the operator read Secrets of a namespace. Needs no rights itself: kubectl applies them with yours.',
+      'Print the Roles and RoleBindings that let the operator read Secrets of a namespace. The command needs no access to the cluster: apply its output with kubectl.',
     )
     .addOption(
       flag(
         '-n, --namespace <name>',
         'WEIR_GRANT_NAMESPACE',
-        'namespace of the Secrets, and of manifests that name none',
+        'namespace of the Secrets, and of manifests without a namespace',
       ) //
         .argParser(parseNamespace),
     )
     .addOption(
-      flag('-s, --secret <names>', 'WEIR_GRANT_SECRET', 'Secrets to grant, repeated or with commas')
+      flag('-s, --secret <names>', 'WEIR_GRANT_SECRET', 'Secrets to grant, repeated or comma-separated')
         .default([], '')
         .argParser(listOf(parseSecretName)),
     )
@@ -56,7 +56,7 @@ export function grantCommand(print: (text: string) => void = (text) => process.s
         .argParser((text: string, before: readonly string[]) => [...before, text]),
     )
     .addOption(
-      flag('--service-account <namespace/name>', 'WEIR_GRANT_SERVICE_ACCOUNT', 'account of the operator')
+      flag('--service-account <namespace/name>', 'WEIR_GRANT_SERVICE_ACCOUNT', 'ServiceAccount of the operator')
         .default(USUAL_ACCOUNT)
         .argParser(parseAccount),
     )
@@ -118,7 +118,7 @@ async function wantedBy({ namespace, secret, filename }: GrantFlags): Promise<Wa
     throw new GrantError('nothing to grant: name Secrets with --secret, or manifests with --filename');
   }
   if (secret.length > 0 && namespace === undefined) {
-    throw new GrantError('--secret needs --namespace: a grant is for the Secrets of one namespace');
+    throw new GrantError('--secret requires --namespace: a grant is for the Secrets of one namespace');
   }
   const wanted = new Map<string, Set<string>>();
   const want = (of: string, name: string): void => {
@@ -126,7 +126,7 @@ async function wantedBy({ namespace, secret, filename }: GrantFlags): Promise<Wa
   };
   for (const name of secret) want(namespace ?? '', name);
   for (const file of filename) for (const [of, name] of await secretsIn(file, namespace)) want(of, name);
-  if (wanted.size === 0) throw new GrantError(`${filename.join(', ')}: no object there names a Secret`);
+  if (wanted.size === 0) throw new GrantError(`${filename.join(', ')}: no object references a Secret`);
   return wanted;
 }
 
@@ -138,13 +138,13 @@ async function secretsIn(file: string, namespace: string | undefined): Promise<[
     const [finding] = verdict.findings;
     if (verdict.shaped === undefined) {
       throw new GrantError(
-        `${at}: ${finding?.path ?? ''}: ${finding?.message ?? 'unreadable'} (weir validate says more)`,
+        `${at}: ${finding?.path ?? ''}: ${finding?.message ?? 'unreadable'} (run weir validate for details)`,
       );
     }
     const refs = secretRefsOf(verdict.shaped.spec);
     const of = verdict.namespace ?? namespace;
     if (refs.length > 0 && of === undefined) {
-      throw new GrantError(`${at}: ${verdict.kind} ${verdict.name} says no namespace: add --namespace`);
+      throw new GrantError(`${at}: ${verdict.kind} ${verdict.name} has no namespace: add --namespace`);
     }
     return refs.map(({ name }): [string, string] => [of ?? '', name]);
   });

@@ -15,33 +15,33 @@ interface LeaveFlags extends Omit<LeaveSettings, 'deadlineMs' | 'namespaces'> {
 /** `weir leave`: resolves when the release may go. */
 export function leaveCommand(print: (text: string) => void = (text) => process.stdout.write(text)): Command {
   return new Command('leave')
-    .description('Before an uninstall: report the objects that exist, and hand limits over to the limiters.')
+    .description('Prepare an uninstall: report the objects that exist, and let limiters continue without the operator.')
     .addOption(flag('--kubeconfig <file>', 'WEIR_KUBECONFIG', 'default: $KUBECONFIG, ~/.kube/config, then in-cluster'))
     .addOption(
-      flag('--own-namespace <name>', 'WEIR_OWN_NAMESPACE', 'where the operators run')
+      flag('--own-namespace <name>', 'WEIR_OWN_NAMESPACE', 'namespace of the operator')
         .makeOptionMandatory()
         .argParser(parseNamespace),
     )
     .addOption(
-      flag(
-        '--namespace <names>',
-        'WEIR_NAMESPACE',
-        'namespaces that they watch, repeated or with commas (default: all)',
-      )
+      flag('--namespace <names>', 'WEIR_NAMESPACE', 'namespaces that it watches (default: all)')
         .default([], '')
         .argParser(listOf(parseNamespace)),
     )
-    .addOption(flag('--lease <name>', 'WEIR_LEASE_NAME', 'their Lease').default('weir-operator').argParser(parseHost))
     .addOption(
-      flag('--while-objects-exist <policy>', 'WEIR_WHILE_OBJECTS_EXIST', 'what to do then')
+      flag('--lease <name>', 'WEIR_LEASE_NAME', "name of the operator's Lease")
+        .default('weir-operator')
+        .argParser(parseHost),
+    )
+    .addOption(
+      flag('--while-objects-exist <policy>', 'WEIR_WHILE_OBJECTS_EXIST', 'what to do if objects exist')
         .choices(['Warn', 'Refuse'])
         .default('Warn'),
     )
     .addOption(
-      flag('--redis-of-release', 'WEIR_REDIS_OF_RELEASE', 'the default Redis is uninstalled, too').default(false),
+      flag('--redis-of-release', 'WEIR_REDIS_OF_RELEASE', 'the default Redis is uninstalled too').default(false),
     )
     .addOption(
-      flag('--deadline <seconds>', 'WEIR_DEADLINE', 'how long the operator may take to hand limits over')
+      flag('--deadline <seconds>', 'WEIR_DEADLINE', 'how long to wait until the operator has prepared the limiters')
         .default(30)
         .argParser(parseSeconds),
     )

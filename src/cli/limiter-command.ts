@@ -54,7 +54,7 @@ export interface LimiterFlags extends BoundFlags {
 /** `weir limiter`: resolves when the limiter was told to stop and has drained. */
 export function limiterCommand(): Command {
   const command = new Command('limiter').description(
-    'Enforce limits: an HTTP proxy for models and MCP servers, and an API that decides for everything else.',
+    'Enforce limits: an HTTP proxy for models and MCP servers, and a decision API for everything else.',
   );
   withListenFlags(command);
   withOperatorFlags(command);
@@ -66,14 +66,16 @@ export function limiterCommand(): Command {
 function withListenFlags(command: Command): void {
   const { mode, listen, adminListen, decisionListen } = LIMITER_DEFAULTS;
   command
-    .addOption(flag('--id <name>', 'WEIR_ID', "this limiter's name at the operator (default: host name and port)"))
     .addOption(
-      flag('--mode <mode>', 'WEIR_MODE', 'sidecar: forwards what no route claims; shared: answers it with 404')
+      flag('--id <name>', 'WEIR_ID', 'name of this limiter, sent to the operator (default: host name and port)'),
+    )
+    .addOption(
+      flag('--mode <mode>', 'WEIR_MODE', 'sidecar: forward requests that no route claims; shared: answer them with 404')
         .choices(['sidecar', 'shared'])
         .default(mode),
     )
     .addOption(
-      flag('--listen <host:port>', 'WEIR_LISTEN', 'where traffic comes in')
+      flag('--listen <host:port>', 'WEIR_LISTEN', 'address of the proxy')
         .default(listen, textOf(listen))
         .argParser(parseListen),
     )
@@ -83,7 +85,7 @@ function withListenFlags(command: Command): void {
         .argParser(parseListen),
     )
     .addOption(
-      flag('--decision-listen <host:port>', 'WEIR_DECISION_LISTEN', 'the decision API, or off')
+      flag('--decision-listen <host:port>', 'WEIR_DECISION_LISTEN', 'address of the decision API, or off')
         .default(decisionListen, textOf(decisionListen))
         .argParser(parseListenOrOff),
     )
@@ -91,21 +93,21 @@ function withListenFlags(command: Command): void {
       flag(
         '--decision-token-file <file>',
         'WEIR_DECISION_TOKEN_FILE',
-        'bearer tokens of the decision API, one per line (name:token); needed where it is not on loopback',
+        'bearer tokens of the decision API, one per line (name:token); required unless it listens on loopback',
       ),
     )
     .addOption(
       flag(
         '--drain-token <text>',
         'WEIR_DRAIN_TOKEN',
-        'only who sends it as x-weir-drain-token may drain (default: callers on loopback)',
+        'token that drain requests must send as x-weir-drain-token (default: callers on loopback may drain)',
       ),
     )
     .addOption(
       flag(
         '--upstream <url>',
         'WEIR_UPSTREAM',
-        'the server of the own pod: for routes without targets, and for what a sidecar forwards uncounted',
+        'server in the same pod: for routes without targets, and for requests that no route claims',
       ).argParser(parseBaseUrl),
     );
 }
@@ -117,24 +119,21 @@ function withOperatorFlags(command: Command): void {
       flag(
         '--operator <host:port>',
         'WEIR_OPERATOR',
-        "the operator's push port; several (repeated or with commas) are tried in turn",
+        'push port of the operator; several (repeated or comma-separated) are tried in turn',
       )
         .default(DEFAULT_OPERATORS, '127.0.0.1:18000')
         .argParser(parseOperators),
     )
     .addOption(
-      flag(
-        '--operator-ca <file>',
-        'WEIR_OPERATOR_CA',
-        "PEM file that the operator's certificate is checked against",
-      ).default(join(folder, 'tls', 'ca.crt'), '~/.weir/tls/ca.crt'),
+      flag('--operator-ca <file>', 'WEIR_OPERATOR_CA', "PEM file with the CA of the operator's certificate").default(
+        join(folder, 'tls', 'ca.crt'),
+        '~/.weir/tls/ca.crt',
+      ),
     )
     .addOption(
-      flag(
-        '--operator-name <name>',
-        'WEIR_OPERATOR_NAME',
-        "the name in the operator's certificate (default: its host)",
-      ).argParser(parseHost),
+      flag('--operator-name <name>', 'WEIR_OPERATOR_NAME', 'name in that certificate (default: its host)').argParser(
+        parseHost,
+      ),
     )
     .addOption(
       flag('--token-file <file>', 'WEIR_TOKEN_FILE', 'ServiceAccount token for the audience weir.dev').default(
@@ -142,18 +141,18 @@ function withOperatorFlags(command: Command): void {
       ),
     )
     .addOption(
-      flag('--namespace <names>', 'WEIR_NAMESPACE', 'a shared limiter wants only these, repeated or with commas')
+      flag('--namespace <names>', 'WEIR_NAMESPACE', 'namespaces of a shared limiter, repeated or comma-separated')
         .default([], 'all')
         .argParser(listOf(parseNamespace)),
     )
     .addOption(
-      flag('--state-dir <folder>', 'WEIR_STATE_DIR', 'where the last good snapshot is kept; empty: nowhere').default(
+      flag('--state-dir <folder>', 'WEIR_STATE_DIR', 'folder for the last good snapshot; empty: none').default(
         join(folder, 'limiter'),
         '~/.weir/limiter',
       ),
     )
     .addOption(
-      flag('--without-capability <ids>', 'WEIR_WITHOUT_CAPABILITY', 'act as a limiter that lacks these, to try a NACK')
+      flag('--without-capability <ids>', 'WEIR_WITHOUT_CAPABILITY', 'act as a limiter without these, to test a NACK')
         .default([], 'none')
         .argParser(listOf(parseCapability)),
     );
@@ -170,12 +169,16 @@ function withTroubleFlags(command: Command): void {
       durationFlag(
         '--store-deadline <duration>',
         'WEIR_STORE_DEADLINE',
-        'the longest that a decision waits for Redis',
+        'how long a decision waits for Redis at most',
         '50ms',
       ),
     )
     .addOption(
-      flag('--unconfigured-policy <policy>', 'WEIR_UNCONFIGURED_POLICY', 'without any configuration after the wait')
+      flag(
+        '--unconfigured-policy <policy>',
+        'WEIR_UNCONFIGURED_POLICY',
+        'what happens to requests when no configuration has arrived after the wait',
+      )
         .choices(['Pass', 'Refuse'])
         .default(LIMITER_DEFAULTS.unconfiguredPolicy),
     )
@@ -183,12 +186,12 @@ function withTroubleFlags(command: Command): void {
       durationFlag(
         '--unconfigured-wait <duration>',
         'WEIR_UNCONFIGURED_WAIT',
-        'how long to wait for a configuration',
+        'how long requests wait for the first configuration',
         '10s',
       ),
     )
     .addOption(
-      durationFlag('--grace <duration>', 'WEIR_GRACE', 'how long requests in flight may go on after SIGTERM', '30s'),
+      durationFlag('--grace <duration>', 'WEIR_GRACE', 'how long requests in flight may continue after SIGTERM', '30s'),
     )
     .addOption(flag('--log-level <level>', 'WEIR_LOG_LEVEL', 'how much to log').choices(LOG_LEVELS).default('info'));
 }
@@ -220,11 +223,11 @@ async function run(command: Command, flags: LimiterFlags): Promise<void> {
 export function complaintAboutLimiter(flags: LimiterFlags): string | undefined {
   const { decisionListen, decisionTokenFile, id } = flags;
   if (decisionListen !== 'off' && !isLoopback(decisionListen.host) && decisionTokenFile === undefined) {
-    const fix = 'give --decision-token-file, or listen on 127.0.0.1';
+    const fix = 'set --decision-token-file, or listen on 127.0.0.1';
     return `--decision-listen ${textOf(decisionListen)} is not on loopback: ${fix}`;
   }
   const isId = id === undefined || /^[A-Za-z0-9][-A-Za-z0-9_.:]{0,252}$/.test(id);
-  return isId ? complaintAboutBounds(flags) : '--id may hold letters, digits and -_.: only';
+  return isId ? complaintAboutBounds(flags) : '--id may contain only letters, digits and -_.:';
 }
 
 function settingsOf(flags: LimiterFlags, log: Logger, metrics: LimiterMetrics): LimiterSettings {

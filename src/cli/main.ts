@@ -15,43 +15,43 @@ interface Subcommand {
 /** Loaded one by one: a limiter never pays for the Kubernetes client, nor the operator for the Redis client. */
 const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
   demo: {
-    summary: 'Show Weir on this machine in a minute: no cluster, no Redis.',
+    summary: 'Show Weir on this machine in a minute. Needs no cluster and no Redis.',
     load: async () => (await import('./demo/demo-command.ts')).demoCommand(),
   },
   operator: {
-    summary: `Watch ${OBJECT_KINDS.join(' and ')} objects, configure limiters, report in the status what is in force.`,
+    summary: `Watch ${OBJECT_KINDS.join(' and ')} objects, send configs to limiters, and report the result in the status.`,
     load: async () => (await import('./operator-command.ts')).operatorCommand(),
   },
   limiter: {
-    summary: 'Enforce limits: a proxy for models and MCP servers, and an API that decides for everything else.',
+    summary: 'Enforce limits: a proxy for models and MCP servers, and a decision API for everything else.',
     load: async () => (await import('./limiter-command.ts')).limiterCommand(),
   },
   standalone: {
-    summary: 'Operator and limiter in one process, from a folder of manifests: no cluster, no Redis needed.',
+    summary: 'Run operator and limiter in one process, from a folder of manifests. Needs no cluster and no Redis.',
     load: async () => (await import('./standalone-command.ts')).standaloneCommand(),
   },
   validate: {
-    summary: 'Say what the API server and the operator would say of manifests, without a cluster.',
+    summary: 'Check manifests as the API server and the operator do, without a cluster.',
     load: async () => (await import('./validate-command.ts')).validateCommand(),
   },
   grant: {
-    summary: 'Print the Roles with which a namespace lets the operator read the Secrets that it names.',
+    summary: 'Print the Roles that let the operator read Secrets of a namespace.',
     load: async () => (await import('./grant-command.ts')).grantCommand(),
   },
   crds: {
-    summary: 'Install the kinds (CustomResourceDefinitions), or widen those that are there.',
+    summary: 'Install or update the CustomResourceDefinitions.',
     load: async () => (await import('./crds-command.ts')).crdsCommand(),
   },
   leave: {
-    summary: 'Before an uninstall: report the objects that exist, and hand limits over to the limiters.',
+    summary: 'Prepare an uninstall: report the objects that exist, and let limiters continue without the operator.',
     load: async () => (await import('./leave-command.ts')).leaveCommand(),
   },
   cleanup: {
-    summary: 'After an uninstall: remove what operators made while they ran.',
+    summary: 'Clean up after an uninstall: remove what the operator created.',
     load: async () => (await import('./cleanup-command.ts')).cleanupCommand(),
   },
   'stand-in': {
-    summary: 'A model server for trials: answers OpenAI, Anthropic and MCP calls, and counts them.',
+    summary: 'Run a model server for trials: it answers OpenAI, Anthropic and MCP calls, and counts them.',
     load: async () => (await import('./stand-in/stand-in-command.ts')).standInCommand(),
   },
 };
@@ -62,7 +62,7 @@ const EXIT_NO_READER = 141;
 
 async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('weir')
-    .description('Rate limits for AI traffic on Kubernetes. Every flag can also be given by the environment.')
+    .description('Rate limits for AI traffic on Kubernetes. Every flag can also be set by an environment variable.')
     .version(ownVersion())
     .hook('preAction', (_program, command) => {
       readSwitches(command);
@@ -85,7 +85,7 @@ function throwInsteadOfExit(command: Command): Command {
   return command.exitOverride().showHelpAfterError(`(try: ${name} --help)`);
 }
 
-// `weir validate manifests | head`: whoever read it has what they wanted.
+// `weir validate manifests | head`: the reader has what it wanted.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
   process.exit(EXIT_NO_READER);

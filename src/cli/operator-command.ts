@@ -1,5 +1,5 @@
 // CLI: `weir operator`. Input: flags, each also from the environment (WEIR_…). Output: a running operator that drains
-// on SIGTERM and SIGINT; exit code 2 for flags that cannot be meant.
+// on SIGTERM and SIGINT; exit code 2 for invalid flags.
 import { Command } from 'commander';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -67,22 +67,26 @@ const SETTING_ERRORS = [DefaultRedisError, KubeconfigError, TlsFolderError, Inje
 export function operatorCommand(): Command {
   const command = new Command('operator')
     .description(
-      `Watch ${OBJECT_KINDS.join(' and ')} objects, configure limiters, report in the status what is in force.`,
+      `Watch ${OBJECT_KINDS.join(' and ')} objects, send configs to limiters, and report the result in the status.`,
     )
     .addOption(flag('--kubeconfig <file>', 'WEIR_KUBECONFIG', 'default: $KUBECONFIG, ~/.kube/config, then in-cluster'))
     .addOption(flag('--context <name>', 'WEIR_CONTEXT', 'context of the kubeconfig (default: the current one)'))
     .addOption(
-      flag('--namespace <names>', 'WEIR_NAMESPACE', 'namespaces to watch, repeated or with commas (default: all)')
+      flag('--namespace <names>', 'WEIR_NAMESPACE', 'namespaces to watch, repeated or comma-separated (default: all)')
         .default([], '')
         .argParser(listOf(parseNamespace)),
     )
     .addOption(
-      flag('--push-listen <host:port>', 'WEIR_PUSH_LISTEN', 'where limiters fetch their configs (gRPC with TLS)')
+      flag(
+        '--push-listen <host:port>',
+        'WEIR_PUSH_LISTEN',
+        'address of the push port, where limiters get their configs (gRPC with TLS)',
+      )
         .default({ host: '127.0.0.1', port: 18_000 }, '127.0.0.1:18000')
         .argParser(parseListen),
     )
     .addOption(
-      flag('--admin-listen <host:port>', 'WEIR_ADMIN_LISTEN', 'where /livez, /readyz and /metrics are served')
+      flag('--admin-listen <host:port>', 'WEIR_ADMIN_LISTEN', 'address of /livez, /readyz and /metrics')
         .default({ host: '127.0.0.1', port: 18_001 }, '127.0.0.1:18001')
         .argParser(parseListen),
     )
@@ -90,7 +94,7 @@ export function operatorCommand(): Command {
       flag(
         '--tls-dir <folder>',
         'WEIR_TLS_DIR',
-        'tls.crt, tls.key and ca.crt of the push port; made when it is empty',
+        'folder with tls.crt, tls.key and ca.crt of the push port; they are created if it is empty',
       ).default(join(homedir(), '.weir', 'tls'), '~/.weir/tls'),
     );
   const placed = withPolicyFlags(withElectionFlags(withPlaceFlags(command)));
@@ -105,13 +109,15 @@ function withPlaceFlags(command: Command): Command {
       flag(
         '--own-namespace <name>',
         'WEIR_OWN_NAMESPACE',
-        'where the operator runs; with it the CA is handed out (default: it runs outside)',
+        'namespace of the operator; if set, the operator distributes its CA (default: it runs outside the cluster)',
       ).argParser(parseNamespace),
     )
     .addOption(
-      flag('--pod-name <name>', 'WEIR_POD_NAME', 'the pod of this operator, labelled while it leads').argParser(
-        parseHost,
-      ),
+      flag(
+        '--pod-name <name>',
+        'WEIR_POD_NAME',
+        'name of the pod of this operator, which is labelled while it leads',
+      ).argParser(parseHost),
     );
 }
 
@@ -126,32 +132,37 @@ function withElectionFlags(command: Command): Command {
       flag(
         '--leader-elect',
         'WEIR_LEADER_ELECT',
-        'be one of several operators: only the holder of the Lease serves limiters',
+        'run as one of several operators: only the holder of the Lease serves limiters',
       ).default(false),
     )
     .addOption(
-      flag('--lease-name <name>', 'WEIR_LEASE_NAME', 'the Lease').default('weir-operator').argParser(parseHost),
+      flag('--lease-name <name>', 'WEIR_LEASE_NAME', 'name of the Lease').default('weir-operator').argParser(parseHost),
     );
   duration(
     '--lease-duration <duration>',
     'WEIR_LEASE_DURATION',
-    'the others take the Lease when it was not renewed for so long',
+    'how long the others wait after the last renewal before they take the Lease',
     leaseDurationMs,
   );
   duration(
     '--renew-deadline <duration>',
     'WEIR_RENEW_DEADLINE',
-    'the holder gives up when it could not renew it for so long',
+    'how long the holder tries to renew the Lease before it gives up',
     renewDeadlineMs,
   );
-  duration('--retry-period <duration>', 'WEIR_RETRY_PERIOD', 'how often it is renewed or looked at', retryPeriodMs);
+  duration(
+    '--retry-period <duration>',
+    'WEIR_RETRY_PERIOD',
+    'how often the Lease is renewed or checked',
+    retryPeriodMs,
+  );
   return command;
 }
 
 function withPolicyFlags(command: Command): Command {
   return command
     .addOption(
-      flag('--tls-san <names>', 'WEIR_TLS_SAN', 'names and addresses by which limiters dial the push port')
+      flag('--tls-san <names>', 'WEIR_TLS_SAN', 'names and addresses of the push port, for its certificate')
         .default([], '')
         .argParser(listOf(parseHost)),
     )
@@ -159,20 +170,24 @@ function withPolicyFlags(command: Command): Command {
       flag(
         '--cluster-domain <domain>',
         'WEIR_CLUSTER_DOMAIN',
-        'such as cluster.local (default: Services end in .svc)',
+        'DNS domain of the cluster, such as cluster.local (default: names of Services end in .svc)',
       ).argParser(parseHost),
     )
     .addOption(
       flag(
         '--egress-allow <targets>',
         'WEIR_EGRESS_ALLOW',
-        'CIDRs, hosts and *.example.com that shared limiters may dial',
+        'CIDRs, hosts and *.example.com that shared limiters may connect to',
       )
-        .default([], 'only Services of the object’s own namespace')
+        .default([], 'only Services in the namespace of the object')
         .argParser(listOf(parseEgress)),
     )
     .addOption(
-      flag('--weir-command <command>', 'WEIR_COMMAND', 'how users run weir, for commands in statuses (default: weir)'),
+      flag(
+        '--weir-command <command>',
+        'WEIR_COMMAND',
+        'how users run weir; used in the commands that status messages show (default: weir)',
+      ),
     )
     .addOption(flag('--log-level <level>', 'WEIR_LOG_LEVEL', 'how much to log').choices(LOG_LEVELS).default('info'));
 }
@@ -213,7 +228,8 @@ function settingsOf(flags: OperatorFlags): OperatorSettings {
 function electionOf(command: Command, flags: OperatorFlags): CandidacySettings | undefined {
   if (!flags.leaderElect) return undefined;
   const { ownNamespace: namespace, podName, leaseName } = flags;
-  if (namespace === undefined) command.error('error: --leader-elect needs --own-namespace, where the Lease is');
+  if (namespace === undefined)
+    command.error('error: --leader-elect requires --own-namespace, the namespace of the Lease');
   const timing = {
     leaseDurationMs: flags.leaseDuration,
     renewDeadlineMs: flags.renewDeadline,
@@ -221,7 +237,7 @@ function electionOf(command: Command, flags: OperatorFlags): CandidacySettings |
   };
   const problem = timingProblem(timing);
   if (problem !== undefined) {
-    command.error(`error: --lease-duration, --renew-deadline and --retry-period do not fit: ${problem}`);
+    command.error(`error: --lease-duration, --renew-deadline and --retry-period are inconsistent: ${problem}`);
   }
   return { namespace, podName, leaseName, ...timing };
 }

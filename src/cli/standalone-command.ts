@@ -37,27 +37,39 @@ const ANY_LOOPBACK_PORT: ListenAddress = { host: '127.0.0.1', port: 0 };
 /** `weir standalone`: resolves when it was told to stop and has drained. */
 export function standaloneCommand(): Command {
   const command = new Command('standalone')
-    .description('Operator and limiter in one process, from a folder of manifests: no cluster, no Redis needed.')
+    .description('Run operator and limiter in one process, from a folder of manifests. Needs no cluster and no Redis.')
     .addOption(manifestsFlag())
-    .addOption(listenFlag('--listen', 'WEIR_LISTEN', 8080, 'where traffic is taken'))
-    .addOption(listenFlag('--decision-listen', 'WEIR_DECISION_LISTEN', 8081, 'the decision API'))
-    .addOption(listenFlag('--admin-listen', 'WEIR_ADMIN_LISTEN', 9090, 'admin port of the limiter'))
+    .addOption(listenFlag('--listen', 'WEIR_LISTEN', 8080, 'address of the proxy'))
+    .addOption(listenFlag('--decision-listen', 'WEIR_DECISION_LISTEN', 8081, 'address of the decision API'))
+    .addOption(listenFlag('--admin-listen', 'WEIR_ADMIN_LISTEN', 9090, 'address of the admin port of the limiter'))
     .addOption(
       listenFlag(
         '--operator-admin-listen',
         'WEIR_OPERATOR_ADMIN_LISTEN',
         18_001,
-        'admin port of the operator, with /status',
-      ),
-    )
-    .addOption(flag('--state-dir <folder>', 'WEIR_STATE_DIR', 'certificate, token and last snapshot').default('.weir'))
-    .addOption(
-      flag('--default-redis <host:port>', 'WEIR_DEFAULT_REDIS', 'where buckets live (default: in memory)').argParser(
-        parseHostPort,
+        'address of the admin port of the operator, with /status',
       ),
     )
     .addOption(
-      flag('--egress-allow <targets>', 'WEIR_EGRESS_ALLOW', 'CIDRs, hosts and *.example.com that may be dialled')
+      flag(
+        '--state-dir <folder>',
+        'WEIR_STATE_DIR',
+        'folder for the certificate, the token and the last snapshot',
+      ).default('.weir'),
+    )
+    .addOption(
+      flag(
+        '--default-redis <host:port>',
+        'WEIR_DEFAULT_REDIS',
+        'Redis that holds the buckets (default: they are in memory)',
+      ).argParser(parseHostPort),
+    )
+    .addOption(
+      flag(
+        '--egress-allow <targets>',
+        'WEIR_EGRESS_ALLOW',
+        'CIDRs, hosts and *.example.com that the limiter may connect to',
+      )
         .default([], 'everywhere')
         .argParser(listOf(parseEgress)),
     )

@@ -1,4 +1,4 @@
-// CLI: how a running command is told to stop. Input: SIGTERM and SIGINT. Output: an AbortSignal, and a promise of it.
+// CLI: how a running command is stopped. Input: SIGTERM and SIGINT. Output: an AbortSignal, and a promise of it.
 
 /** Aborted by the first SIGTERM or SIGINT; the second one ends the process, as it does by default. */
 export function terminationSignal(): AbortSignal {

@@ -44,17 +44,22 @@ const SUFFIXES = ['.yaml', '.yml', '.json'];
 /** The subcommand `validate`. Sets `process.exitCode`. */
 export function validateCommand(terminal: Terminal = processTerminal()): Command {
   return new Command('validate')
-    .description('Say what the API server and the operator would say of manifests, without a cluster.')
+    .description('Check manifests as the API server and the operator do, without a cluster.')
     .argument('<paths...>', 'files, folders, or - for standard input')
     .addOption(
-      new Option('-o, --output <format>', 'how to print')
+      new Option('-o, --output <format>', 'output format')
         .choices(['text', 'json'])
         .default('text')
         .env('WEIR_VALIDATE_OUTPUT'),
     )
-    .addOption(new Option('-R, --recursive', 'enter folders in folders').default(false).env('WEIR_VALIDATE_RECURSIVE'))
     .addOption(
-      new Option('--require-redis', 'refuse objects that need Redis and name none: for operators without a default')
+      new Option('-R, --recursive', 'process folders recursively').default(false).env('WEIR_VALIDATE_RECURSIVE'),
+    )
+    .addOption(
+      new Option(
+        '--require-redis',
+        'reject objects that need Redis and do not name one, as an operator without a default Redis does',
+      )
         .default(false)
         .env('WEIR_VALIDATE_REQUIRE_REDIS'),
     )
@@ -105,7 +110,7 @@ function errorsOf(verdict: ValidationResult, settings: ReconcileSettings): Compl
 }
 
 function linesOf({ file, verdict, errors }: Judged): string[] {
-  if (verdict.foreign) return [`${file}:${verdict.line}: ${titleOf(verdict)} skipped: not an object of Weir`];
+  if (verdict.foreign) return [`${file}:${verdict.line}: ${titleOf(verdict)} skipped: not a Weir object`];
   if (errors.length === 0) return [`${file}:${verdict.line}: ${titleOf(verdict)} ok`];
   return errors.map(({ line, path, message, stage }) => {
     const place = path === '' ? '' : ` ${path}:`;

@@ -133,7 +133,7 @@ export function capabilitiesAt(path: string, value: string | boolean = true): re
   return CAPABILITIES.filter((row) => row.path === path && asksFor(row, value)).map(({ id }) => id);
 }
 
-/** The ids a limiter of this version has: the enforced ones, less those taken away by `--without-capability`. */
+/** The ids a limiter of this version has: the enforced ones, without those of `--without-capability`. */
 export function ownCapabilities(without: readonly string[] = []): ReadonlySet<string> {
   const ids = CAPABILITIES.filter((capability) => capability.enforced).map((capability) => capability.id);
   return new Set(ids.filter((id) => !without.includes(id)));

@@ -250,7 +250,7 @@ export interface ResponseConfig {
   readonly cors?: 'Mirror' | 'Off';
 }
 
-/** What every limiter is told about the fleet it belongs to. Resource name: `Fleet/-/-`. */
+/** What every limiter gets to know about its fleet. Resource name: `Fleet/-/-`. */
 export interface FleetConfig {
   readonly kind: 'Fleet';
   /**
@@ -307,10 +307,10 @@ export function isSharersName(name: string): boolean {
   return name.startsWith(SHARERS_PREFIX);
 }
 
-/** Everything that one limiter is told, by resource name. */
+/** Everything that one limiter gets, by resource name. */
 export type Resource = LimiterConfig | FleetConfig | SharersConfig;
 
-/** The resource name of anything that is told. */
+/** The resource name of anything that is pushed. */
 export function nameOfResource(resource: Resource): string {
   if (resource.kind === 'Fleet') return FLEET_RESOURCE_NAME;
   return resource.kind === 'Sharers'

@@ -95,7 +95,7 @@ export function isReport(request: DeltaDiscoveryRequest): boolean {
 }
 
 /**
- * The reverse of {@link toReportRequest}, within its bounds; undefined for what is no report. Parts that cannot be
+ * The reverse of {@link toReportRequest}, within its bounds; undefined if it is not a report. Parts that cannot be
  * read are left out.
  */
 export function fromReportRequest(request: DeltaDiscoveryRequest): LimiterReport | undefined {

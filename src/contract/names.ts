@@ -3,7 +3,7 @@
 /** The account of the operator, `<namespace>/<name>`, unless it was installed under other names. */
 export const USUAL_ACCOUNT = 'weir-system/weir-operator';
 
-/** The label without which no Secret is read out to limiters: it says that whoever edits objects may use it. */
+/** The label without which no Secret is read out to limiters: it allows everyone who can edit objects to use it. */
 export const CREDENTIAL_LABEL = 'weir.dev/credential';
 
 /**

@@ -24,7 +24,7 @@ export function canonicalJson(value: unknown): string {
 }
 
 /**
- * Written by hand, in place of a replacer of JSON.stringify: every object is written and compared this way, again and
+ * Written by hand, instead of a replacer of JSON.stringify: every object is written and compared this way, again and
  * again. In parts that are joined once: a text that grew by addition stays a tree of its pieces, for as long as
  * somebody keeps it.
  */

@@ -19,28 +19,28 @@ export interface StoreWord {
   readonly advice: string;
 }
 
-const REPLICA = 'the address leads to a replica: point it at the master, or finish the fail-over';
+const REPLICA = 'the address is that of a replica: point it at the master, or finish the failover';
 
 /** The first row that matches applies. */
 export const STORE_WORDS: readonly StoreWord[] = [
   row('READONLY', 'redial', REPLICA),
   row('MASTERDOWN', 'redial', REPLICA),
   row('REDIRECT', 'redial', REPLICA),
-  row('NOREPLICAS', 'redial', 'bring its replicas back, or lower min-replicas-to-write'),
-  row('NOSCRIPT', 'reload', 'none is needed: the script is sent again'),
-  row('LOADING', 'wait', 'wait until it has loaded its data'),
-  row('OOM', 'wait', 'its memory is full: raise maxmemory'),
-  row('MISCONF', 'wait', 'it cannot write to its disk: see its log and make room'),
-  row('BUSY', 'wait', 'a script of another client keeps it busy: end that with SCRIPT KILL'),
-  row('CLUSTERDOWN', 'wait', 'make every hash slot of the cluster served'),
-  row('TRYAGAIN', 'retry', 'wait until its slots have moved'),
-  row('script killed', 'retry', 'give other clients no SCRIPT KILL', /script killed by user/i),
+  row('NOREPLICAS', 'redial', 'restore its replicas, or lower min-replicas-to-write'),
+  row('NOSCRIPT', 'reload', 'nothing: the limiter sends the script again'),
+  row('LOADING', 'wait', 'wait until Redis has loaded its data'),
+  row('OOM', 'wait', 'the memory of Redis is full: raise maxmemory'),
+  row('MISCONF', 'wait', 'Redis cannot write to its disk: see its log, and free space'),
+  row('BUSY', 'wait', 'a script of another client blocks Redis: stop it with SCRIPT KILL'),
+  row('CLUSTERDOWN', 'wait', 'make the cluster serve all hash slots'),
+  row('TRYAGAIN', 'retry', 'wait until the slots have moved'),
+  row('script killed', 'retry', 'do not let other clients call SCRIPT KILL', /script killed by user/i),
   row('WRONGPASS', 'login', 'correct username and password'),
   row('NOAUTH', 'login', 'set the password: passwordSecretRef'),
   row(
     'NOPERM',
     'login',
-    'give its ACL user the rights that docs/failure.md lists',
+    'give the ACL user the rights that docs/failure.md lists',
     /(^|: -)NOPERM\b|The user executing the script can't/,
   ),
   row('max number of clients', 'redial', 'raise maxclients', /max number of clients reached/i),

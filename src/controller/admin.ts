@@ -32,7 +32,7 @@ export async function openAdmin(
     request.resume();
     const { pathname } = new URL(request.url ?? '/', 'http://admin');
     const isRead = request.method === 'GET' || request.method === 'HEAD';
-    const reply = isRead ? replyTo(view, pathname) : Promise.resolve(plain(405, 'only GET\n'));
+    const reply = isRead ? replyTo(view, pathname) : Promise.resolve(plain(405, 'only GET is allowed\n'));
     reply
       .then((answer) => {
         send(response, answer);

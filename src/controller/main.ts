@@ -1,6 +1,6 @@
 // Controller: the wiring. Input: settings. Output: a running operator. The order is the guarantee:
-//   caches sync            what is not known cannot be taken away from a limiter
-//   last good forms load   what only the status refuses stays in force over a restart
+//   caches sync            what is not known cannot be removed from a limiter
+//   last good forms load   what only the status refuses stays in effect over a restart
 //   everything compiles    the first answer to a limiter is the whole truth
 //   push port opens        only now can a limiter be told anything, removals included
 //   ready                  with or without the lease; who holds it reads everything again before it serves limiters
@@ -235,7 +235,7 @@ class OperatorProcess implements RunningOperator {
 
   /**
    * Between the taking of the lease and the first limiter: what another leader did must be known, whatever the
-   * watches of this process have missed, because what is not known is taken away from limiters.
+   * watches of this process have missed, because what is not known is removed from limiters.
    */
   async #prepareToLead(): Promise<void> {
     if (this.#provider instanceof ClusterProvider) await this.#provider.refresh();

@@ -79,14 +79,9 @@ export class ObjectMetrics {
     gauge('weir_operator_skipped_pods', 'The same pods, by why they carry no limiter.', ['reason'], (to) => {
       for (const reason of this.#unlimited().values()) to.inc({ reason });
     });
-    gauge(
-      'weir_operator_bypassed_pods',
-      'Pods with a limiter that all known traffic passes by, of objects in force.',
-      [],
-      (to) => {
-        to.set(new Set([...this.#objects.values()].flatMap(({ bypassed }) => bypassed)).size);
-      },
-    );
+    gauge('weir_operator_bypassed_pods', 'Pods with a limiter that all known traffic bypasses.', [], (to) => {
+      to.set(new Set([...this.#objects.values()].flatMap(({ bypassed }) => bypassed)).size);
+    });
   }
 
   /** What the last look at an object found. */

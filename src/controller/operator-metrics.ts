@@ -23,26 +23,30 @@ const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 export class OperatorMetrics implements PushObserver, AdmissionObserver, ElectionObserver {
   readonly registry = new Registry();
-  readonly #reconciles = this.#counter('weir_reconciles_total', 'Reconciles of objects, for whatever cause.', 'result');
-  readonly #reconcileSeconds = this.#histogram('weir_reconcile_seconds', 'Time of one reconcile, without writes.');
+  readonly #reconciles = this.#counter('weir_reconciles_total', 'Reconciles of objects.', 'result');
+  readonly #reconcileSeconds = this.#histogram('weir_reconcile_seconds', 'Duration of a reconcile, without writes.');
   readonly #pushSeconds = this.#histogram(
     'weir_push_latency_seconds',
-    'From a config being compiled to its acknowledgement by one limiter.',
+    'Time from compiling a config to its acknowledgement by a limiter.',
   );
   readonly #rejected = this.#counter('weir_push_nacks_total', 'Resources that limiters refused (NACK).');
   readonly #sent = this.#counter('weir_push_resources_total', 'Resources and removals sent to limiters.', 'kind');
-  readonly #reports = this.#counter('weir_limiter_reports_total', 'Reports of limiters on stores and upstreams.');
+  readonly #reports = this.#counter('weir_limiter_reports_total', 'Reports of limiters about stores and upstreams.');
   readonly #statusWrites = this.#counter('weir_status_writes_total', 'Writes of statuses.', 'result');
   readonly #events = this.#counter(
     'weir_events_total',
-    'Kubernetes Events of objects: dropped = too many waited.',
+    'Kubernetes Events of objects; dropped: the queue was full.',
     'result',
   );
-  readonly #admissions = this.#counter('weir_admissions_total', 'Pods that the webhook was asked about.', 'result');
-  readonly #admissionSeconds = this.#histogram('weir_admission_seconds', 'Time of one answer of the webhook.');
+  readonly #admissions = this.#counter('weir_admissions_total', 'Pods that the webhook reviewed.', 'result');
+  readonly #admissionSeconds = this.#histogram('weir_admission_seconds', 'Duration of a review by the webhook.');
   readonly #leaseWrites = this.#counter('weir_lease_writes_total', 'Attempts to take or renew the lease.', 'result');
-  readonly #leaseSeconds = this.#histogram('weir_lease_write_seconds', 'Time until the API server answered one.');
-  readonly #leaderships = this.#counter('weir_leadership_changes_total', 'Times it was taken and lost here.', 'to');
+  readonly #leaseSeconds = this.#histogram('weir_lease_write_seconds', 'Duration of such an attempt.');
+  readonly #leaderships = this.#counter(
+    'weir_leadership_changes_total',
+    'Times that this process took and lost the lease.',
+    'to',
+  );
 
   /** How the objects stand; absent before `watch`. */
   objects: ObjectMetrics | undefined;
@@ -51,8 +55,8 @@ export class OperatorMetrics implements PushObserver, AdmissionObserver, Electio
   watch(gauges: Gauges): void {
     collectDefaultMetrics({ register: this.registry });
     this.objects = new ObjectMetrics(this.registry, gauges.isLeader);
-    this.#gauge('weir_queue_depth', 'Keys that wait for work.', 'queue', gauges.queueDepth);
-    this.#gauge('weir_connected_limiters', 'Limiters with a stream now.', undefined, () => ({
+    this.#gauge('weir_queue_depth', 'Keys in the work queue.', 'queue', gauges.queueDepth);
+    this.#gauge('weir_connected_limiters', 'Connected limiters.', undefined, () => ({
       '': gauges.connectedLimiters(),
     }));
     this.#gauge('weir_is_leader', '1 while this process holds the lease.', undefined, () => ({
@@ -60,7 +64,7 @@ export class OperatorMetrics implements PushObserver, AdmissionObserver, Electio
     }));
     this.#gauge(
       'weir_injection_config_faulty',
-      '1: the injection config cannot be used, the last good one is.',
+      '1: the injection config is invalid, and the last good one is in use.',
       undefined,
       () => ({ '': gauges.isInjectionFaulty() ? 1 : 0 }),
     );
@@ -68,7 +72,7 @@ export class OperatorMetrics implements PushObserver, AdmissionObserver, Electio
       Object.fromEntries(Object.entries(gauges.feeds()).map(([name, stats]) => [name, stats[pick]]));
     this.#gauge('weir_watched_objects', 'Objects in the local copy.', 'type', feed('size'));
     this.#gauge('weir_watch_failures', 'Interrupted lists and watches since the start.', 'type', feed('failures'));
-    this.#gauge('weir_handler_errors', 'Handlers that threw since the start.', 'type', feed('handlerErrors'));
+    this.#gauge('weir_handler_errors', 'Handlers that failed since the start.', 'type', feed('handlerErrors'));
   }
 
   reconciled(ok: boolean, seconds: number): void {

@@ -21,7 +21,7 @@ export const ERRORS = {
   },
   exceeds_capacity: {
     status: 400,
-    message: 'this request can never fit the limit',
+    message: 'this request is larger than the limit',
     fix: 'Send a smaller request, or ask the owner to raise the limit.',
   },
   store_unavailable: {
@@ -49,12 +49,12 @@ export const ERRORS = {
   },
   body_timeout: {
     status: 408,
-    message: 'the request body did not come in time',
+    message: 'the request body did not arrive in time',
     fix: 'Send the body without pauses; operators: see --body-idle-timeout.',
   },
   over_capacity: {
     status: 503,
-    message: 'this limiter holds as many request bodies as it has room for',
+    message: 'this limiter has no memory left for request bodies',
     fix: 'Retry after Retry-After; operators: see --body-budget, or add limiters.',
   },
   upgrade_required: { status: 426, message: 'a limited request cannot be upgraded', fix: 'Send it as plain HTTP.' },
@@ -81,7 +81,7 @@ export const ERRORS = {
   method_not_supported: {
     status: 501,
     message: 'the method is not supported',
-    fix: 'Send the request to the server itself: no tunnels are opened here.',
+    fix: 'Send the request to the server itself: the limiter opens no tunnels.',
   },
   http_version_not_supported: {
     status: 505,
@@ -91,7 +91,7 @@ export const ERRORS = {
   header_mismatch: {
     status: 400,
     message: 'Mcp-Method or Mcp-Name header differs from the body',
-    fix: 'Send headers that name what the body names.',
+    fix: 'Send headers that match the body.',
   },
   upstream_unreachable: {
     status: 502,
@@ -106,7 +106,7 @@ export const ERRORS = {
   invalid_upstream_answer: {
     status: 502,
     message: 'the upstream sent an answer that is not valid HTTP',
-    fix: 'Check the server of the route: the message says what is wrong with its answer.',
+    fix: 'Check the server of the route: the message says what is wrong with its response.',
   },
   egress_refused: {
     status: 502,
@@ -127,7 +127,7 @@ export const ERRORS = {
   internal_error: {
     status: 500,
     message: 'internal error',
-    fix: "Report it with the x-request-id; the limiter's log has the cause.",
+    fix: 'Report it with the x-request-id; the log of the limiter has the cause.',
   },
   draining: { status: 503, message: 'this limiter is shutting down', fix: 'Retry: another limiter will answer.' },
 } as const satisfies Record<string, ErrorCode>;

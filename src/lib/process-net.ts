@@ -1,5 +1,5 @@
 // Lib: the last net under a process that serves many. In: errors that nobody caught, as events of the process; out:
-// a call for each. The process goes on: what was thrown in one request is no reason to drop all others.
+// a call for each. The process keeps running: an error in one request must not drop all others.
 
 /**
  * Reports uncaught exceptions and unhandled rejections to `onError` from now on. Install it once the process serves:

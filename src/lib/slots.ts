@@ -1,4 +1,4 @@
-// Lib: bounds how much of one kind of work goes on at once. In: tasks; out: their results; those beyond the bound
+// Lib: bounds how much work of one kind runs at a time. In: tasks; out: their results; those beyond the bound
 // wait in line.
 
 export class Slots {

@@ -1,5 +1,5 @@
-// Limiter, admin listener: health, metrics and what is in force, for probes, Prometheus and people. In: HTTP; out: text
-// and JSON without secrets.
+// Limiter, admin listener: health, metrics and the configs in effect, for probes, Prometheus and people. In: HTTP; out:
+// text and JSON without secrets.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseAddress } from '../lib/values/address.ts';
 import { parseDurationMicros } from '../lib/values/duration.ts';
@@ -10,7 +10,7 @@ export interface AdminView {
   /** ready: takes traffic; `reason` says why not, or since when. */
   readiness(): { readonly ready: boolean; readonly reason: string };
   metrics(): Promise<string>;
-  /** Everything in force, secrets left out. For callers on loopback: it names hosts, paths and limits. */
+  /** Everything in effect, secrets left out. For callers on loopback: it names hosts, paths and limits. */
   configDump(): unknown;
   /**
    * Turns readiness off for good; requests are still served. Resolves after `delayMs`, and when none is in flight any

@@ -73,7 +73,7 @@ export interface LimiterParts {
 }
 
 /**
- * Starts a limiter. Resolves once it listens and what was at hand of its configs is in force; an operator or a Redis
+ * Starts a limiter. Resolves once it listens and what was at hand of its configs is in effect; an operator or a Redis
  * that is away is no error.
  * @throws Error for settings that cannot work (a port that is taken, a decision API without a token), naming the
  * setting
@@ -174,7 +174,7 @@ class Limiter implements RunningLimiter {
       this.#listeners.decision = await listen(decisions, decisionListen, options);
     }
     this.#configured.startWaiting(unconfiguredWaitMs, () => {
-      this.#log.warn('no configuration came in time', { policy: this.#settings.unconfiguredPolicy });
+      this.#log.warn('no configuration arrived in time', { policy: this.#settings.unconfiguredPolicy });
     });
     await this.#settings.source.start((change) => this.#applier.apply(change));
     const take: HttpHandler = (request, response) => this.#take(request, response);

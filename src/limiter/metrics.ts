@@ -16,7 +16,7 @@ import type { StoreHooks } from './store/create-store.ts';
 
 type Labels = Record<string, string>;
 
-/** A counter whose series belong to objects; counts only for objects and limits that are in force. */
+/** A counter whose series belong to objects; counts only for objects and limits that are in effect. */
 class ObjectCounter {
   readonly #counter: Counter;
   readonly #series = new Map<string, Map<string, Labels>>();
@@ -64,7 +64,7 @@ export class LimiterMetrics {
   readonly #decisions = new ObjectCounter(
     this.registry,
     'weir_decisions_total',
-    'Decisions by object, the limit that decided, outcome, and the failure policy that stood in for the store.',
+    'Decisions by object, the limit that decided, outcome, and the failurePolicy that decided instead of the store.',
     ['limit', 'outcome', 'degraded'],
   );
   readonly #shadow = new ObjectCounter(
@@ -82,68 +82,68 @@ export class LimiterMetrics {
   readonly #overflows = new ObjectCounter(
     this.registry,
     'weir_key_overflow_total',
-    'Requests whose caller had no bucket of its own left: they share the overflow bucket.',
+    'Requests counted in the overflow bucket, because there were too many keys.',
     ['limit'],
   );
   readonly #perObject = [this.#decisions, this.#shadow, this.#answers, this.#overflows];
-  readonly #unrouted = this.#counter('weir_unrouted_requests_total', 'Requests that no object takes.', ['outcome']);
+  readonly #unrouted = this.#counter('weir_unrouted_requests_total', 'Requests that no object claims.', ['outcome']);
   readonly #unclaimed = this.#counter(
     'weir_unclaimed_requests_total',
-    'Requests for models that no route claims, which a sidecar let pass unlimited, by endpoint.',
+    'Requests for models that no route claims, which a sidecar forwarded without a limit, by endpoint.',
     ['endpoint'],
   );
   readonly #configChanges = this.#counter('weir_config_updates_total', 'Configs received by outcome.', ['outcome']);
-  readonly #objects = this.#gauge('weir_objects', 'Objects in force.');
+  readonly #objects = this.#gauge('weir_objects', 'Objects that this limiter enforces.');
   readonly #inFlight = this.#gauge('weir_requests_in_flight', 'Requests being served.');
   readonly #connections = this.#counter(
     'weir_connections_total',
-    'Connections of a sidecar by what became of them: spliced to the own server, served as HTTP, refused, or not accepted by it.',
+    'Connections of a sidecar by result: passed through to the server, served as HTTP, refused, or not accepted by the server.',
     ['handling'],
   );
-  readonly #spliced = this.#gauge('weir_spliced_connections', 'Connections that are passed on byte for byte now.');
+  readonly #spliced = this.#gauge('weir_spliced_connections', 'Connections that are passed through now.');
   readonly #splicedBytes = this.#counter(
     'weir_spliced_bytes_total',
-    'Bytes passed on untouched; in: from clients, out: from the own server.',
+    'Bytes passed through; in: from clients, out: from the server.',
     ['direction'],
   );
   readonly #configured = this.#gauge('weir_configured', '1 once a snapshot was applied.');
   readonly #connected = this.#gauge('weir_operator_connected', '1 while the operator answers.');
   readonly #circuits = new Gauge({
     name: 'weir_store_circuit_open',
-    help: '1 while calls to this store endpoint are not even tried.',
+    help: '1 while the circuit breaker of this store endpoint is open.',
     labelNames: ['endpoint'],
     registers: [this.registry],
   });
   readonly #refused = new Gauge({
     name: 'weir_store_credentials_refused',
-    help: '1 while this store endpoint refuses the credentials, or there are none for it.',
+    help: '1 while this store endpoint rejects the credentials, or there are none for it.',
     labelNames: ['endpoint'],
     registers: [this.registry],
   });
   readonly #storeTrouble = this.#counter(
     'weir_store_trouble_total',
-    'Settlements that were dropped, and keys of a wrong type or content that were found.',
+    'Settlements that were dropped, and keys with a wrong type or value.',
     ['kind'],
   );
-  readonly #internalErrors = this.#counter('weir_internal_errors_total', 'Faults of the limiter itself.', ['place']);
+  readonly #internalErrors = this.#counter('weir_internal_errors_total', 'Internal errors of the limiter.', ['place']);
   readonly #httpFaults = this.#counter(
     'weir_http_faults_total',
-    'Requests that are not HTTP as it is served here, by listener and the code of the answer.',
+    'Requests that are not valid HTTP, by listener and error code.',
     ['listener', 'code'],
   );
   readonly #upstreamFaults = this.#counter(
     'weir_upstream_faults_total',
-    'Answers of upstreams that were refused, mended or cut.',
+    'Responses of upstreams that were rejected, corrected or cut.',
     ['kind'],
   );
   readonly #corsQuestions = this.#counter(
     'weir_cors_questions_total',
-    'Upstreams asked, by a preflight, whether a page may read an answer of the limiter.',
+    'Preflights sent to upstreams to learn whether a page may read a response of the limiter.',
     ['outcome'],
   );
   readonly #decisionSeconds = new Histogram({
     name: 'weir_decision_seconds',
-    help: 'Time from the request read to the decision made.',
+    help: 'Time from reading the request to the decision.',
     buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1],
     registers: [this.registry],
   });
@@ -227,7 +227,7 @@ export class LimiterMetrics {
   watchBodies(budget: Pick<BodyBudget, 'heldBytes' | 'refusedBodies'>): void {
     new Gauge({
       name: 'weir_request_body_bytes',
-      help: 'Bytes of request bodies held now, as sent and as decoded.',
+      help: 'Bytes of request bodies in memory, as sent and as decoded.',
       registers: [this.registry],
       collect() {
         this.set(budget.heldBytes);
@@ -235,7 +235,7 @@ export class LimiterMetrics {
     });
     new Counter({
       name: 'weir_request_body_over_capacity_total',
-      help: 'Request bodies refused with 503, or given up while they came slowly, because --body-budget was reached.',
+      help: 'Request bodies refused with 503, or dropped because they arrived slowly, when --body-budget was reached.',
       registers: [this.registry],
       collect() {
         this.reset();
@@ -275,7 +275,7 @@ export class LimiterMetrics {
     this.#configChanges.inc({ outcome: 'rejected' }, rejected);
   }
 
-  /** An object is in force in this form: series of limits that it no longer has are removed. */
+  /** An object is in effect in this form: series of limits that it no longer has are removed. */
   objectInForce(config: LimiterConfig): void {
     const limits = new Set(config.limits.map(({ name }) => name));
     this.#limitsInForce.set(resourceName(config), limits);

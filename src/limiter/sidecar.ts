@@ -1,5 +1,5 @@
 // Limiter, wiring of a sidecar: what stands before and beside the judging stages there. In: settings and what is in
-// force; out: the front door, and what passes on requests that nobody claims.
+// effect; out: the front door, and what passes on requests that nobody claims.
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import type { RuntimeInForce } from './config/config-applier.ts';
@@ -14,7 +14,7 @@ import { Unclaimed } from './proxy/unclaimed.ts';
 import type { RequestRecord } from './record/request-record.ts';
 import type { LimiterSettings } from './settings.ts';
 
-/** Once an object is in force: how long connections that were spliced before it may send what cannot be judged. */
+/** Once an object is in effect: how long connections that were spliced before it may send what cannot be judged. */
 const UNJUDGED_GRACE_MS = 60_000;
 
 export interface SidecarParts {
@@ -54,7 +54,7 @@ export class Sidecar {
     this.unclaimed = this.#createUnclaimed();
   }
 
-  /** Nothing is in force, and that is no reason to refuse: everything passes untouched. */
+  /** Nothing is in effect, and that is no reason to refuse: everything passes untouched. */
   get isOpen(): boolean {
     const { inForce, configured, settings } = this.#parts;
     if (inForce().set.size > 0 || configured.state === 'waiting') return false;

@@ -103,8 +103,8 @@ function acceptedVerdict(problems: readonly Problem[], present: Form, inForce: I
   if (inForce === undefined) return { holds: false, reason, message };
   const instead =
     inForce.generation === present.generation
-      ? 'it was accepted before, and stays in force until it is edited'
-      : `generation ${present.generation} is not in force; generation ${inForce.generation} still is`;
+      ? 'it was accepted before, and stays in effect until it is edited'
+      : `generation ${present.generation} is not in effect; generation ${inForce.generation} still is`;
   return { holds: false, reason, message: `${message} (${instead})` };
 }
 

@@ -75,12 +75,12 @@ function troubleWith(
     case 'missing':
       return {
         reason: 'SecretNotFound',
-        message: `there is no ${secret}: create it, with the label ${CREDENTIAL_LABEL}: "true"`,
+        message: `${secret} does not exist: create it with the label ${CREDENTIAL_LABEL}: "true"`,
       };
     case 'unknown':
       return { reason: 'SecretNotFound', message: `${secret} has not been read yet` };
     case 'absent':
-      return { reason: 'SecretNotFound', message: `${secret} cannot be read: there are Secrets only in a cluster` };
+      return { reason: 'SecretNotFound', message: `${secret} cannot be read: Secrets exist only in a cluster` };
   }
 }
 

@@ -31,9 +31,11 @@ export const REMEDIES: Readonly<Record<string, Remedy>> = {
   adaptive: 'field',
   'mcp.tool-price': 'field',
   'identity.api-keys': {
-    instead: 'let a gateway in front authenticate callers, and set authentication.trustedHeaders',
+    instead: 'authenticate callers in a gateway in front of Weir, and set authentication.trustedHeaders',
   },
-  'identity.jwt': { instead: 'let a gateway in front authenticate callers, and set authentication.trustedHeaders' },
+  'identity.jwt': {
+    instead: 'authenticate callers in a gateway in front of Weir, and set authentication.trustedHeaders',
+  },
   'target.credential': { instead: 'remove it, and let callers or a proxy behind Weir send the credential' },
   'target.stream-usage': 'field',
   'target.engine': 'field',

@@ -87,7 +87,7 @@ function checkTargets(object: WeirObject): Problem[] {
       {
         reason: 'Invalid' as const,
         path,
-        message: 'set service or url in every target, or in none of them (none: the pod of the sidecar)',
+        message: 'set service or url in every target, or in none of them, which uses the pod of the sidecar',
       },
     ];
   });
@@ -130,7 +130,7 @@ function checkRedis(object: WeirObject, settings: ReconcileSettings): Problem[] 
   if (mayUseDefault(object, settings)) return [];
   const { namespace } = object.metadata;
   const message =
-    `the operator's default Redis has one password for all namespaces, and sidecars of namespace ${namespace} do not get it: ` +
+    `the operator's default Redis has one password for all namespaces, which sidecars of namespace ${namespace} do not get: ` +
     "set rateLimiting.redis, or add the namespace to the operator's --default-redis-namespaces";
   return [{ reason: 'RedisRequired', message }];
 }

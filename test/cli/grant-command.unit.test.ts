@@ -107,7 +107,7 @@ describe('weir grant', () => {
 
   test.each([
     ['nothing', [], 'nothing to grant: name Secrets with --secret'],
-    ['no namespace', ['--secret', 'a'], '--secret needs --namespace'],
+    ['no namespace', ['--secret', 'a'], '--secret requires --namespace'],
     ['a bad name', ['-n', 'tools', '--secret', 'A_B'], 'is not the name of a Secret'],
     ['a bad namespace', ['-n', 'Tools', '--secret', 'a'], 'is not the name of a namespace'],
     ['a bad account', ['-n', 'tools', '-s', 'a', '--service-account', 'weir'], 'expected <namespace>/<name>'],
@@ -115,13 +115,13 @@ describe('weir grant', () => {
     [
       'an object without a namespace',
       ['-f', file('bare.yaml', route('one', 'x'))],
-      'says no namespace: add --namespace',
+      'has no namespace: add --namespace',
     ],
-    ['an object that is no good', ['-f', file('bad.yaml', route('one', '{}', 'n'))], 'weir validate says more'],
+    ['an object that is no good', ['-f', file('bad.yaml', route('one', '{}', 'n'))], 'run weir validate for details'],
     [
       'no Secret at all',
       ['-f', file('none.yaml', 'kind: Pod\napiVersion: v1\nmetadata: {name: p}\n')],
-      'names a Secret',
+      'references a Secret',
     ],
   ])('says how to mend %s, and grants nothing', async (_what, args, text) => {
     const { refusal, grants } = await run(...args);

@@ -36,8 +36,8 @@ describe('weir operator', () => {
     [['--admin-listen', '127.0.0.1'], '--admin-listen'],
     [['--default-redis', 'redis'], '--default-redis'],
     [['--default-redis', ':6379'], '--default-redis'],
-    [['--default-redis-ca-file', '/ca'], '--default-redis-ca-file needs --default-redis'],
-    [['--default-redis-acl'], '--default-redis-acl needs --default-redis'],
+    [['--default-redis-ca-file', '/ca'], '--default-redis-ca-file requires --default-redis'],
+    [['--default-redis-acl'], '--default-redis-acl requires --default-redis'],
     [['--default-redis', 'r:1', '--default-redis-acl'], '--default-redis-password-file'],
     [['--default-redis', 'r:1', '--default-redis-namespaces', 'A'], '--default-redis-namespaces'],
     [['--egress-allow', '10.0.0.0/8,300.0.0.0/8'], '--egress-allow'],
@@ -63,7 +63,7 @@ describe('weir operator', () => {
   test('one that is told WEIR_LEADER_ELECT=false takes no part in an election', async () => {
     const ports = ['--push-listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0', '--tls-dir', '/dev/null'];
     process.env.WEIR_LEADER_ELECT = 'true';
-    expect((await refusalOf(...ports)).message).toContain('--leader-elect needs --own-namespace');
+    expect((await refusalOf(...ports)).message).toContain('--leader-elect requires --own-namespace');
     process.env.WEIR_LEADER_ELECT = 'false';
     expect((await refusalOf(...ports)).message).toContain('/dev/null');
   });

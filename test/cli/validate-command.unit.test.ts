@@ -64,7 +64,7 @@ describe('weir validate', () => {
       code: 0,
       printed: [
         `${file}:1: ModelRoute llama ok`,
-        `${file}:6: Secret a/s skipped: not an object of Weir`,
+        `${file}:6: Secret a/s skipped: not a Weir object`,
         `${file}:12: ModelRoute llama ok`,
       ],
       complaints: [],

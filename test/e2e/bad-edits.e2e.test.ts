@@ -100,9 +100,9 @@ describeEndToEnd('bad edits', {}, (e2e) => {
           observedGeneration: generation,
         });
         expect(messageOf(object, type)).toContain('spec.rateLimiting.limits[0].when[0].header.regex');
-        expect(messageOf(object, type)).toContain(`generation ${generation} is not in force; generation 1 still is`);
+        expect(messageOf(object, type)).toContain(`generation ${generation} is not in effect; generation 1 still is`);
       }
-      expect(messageOf(object, 'Programmed')).toContain('acknowledged generation 1, which is still in force');
+      expect(messageOf(object, 'Programmed')).toContain('acknowledged generation 1, which is still in effect');
     };
 
     test('the last good config stays in force, and the status says so', async () => {
@@ -206,7 +206,7 @@ describeEndToEnd('bad edits', {}, (e2e) => {
       await e2e().apply(own({}));
       const expected = { status: 'False', reason: 'RedisRequired', summary: '2/2' } as const;
       const object = await e2e().untilCondition(refOf(own()), 'Accepted', expected);
-      expect(messageOf(object, 'Accepted')).toContain('generation 2 is not in force; generation 1 still is');
+      expect(messageOf(object, 'Accepted')).toContain('generation 2 is not in effect; generation 1 still is');
       expect(await e2e().send('bad/own', 4)).toEqual({ 429: 4 });
     });
 

@@ -97,7 +97,7 @@ function suite(): void {
       const spec = { containers: [{ name: 'operator', image: 'weir' }] };
       await apply([object('v1', 'Pod', `${OWN}/weir-operator-0`, OPERATOR, { spec })]);
       const before = await present();
-      await expect(cleanUp('--deadline=1')).rejects.toThrow(/have not ended within 1 s: weir-operator-0/);
+      await expect(cleanUp('--deadline=1')).rejects.toThrow(/have not terminated within 1 s: weir-operator-0/);
       expect(await present()).toEqual(before);
       await cluster().mustKubectl(['delete', 'pod', 'weir-operator-0', '-n', OWN, '--force', '--grace-period=0']);
     });

@@ -132,7 +132,7 @@ function suite(): void {
       await cluster().mustKubectl(['apply', '--server-side', '-f', '-'], { input: both['modelroutes.yaml'] ?? '' });
       const before = await versionOf();
       await expect(run()).rejects.toThrow(
-        /^modelroutes\.weir\.dev: the cluster's admits v1alpha1 \.spec\.ofTomorrow, .*needs v1alpha1 \.spec\.hostnames; nothing was changed\./,
+        /^modelroutes\.weir\.dev: the one in the cluster has v1alpha1 \.spec\.ofTomorrow, .*lacks v1alpha1 \.spec\.hostnames, .*; nothing was changed\./,
       );
       expect(await versionOf()).toBe(before);
       const { code } = await cluster().kubectl(['get', 'crd', 'mcpservers.weir.dev']);
@@ -141,7 +141,7 @@ function suite(): void {
 
     test('says which file is no kind, and that a folder is empty', async () => {
       await expect(run({ 'a.yaml': 'kind: Secret' })).rejects.toThrow(/a\.yaml is not a CustomResourceDefinition/);
-      await expect(run({})).rejects.toThrow(/no \*\.yaml in it/);
+      await expect(run({})).rejects.toThrow(/it has no \*\.yaml files/);
     });
 
     test('has no right to more than that', async () => {

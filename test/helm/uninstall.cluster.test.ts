@@ -119,7 +119,7 @@ function suite(): void {
       expect(report).toMatch(
         /^3 objects \(ModelRoute default\/local, .*\) exist while Weir is uninstalled: limiters keep/,
       );
-      expect(report).toContain('count in their own memory, each its share');
+      expect(report).toContain('then count in memory, each its share');
       expect(held('trial').store).toEqual({ type: 'memory' });
       expect(held('trial').limits[0]?.rule).toMatchObject({
         maxTokens: 10,
@@ -134,10 +134,10 @@ function suite(): void {
       await run('cleanup');
       const gone = await rig.statusOf(ROUTE, 'trial', (status) => verdict(status) === 'Unknown OperatorGone');
       expect(condition(gone, 'Programmed')).toMatchObject({ status: 'Unknown', reason: 'OperatorGone' });
-      expect(condition(gone, 'Programmed')?.message).toContain('each its share in its own memory');
+      expect(condition(gone, 'Programmed')?.message).toContain('each its share in memory');
       expect(condition(gone, 'Accepted')?.status).toBe('True');
       const own = await rig.statusOf(ROUTE, 'own', (status) => verdict(status) === 'Unknown OperatorGone');
-      expect(condition(own, 'Ready')?.message).toContain('limiters keep enforcing the config that they had last');
+      expect(condition(own, 'Ready')?.message).toContain('limiters keep enforcing their last config');
 
       await startOperator();
       // Of both: until the second one has come back, the first one is all that the operator knows.
@@ -180,7 +180,7 @@ function suite(): void {
       expect(await run('leave')).toContain('no operator answered');
       await run('cleanup');
       const gone = await rig.statusOf(ROUTE, 'trial', (status) => verdict(status) === 'Unknown OperatorGone');
-      expect(condition(gone, 'Ready')?.message).toContain('act as their failurePolicy says');
+      expect(condition(gone, 'Ready')?.message).toContain('follow their failurePolicy');
     }, 60_000);
 
     test('the Jobs have no right to more than that', async () => {

@@ -98,7 +98,7 @@ describeInstalled('sidecars on a node', [namespace(SPACE, OPEN), namespace(STRIC
     await weir().untilCondition(object, 'Degraded', { status: 'True', reason: 'LimiterBypassed' });
     await weir().untilCondition(object, 'Ready', { status: 'False', reason: 'LimiterBypassed', summary: '1/1' });
     const described = await weir().kubectl('describe', 'modelroutes.weir.dev', 'bypass', '-n', SPACE);
-    expect(described).toContain('of Service bypass targets number 8000');
+    expect(described).toContain('of Service bypass targets port number 8000');
     const patch = [{ op: 'replace', path: '/spec/ports/0/targetPort', value: 'http' }];
     await weir().kubectl('patch', 'service', 'bypass', '-n', SPACE, '--type=json', '-p', JSON.stringify(patch));
     await weir().untilCondition(object, 'Degraded', { status: 'False', reason: 'Healthy' });

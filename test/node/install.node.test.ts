@@ -159,7 +159,7 @@ describeOnNode('docs/install.md', {}, (cluster) => {
       for (const name of ['chat', 'few']) {
         const object = await weir().object('modelroutes', OTHER, name);
         expect(conditionOf(object, 'Ready')).toMatchObject({ status: 'Unknown', reason: 'OperatorGone' });
-        expect(conditionOf(object, 'Programmed')?.message).toContain('each its share in its own memory');
+        expect(conditionOf(object, 'Programmed')?.message).toContain('each its share in memory');
       }
       await weir().kubectl('delete', 'modelroutes.weir.dev', 'few', '-n', OTHER);
     });

@@ -108,7 +108,7 @@ describeInstalled(
       const past = await until(SPACE, 'node', 'False', 'LimiterBypassed');
       expect([past.status?.limiters?.summary, said(past)]).toEqual([
         '1/1',
-        expect.stringContaining('Service node targets number 8000'),
+        expect.stringContaining('Service node targets port number 8000'),
       ]);
       expect(tally(await weir().ask(SPACE, 'node', 5))).toEqual({ 200: 5 });
       const patch = [{ op: 'replace', path: '/spec/ports/0/targetPort', value: 'http' }];

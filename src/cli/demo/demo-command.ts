@@ -18,15 +18,16 @@ interface DemoFlags {
 export function demoCommand(): Command {
   return new Command('demo')
     .description(
-      'Show Weir on this machine: no cluster, no Redis. Starts servers, sends traffic, changes a limit, ends.',
+      'Show Weir on this machine: start servers, send traffic, change a limit. Needs no cluster and no Redis.',
     )
     .addOption(
-      flag('--manifests <folder>', 'WEIR_DEMO_DIR', `your own ${OBJECT_KINDS.join(' and ')} manifests`).default(
-        OWN_MANIFESTS,
-        "the package's examples/demo",
-      ),
+      flag(
+        '--manifests <folder>',
+        'WEIR_DEMO_DIR',
+        `folder of your own ${OBJECT_KINDS.join(' and ')} manifests`,
+      ).default(OWN_MANIFESTS, "the package's examples/demo"),
     )
-    .addOption(flag('--stay', 'WEIR_DEMO_STAY', 'keep the servers up and print requests to try').default(false))
+    .addOption(flag('--stay', 'WEIR_DEMO_STAY', 'keep the servers running and print requests to try').default(false))
     .action(run);
 }
 

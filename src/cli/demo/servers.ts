@@ -65,7 +65,7 @@ export class DemoServers {
     };
   }
 
-  /** Ends everything; a child that does not go on SIGTERM is killed after 5 s. */
+  /** Stops everything; a child that ignores SIGTERM is killed after 5 s. */
   async close(): Promise<void> {
     await Promise.all(this.#children.map(async ({ process: child }) => end(child)));
     await this.upstream.close();
@@ -75,7 +75,7 @@ export class DemoServers {
     const deadline = performance.now() + START_DEADLINE_MS;
     while (!(await probe())) {
       if (child.process.exitCode !== null)
-        throw new Error(`${what} ended; its log: ${join(this.#logs, `${child.name}.log`)}`);
+        throw new Error(`${what} exited; log: ${join(this.#logs, `${child.name}.log`)}`);
       if (performance.now() > deadline) throw new Error(`${what} did not start in ${START_DEADLINE_MS / 1000} s`);
       await delay(POLL_MS);
     }
@@ -85,7 +85,7 @@ export class DemoServers {
 /** The executable that runs now: compiled code in the package, the sources in a clone. */
 function ownProgram(): string {
   const program = process.argv[1];
-  if (program === undefined) throw new Error('the demo runs as `weir demo`');
+  if (program === undefined) throw new Error('run the demo as `weir demo`');
   return program;
 }
 

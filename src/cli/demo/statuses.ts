@@ -2,9 +2,9 @@
 
 export interface DemoStatus {
   readonly ready: boolean;
-  /** Ready, or refused for a reason that waiting does not mend. */
+  /** Ready, or refused for a reason that does not pass by waiting. */
   readonly settled: boolean;
-  /** Some config is in force: the object's own, or its last good one. */
+  /** Some config is in effect: the object's own, or its last good one. */
   readonly inForce: boolean;
   readonly reason: string;
   readonly message: string;

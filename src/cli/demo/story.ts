@@ -43,9 +43,7 @@ function report(who: string, answers: readonly DemoAnswer[], upstream: number): 
   const byLimit = Map.groupBy(refused, (answer) => answer.by ?? answer.what);
   for (const [limit, ones] of byLimit) {
     const wait = ones.at(-1)?.retryAfter;
-    line(
-      `    ${red(String(ones.length))} by ${bold(limit)}${wait === undefined ? '' : `; the last may pass again in ${yellow(wait)}`}`,
-    );
+    line(`    ${red(String(ones.length))} by ${bold(limit)}${wait === undefined ? '' : `; retry in ${yellow(wait)}`}`);
   }
   const [first] = refused;
   if (first !== undefined) line(dim(`    e.g. ${first.what.slice(0, 150)}`));
@@ -101,7 +99,7 @@ function showStatus(object: DemoObject, statuses: ReadonlyMap<string, DemoStatus
   return status.limiters !== '0/0' && status.inForce;
 }
 
-/** Waits until the operator knows of each object whether it is in force or why not. */
+/** Waits until the operator knows of each object whether it is in effect or why not. */
 async function waitSettled({ weir, manifests }: Stage): Promise<Map<string, DemoStatus>> {
   const deadline = performance.now() + FORCE_DEADLINE_MS;
   for (;;) {
@@ -121,7 +119,7 @@ async function waitInForce(weir: WeirAddresses, edit: DemoEdit, version: string 
     if (now !== undefined && now !== version) return performance.now() - began;
     await delay(5);
   }
-  throw new Error(`${nameOf(edit.object)} was not in force within ${FORCE_DEADLINE_MS / 1000} s of the edit`);
+  throw new Error(`the edit of ${nameOf(edit.object)} did not take effect within ${FORCE_DEADLINE_MS / 1000} s`);
 }
 
 async function tell(stage: Stage): Promise<void> {
@@ -138,12 +136,14 @@ async function tell(stage: Stage): Promise<void> {
   heading(`An edit while everything runs: ${nameOf(edit.object)}`);
   for (const { path, from, to } of edit.changes) line(`${path}: ${from} -> ${to}`);
   const ms = await waitInForce(stage.weir, edit, versions.get(nameOf(edit.object)));
-  line(`in force at the limiter after ${ms.toFixed(0)} ms; what was used is kept, so the difference is free at once`);
+  line(
+    `took effect at the limiter after ${ms.toFixed(0)} ms; used amounts are kept, so the difference is available now`,
+  );
   await drive(stage, edit.object, 'ann');
 }
 
 function showCurl(stage: Stage): void {
-  heading('Staying up. Try:');
+  heading('The servers keep running. Try:');
   for (const object of stage.manifests.objects()) {
     const headers = Object.entries(callerHeaders(object, 'carl'))
       .map(([name, value]) => `-H '${name}: ${value}' `)
@@ -161,7 +161,7 @@ function showCurl(stage: Stage): void {
   line(`curl ${stage.weir.operatorAdmin}/status`);
   line(`curl ${stage.weir.limiterAdmin}/metrics`);
   line(`curl ${stage.servers.upstream.url}/count`);
-  line('Manifests in force: edit them and see. Ctrl-C ends everything.');
+  line('Edit these manifests and see the result. Press Ctrl-C to stop.');
 }
 
 /**
@@ -179,9 +179,7 @@ export async function runDemo(source: string, stopped?: AbortSignal): Promise<bo
     heading(`Weir, standalone: no cluster, no Redis. Manifests: ${source}`);
     const folder = join(work, 'manifests');
     const manifests = new DemoManifests(source, folder, servers.upstream.url);
-    line(
-      dim('targets point at a stand-in server that answers as a model and as an MCP server; buckets live in memory'),
-    );
+    line(dim('targets are a stand-in server that answers like a model and an MCP server; buckets are in memory'));
     const stage: Stage = { servers, manifests, weir: await servers.startWeir(folder, work) };
     await tell(stage);
     if (stopped !== undefined) {

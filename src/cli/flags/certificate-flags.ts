@@ -23,26 +23,34 @@ export function withCertificateFlags(command: Command): Command {
       flag(
         '--certificate-secret <name>',
         'WEIR_CERTIFICATE_SECRET',
-        'Secret of the own namespace that holds the certificates, made when missing (default: --tls-dir is used)',
+        'Secret in the namespace of the operator that holds the certificates; created if missing (default: --tls-dir is used)',
       ).argParser(parseObjectName),
     )
     .addOption(
-      flag('--ca-config-map <name>', 'WEIR_CA_CONFIG_MAP', 'ConfigMap with the CA in each namespace with limiters')
+      flag(
+        '--ca-config-map <name>',
+        'WEIR_CA_CONFIG_MAP',
+        'name of the ConfigMap with the CA, in each namespace with limiters',
+      )
         .default('weir-ca')
         .argParser(parseObjectName),
     )
     .addOption(
-      flag('--certificate-lifetime <time>', 'WEIR_CERTIFICATE_LIFETIME', 'of certificates in the Secret')
+      flag('--certificate-lifetime <time>', 'WEIR_CERTIFICATE_LIFETIME', 'lifetime of certificates in the Secret')
         .default(leafLifeMs, '90d')
         .argParser(parseLifetime),
     )
     .addOption(
-      flag('--ca-lifetime <time>', 'WEIR_CA_LIFETIME', 'of the CA in the Secret')
+      flag('--ca-lifetime <time>', 'WEIR_CA_LIFETIME', 'lifetime of the CA in the Secret')
         .default(caLifeMs, '3650d')
         .argParser(parseLifetime),
     )
     .addOption(
-      flag('--ca-propagation <time>', 'WEIR_CA_PROPAGATION', 'how long a new CA is handed out before it signs')
+      flag(
+        '--ca-propagation <time>',
+        'WEIR_CA_PROPAGATION',
+        'how long a new CA is distributed before it signs certificates',
+      )
         .default(propagationMs, '10m')
         .argParser(parseLifetime),
     );
@@ -51,7 +59,7 @@ export function withCertificateFlags(command: Command): Command {
 /** What is wrong with the flags together; undefined when nothing is. */
 export function complaintAboutFlags(flags: CertificateFlags, ownNamespace: string | undefined): string | undefined {
   if (flags.certificateSecret === undefined) return undefined;
-  if (ownNamespace === undefined) return '--certificate-secret needs --own-namespace, the namespace of the Secret';
+  if (ownNamespace === undefined) return '--certificate-secret requires --own-namespace, the namespace of the Secret';
   const complaint = complaintAboutPolicy(rotationOf(flags));
   return complaint === undefined ? undefined : `--certificate-lifetime, --ca-lifetime, --ca-propagation: ${complaint}`;
 }

@@ -19,39 +19,43 @@ export interface DefaultRedisFlags {
 export function withDefaultRedisFlags(command: Command): Command {
   command
     .addOption(
-      flag('--default-redis <host:port>', 'WEIR_DEFAULT_REDIS', 'Redis of objects that name none').argParser(
+      flag('--default-redis <host:port>', 'WEIR_DEFAULT_REDIS', 'Redis of objects that do not name one').argParser(
         parseHostPort,
       ),
     )
     .addOption(
-      flag('--default-redis-username <name>', 'WEIR_DEFAULT_REDIS_USERNAME', 'its user (default: the default one)'),
+      flag(
+        '--default-redis-username <name>',
+        'WEIR_DEFAULT_REDIS_USERNAME',
+        'ACL user for it (default: the default user)',
+      ),
     )
     .addOption(
       flag(
         '--default-redis-password-file <file>',
         'WEIR_DEFAULT_REDIS_PASSWORD_FILE',
-        'its password; read again when it changes',
+        'file with its password; reloaded when it changes',
       ),
     )
     .addOption(
       flag(
         '--default-redis-password-secret <name>',
         'WEIR_DEFAULT_REDIS_PASSWORD_SECRET',
-        'Secret of the own namespace with its password; created with a random one when it is missing',
+        'Secret in the namespace of the operator with its password; created with a random password if missing',
       ).argParser(parseHost),
     )
     .addOption(
       flag(
         '--default-redis-ca-file <file>',
         'WEIR_DEFAULT_REDIS_CA_FILE',
-        'speak TLS to it, trusting these certificates (PEM)',
+        'connect with TLS and trust these CA certificates (PEM)',
       ),
     )
     .addOption(
       flag(
         '--default-redis-server-name <name>',
         'WEIR_DEFAULT_REDIS_SERVER_NAME',
-        'speak TLS to it: the name in its certificate',
+        'connect with TLS and expect this name in its certificate',
       ) //
         .argParser(parseHost),
     );
@@ -64,23 +68,23 @@ function withTenantFlags(command: Command): Command {
       flag(
         '--default-redis-namespaces <names>',
         'WEIR_DEFAULT_REDIS_NAMESPACES',
-        'whose sidecars are given its password',
+        'namespaces whose sidecars get its password, repeated or comma-separated',
       )
-        .default([], 'none: shared limiters alone')
+        .default([], 'none: only shared limiters')
         .argParser(listOf(parseNamespace)),
     )
     .addOption(
       flag(
         '--default-redis-acl',
         'WEIR_DEFAULT_REDIS_ACL',
-        'make a user for each namespace there, confined to its keys',
+        'create an ACL user for each namespace, restricted to its keys',
       ).default(false),
     )
     .addOption(
       flag(
         '--redis-acl-secret <name>',
         'WEIR_REDIS_ACL_SECRET',
-        'Secret of the own namespace that keeps the key of their passwords',
+        'Secret in the namespace of the operator with the key for the passwords of these users',
       ) //
         .default('weir-redis-acl'),
     );
@@ -90,16 +94,16 @@ function withTenantFlags(command: Command): Command {
 export function complaintAboutRedis(flags: DefaultRedisFlags): string | undefined {
   const { defaultRedis, defaultRedisPasswordFile: file, defaultRedisPasswordSecret: secret } = flags;
   const given = Object.entries(flags).find(([name, value]) => /^defaultRedis./.test(name) && isGiven(value));
-  if (defaultRedis === undefined && given !== undefined) return `${dashed(given[0])} needs --default-redis`;
+  if (defaultRedis === undefined && given !== undefined) return `${dashed(given[0])} requires --default-redis`;
   if (file !== undefined && secret !== undefined) {
-    return '--default-redis-password-file and --default-redis-password-secret: give one of them';
+    return '--default-redis-password-file and --default-redis-password-secret: set only one of them';
   }
   return flags.defaultRedisAcl ? complaintAboutUsers(flags, file ?? secret) : undefined;
 }
 
 function complaintAboutUsers({ defaultRedisNamespaces }: DefaultRedisFlags, password?: string): string | undefined {
   if (password === undefined) {
-    return '--default-redis-acl needs --default-redis-password-file or --default-redis-password-secret: the password of a user that may create users';
+    return '--default-redis-acl requires --default-redis-password-file or --default-redis-password-secret: the password of a user that can create users';
   }
   if (defaultRedisNamespaces.length > 0) {
     return '--default-redis-namespaces cannot be combined with --default-redis-acl, which gives every namespace a user of its own';

@@ -1,5 +1,5 @@
 // CLI: the values that flags of several commands take. Input: text from the command line or the environment. Output:
-// checked values; a text that cannot be meant is an InvalidArgumentError, which ends with exit code 2.
+// checked values; an invalid text is an InvalidArgumentError, which ends with exit code 2.
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { isIP } from 'node:net';
 

@@ -46,7 +46,7 @@ function withBodyFlags(command: Command): void {
   const { maxBodyBytes } = LIMITER_DEFAULTS;
   command
     .addOption(
-      flag('--max-body <size>', 'WEIR_MAX_BODY', 'largest request body, as sent and as decoded')
+      flag('--max-body <size>', 'WEIR_MAX_BODY', 'largest request body, as sent and as decoded; otherwise 413')
         .default(maxBodyBytes, '16Mi')
         .argParser(parseBytes),
     )
@@ -54,14 +54,14 @@ function withBodyFlags(command: Command): void {
       flag(
         '--body-budget <size>',
         'WEIR_BODY_BUDGET',
-        'all request bodies held at once, as sent and as decoded: else 503 (default: 128Mi, or four times --max-body)',
+        'memory for all request bodies held at a time; otherwise 503 (default: 128Mi, or four times --max-body)',
       ).argParser(parseBytes),
     )
     .addOption(
       durationFlag(
         '--body-idle-timeout <duration>',
         'WEIR_BODY_IDLE_TIMEOUT',
-        'the longest pause in a request body that the limiter reads: else 408',
+        'longest pause in a request body that the limiter reads; otherwise 408',
         '30s',
       ),
     );
@@ -72,12 +72,16 @@ function withRequestFlags(command: Command): void {
   const { maxHeaderBytes, maxHeaders } = LIMITER_DEFAULTS;
   command
     .addOption(
-      flag('--max-header-bytes <size>', 'WEIR_MAX_HEADER_BYTES', 'largest request line and headers together: else 431')
+      flag(
+        '--max-header-bytes <size>',
+        'WEIR_MAX_HEADER_BYTES',
+        'largest total of request line and headers; otherwise 431',
+      )
         .default(maxHeaderBytes, '16Ki')
         .argParser(parseHeaderBytes),
     )
     .addOption(
-      flag('--max-headers <count>', 'WEIR_MAX_HEADERS', 'most header lines of a request: else 431')
+      flag('--max-headers <count>', 'WEIR_MAX_HEADERS', 'maximum number of header lines; otherwise 431')
         .default(maxHeaders)
         .argParser(parseHeaderCount),
     )
@@ -85,7 +89,7 @@ function withRequestFlags(command: Command): void {
       durationFlag(
         '--request-headers-timeout <duration>',
         'WEIR_REQUEST_HEADERS_TIMEOUT',
-        'to send the request line and headers: else 408',
+        'time for the request line and headers to arrive; otherwise 408',
         '1m',
       ),
     )
@@ -93,7 +97,7 @@ function withRequestFlags(command: Command): void {
       durationFlag(
         '--request-timeout <duration>',
         'WEIR_REQUEST_TIMEOUT',
-        'to send a body that the limiter reads: else 408',
+        'time for a body that the limiter reads to arrive; otherwise 408',
         '5m',
       ),
     )
@@ -101,7 +105,7 @@ function withRequestFlags(command: Command): void {
       durationFlag(
         '--keep-alive-timeout <duration>',
         'WEIR_KEEP_ALIVE_TIMEOUT',
-        "how long a client's connection may wait for its next request",
+        'how long an idle client connection is kept',
         '1m15s',
       ),
     );
@@ -110,15 +114,22 @@ function withRequestFlags(command: Command): void {
 /** Bounds of what upstreams do, and which there may be. */
 function withUpstreamFlags(command: Command): void {
   command
-    .addOption(durationFlag('--connect-timeout <duration>', 'WEIR_CONNECT_TIMEOUT', 'to connect to an upstream', '5s'))
     .addOption(
-      durationFlag('--headers-timeout <duration>', 'WEIR_HEADERS_TIMEOUT', "until an upstream's answer begins", '10m'),
+      durationFlag('--connect-timeout <duration>', 'WEIR_CONNECT_TIMEOUT', 'time to connect to an upstream', '5s'),
+    )
+    .addOption(
+      durationFlag(
+        '--headers-timeout <duration>',
+        'WEIR_HEADERS_TIMEOUT',
+        'time until the response of an upstream begins',
+        '10m',
+      ),
     )
     .addOption(
       flag(
         '--stream-idle-timeout <duration>',
         'WEIR_STREAM_IDLE_TIMEOUT',
-        'how long an answer may pause once it has begun, or off',
+        'longest pause in a response that has begun, or off',
       )
         .default(LIMITER_DEFAULTS.streamIdleTimeoutMs, '1h')
         .argParser(parseDurationMsOrOff),
@@ -127,12 +138,16 @@ function withUpstreamFlags(command: Command): void {
       durationFlag(
         '--upstream-idle-timeout <duration>',
         'WEIR_UPSTREAM_IDLE_TIMEOUT',
-        'how long an unused connection to an upstream is kept',
+        'how long an idle connection to an upstream is kept',
         '4s',
       ),
     )
     .addOption(
-      flag('--egress-allow <targets>', 'WEIR_EGRESS_ALLOW', 'may be dialled beside what the operator allows')
+      flag(
+        '--egress-allow <targets>',
+        'WEIR_EGRESS_ALLOW',
+        'targets to allow in addition to those that the operator allows',
+      )
         .default([], 'none')
         .argParser(listOf(parseEgress)),
     );
@@ -155,7 +170,7 @@ export function complaintAboutBounds({
 }: Pick<BoundFlags, 'maxBody' | 'bodyBudget'>): string | undefined {
   // A large body may use three quarters of the budget, and be there as sent and as decoded.
   if (bodyBudget === undefined || bodyBudget >= 3 * maxBody) return undefined;
-  return `--body-budget ${bodyBudget} is less than three times --max-body ${maxBody}: raise it, or leave it out`;
+  return `--body-budget ${bodyBudget} is less than three times --max-body ${maxBody}: raise it or remove it`;
 }
 
 /** The bounds as the limiter takes them. */

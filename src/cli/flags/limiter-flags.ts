@@ -51,7 +51,8 @@ export function parseHeaderCount(text: string): number {
 /** The id of a capability of this version. */
 export function parseCapability(text: string): string {
   const known = [...new Set(CAPABILITIES.filter(({ enforced }) => enforced).map(({ id }) => id))].sort();
-  if (!known.includes(text)) throw new InvalidArgumentError(`"${text}" is no capability: one of ${known.join(', ')}`);
+  if (!known.includes(text))
+    throw new InvalidArgumentError(`"${text}" is not a capability: use one of ${known.join(', ')}`);
   return text;
 }
 

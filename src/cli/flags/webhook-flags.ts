@@ -15,13 +15,13 @@ export interface WebhookFlags {
   readonly caConfigMap: string;
 }
 
-/** So long an operator that was told to stop goes on answering: the API server hears of it a moment later. */
+/** How long a stopping operator keeps answering: the API server notices a moment later. */
 const LINGER_MS = 4_000;
 
 export function withWebhookFlags(command: Command): Command {
   return command
     .addOption(
-      flag('--webhook-listen <host:port>', 'WEIR_WEBHOOK_LISTEN', 'where the API server asks for sidecars, or off')
+      flag('--webhook-listen <host:port>', 'WEIR_WEBHOOK_LISTEN', 'address of the injection webhook, or off')
         .default(undefined, 'off')
         .argParser(parseListenOrOff),
     )
@@ -29,25 +29,29 @@ export function withWebhookFlags(command: Command): Command {
       flag(
         '--injection-config <file>',
         'WEIR_INJECTION_CONFIG',
-        'YAML of what is put into pods: image, operator, resources … (docs/sidecars.md); followed',
+        'YAML file with the settings of injected limiters (docs/sidecars.md); reloaded when it changes',
       ),
     )
     .addOption(
-      flag('--webhook-configuration <name>', 'WEIR_WEBHOOK_CONFIGURATION', 'whose webhooks are given the CA').default(
-        'weir-injector',
-      ),
+      flag(
+        '--webhook-configuration <name>',
+        'WEIR_WEBHOOK_CONFIGURATION',
+        'MutatingWebhookConfiguration that the operator writes the CA to',
+      ).default('weir-injector'),
     )
     .addOption(
-      flag('--webhook-service <name>', 'WEIR_WEBHOOK_SERVICE', 'by which the API server dials the webhook').default(
-        'weir-webhook',
-      ),
+      flag(
+        '--webhook-service <name>',
+        'WEIR_WEBHOOK_SERVICE',
+        'Service of the webhook, named in its certificate',
+      ).default('weir-webhook'),
     );
 }
 
 /** What no flag can say alone. */
 export function complaintAboutWebhook({ webhookListen, injectionConfig }: WebhookFlags): string | undefined {
   if (webhookListen === undefined || injectionConfig !== undefined) return undefined;
-  return '--webhook-listen needs --injection-config: the file that names the image of the limiter';
+  return '--webhook-listen requires --injection-config: the file that names the image of the limiter';
 }
 
 /** Nothing, when no sidecars are injected. */

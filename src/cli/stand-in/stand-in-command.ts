@@ -14,9 +14,11 @@ interface StandInFlags {
 /** `weir stand-in`: resolves when it was told to stop. */
 export function standInCommand(): Command {
   return new Command('stand-in')
-    .description('A model server for trials: answers OpenAI, Anthropic and MCP calls; /count, /ledger and /reset tell.')
+    .description(
+      'Run a model server for trials: it answers OpenAI, Anthropic and MCP calls, and reports at /count and /ledger what it received.',
+    )
     .addOption(
-      flag('--listen <host:port>', 'WEIR_STAND_IN_LISTEN', 'where it answers')
+      flag('--listen <host:port>', 'WEIR_STAND_IN_LISTEN', 'address to listen on')
         .default({ host: '127.0.0.1', port: 8000 }, '127.0.0.1:8000')
         .argParser(parseListen),
     )

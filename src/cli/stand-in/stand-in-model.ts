@@ -30,7 +30,7 @@ export interface StandInModel {
   close(): Promise<void>;
 }
 
-/** The ledger holds this many of the last entries; the count goes on. */
+/** The ledger holds this many of the last entries; the count continues. */
 const MOST_ENTRIES = 10_000;
 /** Requests that run when the server is closed get this long to end. */
 const DRAIN_MS = 5000;

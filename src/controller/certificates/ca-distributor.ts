@@ -245,7 +245,7 @@ export class CaDistributor {
     const { namespaces, ownNamespace, log } = this.#settings;
     if (this.#absent.has(namespace) || ![ownNamespace, ...namespaces].includes(namespace)) return;
     this.#absent.add(namespace);
-    log.warn('namespace is not there', { namespace, fix: 'make it, or take it off --namespace' });
+    log.warn('namespace does not exist', { namespace, fix: 'create it, or remove it from --namespace' });
   }
 
   async #mendWebhook(bundle: string): Promise<void> {
@@ -267,7 +267,7 @@ export class CaDistributor {
       .every(({ clientConfig }) => clientConfig.caBundle === caBundle);
   }
 
-  /** A write that lost against another one is decided anew when the watch brings what won. */
+  /** A write that lost against another one is decided again when the watch brings the other one. */
   async #replace<T extends KubeObject>(
     informer: Informer<T>,
     type: (typeof RESOURCES)[keyof typeof RESOURCES],

@@ -48,7 +48,7 @@ interface Folder {
 const DAY_MS = 86_400_000;
 const CA_MS = 3650 * DAY_MS;
 const LEAF_MS = 365 * DAY_MS;
-/** A leaf of our own is made anew this long before its end. */
+/** Our own leaf is renewed this long before it expires. */
 const RENEW_MS = 30 * DAY_MS;
 const ALWAYS_NAMED = ['localhost', '127.0.0.1', '::1'];
 const READ_EVERY_MS = 5_000;
@@ -99,9 +99,9 @@ export class FolderCertificates implements CertificateSource {
       const isChanged = this.#holder.set(await certificateOf(found, names));
       this.fault = undefined;
       if (isChanged)
-        log.info('certificate taken', { folder, expires: new Date(endOf(this.current().cert)).toISOString() });
+        log.info('certificate loaded', { folder, expires: new Date(endOf(this.current().cert)).toISOString() });
     } catch (error) {
-      if (this.fault !== messageOf(error)) log.error('certificate refused', { folder, error: messageOf(error) });
+      if (this.fault !== messageOf(error)) log.error('certificate rejected', { folder, error: messageOf(error) });
       this.fault = messageOf(error);
     }
   }
@@ -138,8 +138,9 @@ function complaintOf({ path, cert, key, caKey }: Folder, names: readonly string[
   if (complaint !== undefined) return `${complaint}: replace it`;
   const leaf = new X509Certificate(cert);
   if (Date.parse(leaf.validTo) - RENEW_MS < Date.now()) {
-    if (Date.parse(leaf.validTo) <= Date.now()) return `${join(path, 'tls.crt')} ended on ${leaf.validTo}: replace it`;
-    if (caKey !== undefined && isOurAuthority(leaf.issuer)) return `${join(path, 'tls.crt')} ends soon`;
+    if (Date.parse(leaf.validTo) <= Date.now())
+      return `${join(path, 'tls.crt')} expired on ${leaf.validTo}: replace it`;
+    if (caKey !== undefined && isOurAuthority(leaf.issuer)) return `${join(path, 'tls.crt')} expires soon`;
   }
   const lacking = nameMissingIn(cert, names);
   return lacking === undefined ? undefined : `${join(path, 'tls.crt')} does not name ${lacking}: replace it`;
@@ -182,7 +183,7 @@ async function readIfThere(file: string): Promise<string | undefined> {
   }
 }
 
-/** Whole or not at all, whoever reads meanwhile. */
+/** Atomic for concurrent readers. */
 async function replaceFile(file: string, text: string, mode = 0o600): Promise<void> {
   const temporary = `${file}.${process.pid}.tmp`;
   await writeFile(temporary, text, { mode });

@@ -15,7 +15,7 @@ export function registerCertificateMetrics(registry: Registry, view: Certificate
   const ends = { leaf: view.leafEndsMs, ca: view.caEndsMs };
   new Gauge({
     name: 'weir_certificate_expiry_timestamp_seconds',
-    help: 'When the served certificate (leaf) and the CA that signed it (ca) end.',
+    help: 'When the served certificate (leaf) and the CA that signed it (ca) expire, in seconds since 1970.',
     labelNames: ['certificate'],
     registers: [registry],
     collect() {
@@ -27,7 +27,7 @@ export function registerCertificateMetrics(registry: Registry, view: Certificate
   });
   new Gauge({
     name: 'weir_certificate_faults',
-    help: '1: the Secret or folder holds what cannot be served; the last good certificate is served.',
+    help: '1: the Secret or folder holds an invalid certificate; the last good one is served.',
     registers: [registry],
     collect() {
       this.set(view.hasFault() ? 1 : 0);
@@ -35,7 +35,7 @@ export function registerCertificateMetrics(registry: Registry, view: Certificate
   });
   new Gauge({
     name: 'weir_ca_undistributed',
-    help: 'Namespaces and webhook configurations that do not hold the present CA bundle; 0 where the lease is not held.',
+    help: 'Namespaces and webhook configurations that do not have the current CA bundle; 0 on operators that do not hold the Lease.',
     registers: [registry],
     collect() {
       this.set(view.undistributed());

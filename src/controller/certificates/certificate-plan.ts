@@ -1,5 +1,5 @@
-// Controller: when certificates are made anew. Input: what is kept, what is known of its distribution, the time,
-// lifetimes. Output: the one step that is due, and the state after it. Pure: keys are made by whoever is handed in.
+// Controller: when certificates are renewed. Input: what is kept, what is known of its distribution, the time,
+// lifetimes. Output: the one step that is due, and the state after it. Pure: a parameter makes keys.
 
 /** How long things live and travel, ms. */
 export interface RotationPolicy {
@@ -42,7 +42,7 @@ export type StepKind = 'make' | 'forget' | 'announce' | 'distributed' | 'promote
 
 export interface Step {
   readonly kind: StepKind;
-  /** true: this is what was asked for; the request is to be taken down. */
+  /** true: this is what was asked for; the request must be removed. */
   readonly settles: boolean;
 }
 

@@ -122,12 +122,12 @@ export class SecretCertificates implements CertificateSource {
       this.#found.resolve(undefined);
       if (this.#holder.set(served)) {
         const expires = new Date(endOf(served.cert)).toISOString();
-        log.info('certificate taken', { secret: name, namespace, made: kept.kind, expires });
+        log.info('certificate loaded', { secret: name, namespace, made: kept.kind, expires });
       }
     } catch (error) {
       if (!(error instanceof CertificateDataError)) throw error;
-      this.fault = `Secret ${namespace}/${name}: ${error.message}; mend that key, or delete the Secret to have all made anew`;
-      log.error('certificate refused', { secret: name, namespace, error: error.message, serving: this.#servingNow() });
+      this.fault = `Secret ${namespace}/${name}: ${error.message}; correct that key, or delete the Secret to have everything created again`;
+      log.error('certificate rejected', { secret: name, namespace, error: error.message, serving: this.#servingNow() });
     }
   }
 
@@ -164,7 +164,7 @@ export class SecretCertificates implements CertificateSource {
     };
     try {
       this.#informer.accept(await kube.create(RESOURCES.secrets, namespace, body));
-      log.info('certificates made', { secret: name, namespace, restored: state === this.#state });
+      log.info('certificates created', { secret: name, namespace, restored: state === this.#state });
       return DONE;
     } catch (error) {
       if (!hasStatus(error, 409)) throw error;

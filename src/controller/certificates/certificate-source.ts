@@ -6,7 +6,7 @@ import type { TlsPair } from '../push/push-credentials.ts';
 export interface ServedCertificate extends TlsPair {
   readonly cert: string;
   readonly key: string;
-  /** Every CA that callers are to trust now, one after the other; '' when whoever made the certificate gave none. */
+  /** Every CA that callers must trust now, concatenated; '' if the certificate came without one. */
   readonly caBundle: string;
 }
 
@@ -18,7 +18,7 @@ export interface CertificateSource {
 }
 
 /**
- * Sees to it that the CA can be mounted by pods of the namespace. Never rejects: whoever admits a pod does not wait
+ * Sees to it that the CA can be mounted by pods of the namespace. Never rejects: the admission of a pod does not wait
  * for long.
  */
 export type EnsureCaConfigMap = (namespace: string) => Promise<void>;
@@ -46,7 +46,7 @@ export class CertificateHolder implements CertificateSource {
     return () => this.#listeners.delete(listener);
   }
 
-  /** The same once more is no change. @returns whether it was one. */
+  /** An equal value is not a change. @returns whether it was one. */
   set(next: ServedCertificate): boolean {
     const { cert, key, caBundle } = this.#held ?? {};
     if (next.cert === cert && next.key === key && next.caBundle === caBundle) return false;

@@ -25,7 +25,7 @@ export type KeptState = RotationState<Authority, Leaf>;
 
 export type KeptCertificates =
   | { readonly kind: 'ours'; readonly state: KeptState }
-  /** Without `ca.key`: whoever made it (cert-manager, say) renews it. */
+  /** Without `ca.key`: its creator (such as cert-manager) renews it. */
   | { readonly kind: 'foreign'; readonly served: ServedCertificate };
 
 /** What a Secret holds cannot be served: the message names its key. */

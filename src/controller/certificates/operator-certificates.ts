@@ -22,7 +22,7 @@ export interface CertificateSettings {
   readonly tlsNames: readonly string[];
   /** Certificates are kept in this Secret of the own namespace. */
   readonly certificateSecret?: string | undefined;
-  /** Where the operator runs; undefined: it is no pod, and hands its CA to nobody. */
+  /** Where the operator runs; undefined: it is not a pod and distributes no CA. */
   readonly ownNamespace?: string | undefined;
   /** ConfigMap with the CA in each namespace with limiters. */
   readonly caConfigMap?: string | undefined;

@@ -38,7 +38,7 @@ interface Files {
   readonly ca?: string;
 }
 
-/** What reconcile is told of the default Redis: names of credentials, no values. */
+/** What reconcile knows of the default Redis: names of credentials, no values. */
 export function defaultRedisRules(settings: DefaultRedisSettings): ReconcileSettings {
   const { address, username, namespaces, acl } = settings;
   const redis = { address, ...tlsOf(settings) };
@@ -193,7 +193,9 @@ export class DefaultRedis {
       this.#tell();
     } catch (error) {
       if (!this.#isBroken) {
-        this.#log.error('files of the default redis cannot be read, the former ones stay', { error: messageOf(error) });
+        this.#log.error('files of the default redis cannot be read, the last values stay in use', {
+          error: messageOf(error),
+        });
       }
       this.#isBroken = true;
     }
@@ -224,7 +226,7 @@ async function contentOf(flag: string, path: string | undefined): Promise<string
   return content;
 }
 
-/** A certificate is no secret. */
+/** A certificate is not secret. */
 function shortHash(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }

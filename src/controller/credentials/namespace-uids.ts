@@ -61,7 +61,7 @@ export class NamespaceUids {
     return { kind: 'again', afterMs: uid === undefined ? MISSING_AGAIN_MS : AGAIN_MS };
   }
 
-  /** Undefined: there is no such namespace. */
+  /** Undefined: the namespace does not exist. */
   async #ask(namespace: string): Promise<string | undefined> {
     try {
       return (await this.#kube.get<KubeObject>(RESOURCES.namespaces, undefined, namespace)).metadata.uid;

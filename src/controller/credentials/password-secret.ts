@@ -99,7 +99,7 @@ export class PasswordSecret {
     };
     try {
       this.#informer.accept(await kube.create(RESOURCES.secrets, namespace, body));
-      log.info('redis password made', { secret: `${namespace}/${name}` });
+      log.info('redis password created', { secret: `${namespace}/${name}` });
       return DONE;
     } catch (error) {
       if (!hasStatus(error, 409)) throw error;

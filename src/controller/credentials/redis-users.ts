@@ -10,7 +10,7 @@ import type { Leadership } from '../election/leadership.ts';
 
 export interface RedisUsersSettings {
   readonly address: string;
-  /** Asked for each time that the connection is made anew. */
+  /** Called for each new connection. */
   readonly login: () => RedisLogin;
   /** Namespace -> password of its user; undefined: not known yet. */
   readonly wanted: () => ReadonlyMap<string, string | undefined>;
@@ -25,9 +25,9 @@ export interface RedisUsersSettings {
 
 /** What to do, by the first word of the answer of Redis. */
 const FIXES: Readonly<Record<string, string>> = {
-  NOPERM: 'the user of --default-redis-username must be allowed the command ACL',
-  WRONGPASS: 'Redis has another password: one that was just changed is in use when Redis has started with it',
-  NOAUTH: 'Redis wants a password: set --default-redis-password-file or --default-redis-password-secret',
+  NOPERM: 'the user of --default-redis-username needs the right to the command ACL',
+  WRONGPASS: 'Redis has a different password: a changed password takes effect when Redis has restarted with it',
+  NOAUTH: 'Redis requires a password: set --default-redis-password-file or --default-redis-password-secret',
 };
 const UNREACHABLE = 'check that Redis runs at this address';
 const EVERY_MS = 30_000;

@@ -39,7 +39,7 @@ const KEY_BYTES = 32;
 const RETRY_MS = 2_000;
 
 export class Tenancy {
-  /** What reconcile is told. */
+  /** What reconcile knows. */
   readonly rules: ReconcileSettings;
   readonly secrets: SecretReader;
   readonly #settings: TenancySettings;

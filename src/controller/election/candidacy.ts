@@ -26,7 +26,7 @@ export interface CandidacyParts {
   readonly prepare: () => Promise<void>;
 }
 
-/** How long writes under way may take when this process is told to stop. */
+/** How long writes in progress may take when this process is stopped. */
 const QUIET_MS = 1000;
 
 export class Candidacy {

@@ -35,7 +35,7 @@ export function timingProblem({ leaseDurationMs, renewDeadlineMs, retryPeriodMs 
   if (leaseDurationMs < 1000 || leaseDurationMs % 1000 !== 0)
     return 'the lease duration must be whole seconds, such as 10s';
   if (renewDeadlineMs > leaseDurationMs * 0.9) {
-    return 'the renew deadline must be at most nine tenths of the lease duration: the rest is for clocks that run unevenly and for writes under way';
+    return 'the renew deadline must be at most nine tenths of the lease duration: the rest allows for clock drift and for writes in progress';
   }
   if (retryPeriodMs * 2 > renewDeadlineMs) return 'the retry period must be at most half of the renew deadline';
   return undefined;

@@ -121,7 +121,7 @@ export class LeaderElection implements Leadership {
     const [isQuiet] = await Promise.all([whenQuiet(), this.#running]);
     if (!wasLeader) return;
     if (isQuiet) await this.#giveBack();
-    else this.#settings.log.warn('lease not given back: a write is under way');
+    else this.#settings.log.warn('lease not released: a write is in progress');
   }
 
   /** What is there is read first: a renewal that was cut off may have arrived. */
@@ -132,9 +132,9 @@ export class LeaderElection implements Leadership {
       const lease = await kube.get<Lease>(RESOURCES.leases, namespace, leaseName, deadline);
       if (lease.spec?.holderIdentity !== identity) return;
       await kube.replace<Lease>(RESOURCES.leases, { ...lease, spec: released(lease, this.#now()) }, deadline);
-      log.info('lease given back', { lease: leaseName });
+      log.info('lease released', { lease: leaseName });
     } catch (error) {
-      log.warn('lease not given back', { lease: leaseName, error: messageOf(error) });
+      log.warn('lease not released', { lease: leaseName, error: messageOf(error) });
     }
   }
 
@@ -179,7 +179,7 @@ export class LeaderElection implements Leadership {
   #see(lease: Lease | undefined): void {
     this.#state = observe(this.#state, lease, this.#clock.monotonicMs());
     const { seen } = this.#state;
-    if (seen?.spec?.holderIdentity !== this.#settings.identity) this.#lose('somebody else holds the lease');
+    if (seen?.spec?.holderIdentity !== this.#settings.identity) this.#lose('another operator holds the lease');
   }
 
   async #write(move: Extract<Move, { kind: 'write' }>): Promise<void> {

@@ -79,9 +79,9 @@ async function whenPodsAreGone(
     if (items.length === 0) return;
     if (performance.now() > endMs) {
       const names = items.map(({ metadata }) => metadata.name).join(', ');
-      throw new Error(`pods of the operator have not ended within ${deadlineMs / 1000} s: ${names}`);
+      throw new Error(`pods of the operator have not terminated within ${deadlineMs / 1000} s: ${names}`);
     }
-    log.info('waiting for the operator to end', { pods: items.length });
+    log.info('waiting for the operator to terminate', { pods: items.length });
     await delay(LOOK_EVERY_MS);
   }
 }

@@ -39,7 +39,7 @@ export async function installKinds(
     const { name } = kind.metadata;
     if (outcomes[place] === 'left') {
       const newer = namesOf(lostIn(kind, present[place] ?? kind));
-      log.warn('the kind is left as it is: a newer release has widened it', { kind: name, newer });
+      log.warn('the kind is unchanged: a newer release has extended it', { kind: name, newer });
       continue;
     }
     await kube.apply(RESOURCES.kinds, undefined, kind);
@@ -56,8 +56,8 @@ function outcomeFor(kind: KindObject, present: KindObject | undefined): KindOutc
   const onlyHere = lostIn(present, kind);
   if (onlyHere.length === 0) return 'left';
   throw new Error(
-    `${kind.metadata.name}: the cluster's admits ${namesOf(onlyThere)}, which this release does not know, and this release ` +
-      `needs ${namesOf(onlyHere)}; nothing was changed. To take this release's: kubectl apply --server-side --force-conflicts -f deploy/crds`,
+    `${kind.metadata.name}: the one in the cluster has ${namesOf(onlyThere)}, which this release does not know, and lacks ` +
+      `${namesOf(onlyHere)}, which this release needs; nothing was changed. To install that of this release: kubectl apply --server-side --force-conflicts -f deploy/crds`,
   );
 }
 

@@ -1,5 +1,5 @@
 // Controller: before an uninstall. Input: names, a policy, and the door to the API server. Output: the objects that
-// exist, and limiters that can go on without the Redis of the release; or a refusal, and then nothing was changed.
+// exist, and limiters that can continue without the Redis of the release; or a refusal, and then nothing was changed.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../lib/log.ts';
 import { namesOf } from '../../reconcile/names.ts';
@@ -65,8 +65,8 @@ function held({ redisOfRelease }: LeaveSettings, isHandedOver: boolean): string 
     'New pods get no limiter, edits take no effect, and statuses become Unknown (OperatorGone). To end their limits, delete the objects before the uninstall, or restart the pods that carry a limiter';
   if (!redisOfRelease) return `limiters keep enforcing them until their pods are restarted. ${rest}`;
   return isHandedOver
-    ? `limiters keep enforcing them until their pods are restarted; those that count in the trial Redis, which is removed too, count in their own memory, each its share of the limits. ${rest}`
-    : `no operator answered, so limiters that count in the trial Redis, which is removed too, act as failurePolicy says until their pods are restarted. ${rest}`;
+    ? `limiters keep enforcing them until their pods are restarted; those that count in the trial Redis, which is removed too, then count in memory, each its share of the limits. ${rest}`
+    : `no operator answered, so limiters that count in the trial Redis, which is removed too, follow failurePolicy until their pods are restarted. ${rest}`;
 }
 
 /** @returns whether the operator said that limiters have what they need */
@@ -81,7 +81,7 @@ async function handOver(
     await kube.patch<Lease>(RESOURCES.leases, ownNamespace, name, {
       metadata: { annotations: { [LEAVING_ANNOTATION]: since, [LEFT_ANNOTATION]: null } },
     });
-    log.info('waiting for the operator to hand limits over to limiters', { lease: `${ownNamespace}/${name}` });
+    log.info('waiting for the operator to prepare the limiters', { lease: `${ownNamespace}/${name}` });
     while (performance.now() < endMs) {
       const { metadata } = await kube.get<Lease>(RESOURCES.leases, ownNamespace, name);
       if (metadata.annotations?.[LEFT_ANNOTATION] === since) return true;

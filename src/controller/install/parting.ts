@@ -16,7 +16,7 @@ export const LEAVING_ANNOTATION = 'weir.dev/leaving';
 /** The same time, once limiters have what they need. */
 export const LEFT_ANNOTATION = 'weir.dev/left';
 
-/** An uninstall that did not take place is over after this long: the operator goes on as before. */
+/** An uninstall that did not happen is over after this long: the operator continues as before. */
 const VALID_MS = 600_000;
 const ACK_DEADLINE_MS = 10_000;
 const LOOK_EVERY_MS = 100;
@@ -33,7 +33,7 @@ export interface PartingParts {
 
 export class Parting implements LeaseNotes {
   readonly #parts: PartingParts;
-  /** What was pushed in place of the usual configs: name -> version. */
+  /** What was pushed instead of the usual configs: name -> version. */
   readonly #pushed = new Map<string, string>();
   #since: string | undefined;
   /** The last change did not reach limiters: it is tried again. */
@@ -45,7 +45,7 @@ export class Parting implements LeaseNotes {
     this.#parts = parts;
   }
 
-  /** While this holds no status is written: what limiters have is not what the objects' statuses speak of. */
+  /** While this holds no status is written: limiters do not have the configs that the statuses describe. */
   get isParting(): boolean {
     return this.#since !== undefined;
   }
@@ -81,13 +81,13 @@ export class Parting implements LeaseNotes {
     const { log, pushAll } = this.#parts;
     this.#done = undefined;
     this.#pushed.clear();
-    if (since === undefined) log.warn('the uninstall did not take place: limiters get their configs back');
+    if (since === undefined) log.warn('the uninstall did not happen: limiters get their previous configs again');
     else log.warn('this release is being uninstalled: limiters get configs without its Redis', { since });
     try {
       await pushAll();
       if (since === undefined) return;
       const silent = await this.#untilAcknowledged();
-      log.info('limiters can go on without this release', { objects: this.#pushed.size, silent });
+      log.info('limiters can continue without this release', { objects: this.#pushed.size, silent });
       this.#done = since;
     } catch (error) {
       this.#mustRetry = true;

@@ -16,13 +16,13 @@ export interface InformerSettings<T extends KubeObject> {
   readonly fieldSelector?: string;
   /** Keeps what the operator reads: memory is proportional to what this returns. */
   readonly trim: (object: T) => T;
-  /** What to keep of an object in place of `held`: of parts that are the same, those that are there already. */
+  /** What to keep of an object instead of `held`: of parts that are the same, those that are there already. */
   readonly share?: (object: T, held: T) => T;
   readonly log: Logger;
   readonly timing?: Partial<InformerTiming>;
   /** Called after each complete list, when the handlers have heard of it. */
   readonly onListed?: () => void;
-  /** Called with each failure, in place of a line in the log. */
+  /** Called with each failure, instead of a line in the log. */
   readonly onFailure?: (error: unknown) => void;
   /** In [0, 1); spreads retries and watch ends. */
   readonly random?: () => number;
@@ -35,8 +35,8 @@ export interface InformerTiming {
   /** Shortest and longest life of one watch. */
   readonly watchSeconds: readonly [number, number];
   /**
-   * A watch without an event for this long is begun anew, in case its connection is dead. Where nothing changes, the
-   * API server sends a first bookmark only after two minutes, so silence is no failure.
+   * A watch without an event for this long is restarted, in case its connection is dead. Where nothing changes, the
+   * API server sends a first bookmark only after two minutes, so silence is not a failure.
    */
   readonly silenceMs: number;
   readonly pageSize: number;
@@ -120,7 +120,7 @@ export class Informer<T extends KubeObject> implements Feed<T> {
 
   /**
    * Takes over what a write of our own returned, without telling the handlers: the next look sees it, and the event
-   * that the watch will bring for it is no change.
+   * that the watch will bring for it is not a change.
    */
   observe(object: T): void {
     const held = this.#feed.get(objectKey(object));
@@ -159,7 +159,7 @@ export class Informer<T extends KubeObject> implements Feed<T> {
     await this.#running;
   }
 
-  /** Follows one scope until stopped: list, then watch from there, for ever. */
+  /** Follows one scope until stopped: list, then watch from there, and repeat. */
   async #follow(scope: string): Promise<void> {
     const state: FollowState = { failures: 0, doubts: 0, asked: [], turn: new AbortController() };
     this.#states.set(scope, state);

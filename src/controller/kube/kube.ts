@@ -34,7 +34,7 @@ export interface KubeSettings {
 const FIELD_MANAGER = 'weir-operator';
 /** Tokens of files and plugins are asked for again after this long; a 401 does it at once. */
 const HEADERS_LIFE_MS = 10_000;
-/** Certificates and CAs are read again, and connections made anew, after this long. */
+/** Certificates and CAs are reloaded, and connections replaced, after this long. */
 const CONNECTIONS_LIFE_MS = 600_000;
 
 /** @throws KubeconfigError when there is no usable kubeconfig. */

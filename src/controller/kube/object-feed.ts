@@ -86,7 +86,7 @@ export class ObjectFeed<T extends KubeObject> implements Feed<T> {
     this.#objects.set(objectKey(object), object);
   }
 
-  /** Sets or (undefined) removes; the same version again is no change, another UID is a removal and an addition. */
+  /** Sets or (undefined) removes; the same version again is not a change, another UID is a removal and an addition. */
   set(key: string, after: T | undefined): void {
     const before = this.#objects.get(key);
     if (before === after || isSame(before, after)) return;

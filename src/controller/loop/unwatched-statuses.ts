@@ -84,7 +84,7 @@ export class UnwatchedStatuses {
 
   #message(namespace: string): string {
     const watched = namesOf(this.#settings.watched);
-    return `the operator does not watch namespace ${namespace} any more (it watches ${watched}): existing limiters keep their last config, edits take no effect, and new pods get no limiter; add ${namespace} to watchNamespaces (--namespace), or delete this object and restart the pods`;
+    return `the operator no longer watches namespace ${namespace} (it watches ${watched}): existing limiters keep their last config, edits take no effect, and new pods get no limiter; add ${namespace} to watchNamespaces (--namespace), or delete this object and restart the pods`;
   }
 }
 

@@ -181,7 +181,7 @@ export class FileProvider implements Provider, StatusSink {
         this.#touch();
       });
       this.#watcher.on('error', (error) => {
-        log.warn('folder watch failed, polling goes on', { folder, error: messageOf(error) });
+        log.warn('folder watch failed, polling continues', { folder, error: messageOf(error) });
         this.#watcher?.close();
       });
     } catch (error) {
@@ -207,7 +207,7 @@ export class FileProvider implements Provider, StatusSink {
         if (await this.#folder.refresh()) this.#apply();
         if (this.#folder.waitsForFiles) this.#touch();
       } catch (error) {
-        this.#settings.log.error('manifests cannot be read, the former ones stay', { error: messageOf(error) });
+        this.#settings.log.error('manifests cannot be read, the last ones stay in use', { error: messageOf(error) });
       }
     });
   }
@@ -261,7 +261,7 @@ export class FileProvider implements Provider, StatusSink {
     if (text === this.#told) return;
     this.#told = text;
     for (const { file, line, path, message } of problems) {
-      this.#settings.log.error('manifest refused, its former version stays', {
+      this.#settings.log.error('manifest rejected, its last good version stays in use', {
         at: `${file}:${line ?? 1}`,
         path,
         error: message,

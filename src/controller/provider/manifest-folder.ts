@@ -1,6 +1,6 @@
 // Controller: manifests in a folder. Input: files as people and editors leave them. Output: the objects that the API
-// server would have accepted; where it would have refused one, its former version stays, and the reason is told with
-// file and line.
+// server would have accepted; where it would have rejected one, its last version stays, and the reason is reported
+// with file and line.
 import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
@@ -117,7 +117,7 @@ export class ManifestFolder {
       [...manifests].flatMap(([name, manifest]) => {
         const owner = owners.get(name);
         if (owner === undefined || owner === manifest) return [];
-        const message = `${name} is in ${owner.file}:${owner.line} already, which counts`;
+        const message = `${name} is already defined in ${owner.file}:${owner.line}, which is used`;
         return [{ file: manifest.file, line: manifest.line, path: 'metadata.name', message }];
       }),
     );

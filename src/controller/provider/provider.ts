@@ -47,7 +47,7 @@ export interface LastGoodStore {
 
 /** The Secrets that objects name. */
 export interface SecretReader {
-  /** Follows the Secrets `<namespace>/<name>` for an object, in place of those that it named before. */
+  /** Follows the Secrets `<namespace>/<name>` for an object, instead of those that it named before. */
   want(object: string, secrets: readonly string[]): void;
   /** The object is gone. */
   forget(object: string): void;

@@ -1,4 +1,4 @@
-// Controller, status: what each limiter has in force, as it said itself. In: connections, ACKs and NACKs; out: the
+// Controller, status: what each limiter has in effect, as it said itself. In: connections, ACKs and NACKs; out: the
 // states of a resource by limiter, the limiters there are, and (coalesced) the names whose states changed.
 import { systemClock, type Clock } from '../../lib/clock.ts';
 import { NO_TROUBLE, type LimiterReport } from '../../contract/limiter-report.ts';
@@ -22,7 +22,7 @@ export interface LimiterState {
 /** What one limiter says of one resource. */
 export interface AckState {
   readonly limiter: LimiterState;
-  /** The version in force there: it was acknowledged, or the limiter brought it along when it connected. */
+  /** The version in effect there: it was acknowledged, or the limiter brought it along when it connected. */
   readonly ackedVersion?: string;
   /** Its last refusal; it counts only while `version` is still the one wanted. */
   readonly rejected?: { readonly version: string; readonly message: string };
@@ -83,7 +83,7 @@ export interface AckTableSettings {
 }
 
 /**
- * The one truth about what is in force. Nothing is acknowledged here because it was sent. `namesSeenBy` tells which
+ * The one truth about what is in effect. Nothing is acknowledged here because it was sent. `namesSeenBy` tells which
  * resources a limiter is to have: a limiter that comes or goes changes the state of all of them.
  */
 export class AckTable {
@@ -103,7 +103,7 @@ export class AckTable {
   }
 
   /**
-   * A limiter has connected and brought `held` along (name -> version in force). A former stream of the same id is
+   * A limiter has connected and brought `held` along (name -> version in effect). A former stream of the same id is
    * replaced: what it reports from now on is ignored.
    */
   connect(id: string, view: LimiterView, held: ReadonlyMap<string, string>): AckStream {

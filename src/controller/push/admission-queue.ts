@@ -26,7 +26,7 @@ export class AdmissionQueue {
   }
 
   /**
-   * Runs `admission` when it is its turn. One that is late goes on to its end and holds its place until then, but
+   * Runs `admission` when it is its turn. One that is late still runs to its end and keeps its place until then, but
    * nobody waits.
    * @throws an error of this queue when too many wait or the deadline passes; else what `admission` throws.
    */

@@ -55,7 +55,7 @@ export interface ReviewApi extends Pick<Kube, 'reviewToken' | 'reviewAccess'> {
 /** Tokens whose refusal is remembered. */
 const MOST_REMEMBERED = 10_000;
 
-const GONE: Refused = { admitted: false, reason: 'unavailable', message: 'the limiter has left' };
+const GONE: Refused = { admitted: false, reason: 'unavailable', message: 'the limiter disconnected' };
 const POD_NAME = 'authentication.kubernetes.io/pod-name';
 const POD_UID = 'authentication.kubernetes.io/pod-uid';
 const SERVICE_ACCOUNT = /^system:serviceaccount:([^:]+):([^:]+)$/;
@@ -92,7 +92,7 @@ export function createTokenAuthenticator(
   };
 }
 
-/** For use without a cluster: whoever has the token is a shared limiter of all namespaces. */
+/** For use without a cluster: every caller with the token is a shared limiter of all namespaces. */
 export function createStaticAuthenticator(token: string): Authenticator {
   const expected = digest(token);
   return ({ token: given, self }) =>

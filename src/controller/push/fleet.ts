@@ -1,5 +1,5 @@
-// Controller, push: what every limiter is told of the fleet. In: limiters that come and go (ack table), settings; out:
-// the resources `Fleet/-/-` and `Sharers/<namespace>/-` in the snapshot store.
+// Controller, push: what every limiter knows of the fleet. In: limiters that come and go (ack table), settings;
+// out: the resources `Fleet/-/-` and `Sharers/<namespace>/-` in the snapshot store.
 import { FLEET_RESOURCE_NAME, type ObjectRef } from '../../contract/limiter-config.ts';
 import { toVersioned } from '../../contract/snapshot.ts';
 import type { AckTable } from './ack-table.ts';

@@ -46,7 +46,7 @@ export async function greet(call: PushCall, authenticate: Authenticator, firstRe
   const token = bearerToken(call);
   if (token === undefined) return refuse(status.UNAUTHENTICATED, 'send a token: "authorization: Bearer <token>"');
   const first = await firstRequest(call, firstRequestMs);
-  if (first === undefined) return refuse(status.DEADLINE_EXCEEDED, 'the first request did not come in time');
+  if (first === undefined) return refuse(status.DEADLINE_EXCEEDED, 'the first request did not arrive in time');
   const complaint = complaintOf(first);
   if (complaint !== undefined) return refuse(status.INVALID_ARGUMENT, complaint);
   const self = fromNode(first.node);
@@ -91,7 +91,7 @@ function complaintOf(request: DeltaDiscoveryRequest): string | undefined {
     return `only the wildcard subscription "${WILDCARD}" is served`;
   }
   if (nodeId === '' || nodeId.length > MAX_NODE_ID) return `node.id must have 1 to ${MAX_NODE_ID} characters`;
-  return namespaces.length > MAX_NAMESPACES ? `ask for at most ${MAX_NAMESPACES} namespaces, or for "*"` : undefined;
+  return namespaces.length > MAX_NAMESPACES ? `request at most ${MAX_NAMESPACES} namespaces, or "*"` : undefined;
 }
 
 function refuse(code: status, message: string): Greeting {

@@ -58,7 +58,7 @@ export class PushSession {
   readonly #clock: Clock;
   readonly #startedAtMs: number;
   #view: LimiterView;
-  /** What the limiter has in force. */
+  /** What the limiter has in effect. */
   readonly #held: Map<string, string>;
   /** What it refused on this stream: never sent again on it. */
   readonly #refused = new Map<string, string>();
@@ -67,7 +67,7 @@ export class PushSession {
   #responses = 0;
   #owesWhole = true;
 
-  /** `held`: what the limiter has in force already (`initial_resource_versions`): only what differs is sent. */
+  /** `held`: what the limiter has in effect already (`initial_resource_versions`): only what differs is sent. */
   constructor(view: LimiterView, held: ReadonlyMap<string, string>, parts: PushSessionParts) {
     this.#view = view;
     this.#held = new Map(held);
@@ -142,7 +142,7 @@ export class PushSession {
     }
   }
 
-  /** No status speaks of Sharers: the ack table has no entries of them. */
+  /** Sharers appear in no status: the ack table has no entries of them. */
   #acksOf(name: string): AckStream | undefined {
     return isSharersName(name) ? undefined : this.#parts.acks;
   }

@@ -1,4 +1,4 @@
-// Controller, push: everything that is to be in force, by resource name. In: what reconcile compiled; out: the current
+// Controller, push: everything that is to be in effect, by resource name. In: what reconcile compiled; out: the current
 // resource of a name, the names that a limiter sees, and (coalesced) which names changed.
 import { loadPushProtocol, type WireResource } from '../../contract/push-protocol.ts';
 import { canonicalJson, type VersionedResource } from '../../contract/snapshot.ts';

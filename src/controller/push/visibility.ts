@@ -1,4 +1,4 @@
-// Controller, push: which limiter is told which resource. In: who a limiter is and where a resource belongs; out: yes
+// Controller, push: which limiter gets which resource. In: who a limiter is and where a resource belongs; out: yes
 // or no.
 
 /** Where a resource belongs. Its namespace never changes; the selector may. */
@@ -53,7 +53,7 @@ export function coversNamespace(limiter: LimiterView, namespace: string): boolea
 }
 
 /**
- * Whether a limiter is told a resource: the sidecar of a pod those of its own namespace that select its pod; a shared
+ * Whether a limiter gets a resource: the sidecar of a pod those of its own namespace that select its pod; a shared
  * limiter those of the namespaces that it was authorised for.
  */
 export function sees(limiter: LimiterView, visibility: Visibility): boolean {

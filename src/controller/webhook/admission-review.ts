@@ -17,7 +17,7 @@ export interface OtherReview {
   readonly uid: string;
 }
 
-/** A text that is no question. */
+/** A text that is not a review. */
 export class ReviewError extends Error {}
 
 const API_VERSION = 'admission.k8s.io/v1';

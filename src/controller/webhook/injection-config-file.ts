@@ -1,5 +1,5 @@
 // Controller: the injection config as a file (a mounted ConfigMap). Input: its path. Output: the present settings; a
-// change is taken up within seconds, and one that cannot be used is logged while the last good one stays.
+// change is loaded within seconds; an invalid one is logged, and the last good one stays in use.
 import { readFile } from 'node:fs/promises';
 import type { Logger } from '../../lib/log.ts';
 import { messageOf } from '../../lib/thrown.ts';
@@ -57,13 +57,13 @@ export class InjectionConfigFile {
       const text = await readFile(this.#path, 'utf8');
       if (text !== this.#text) {
         this.#take(text);
-        this.#log.info('injection config taken up', { file: this.#path });
+        this.#log.info('injection config loaded', { file: this.#path });
       }
       this.#trouble = '';
     } catch (error) {
       const trouble = messageOf(error);
       if (trouble !== this.#trouble) {
-        this.#log.error('injection config cannot be used, the last good one stays', { file: this.#path, trouble });
+        this.#log.error('injection config is invalid, the last good one stays in use', { file: this.#path, trouble });
       }
       this.#trouble = trouble;
     }

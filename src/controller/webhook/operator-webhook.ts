@@ -15,7 +15,7 @@ export interface WebhookSettings extends Pick<InjectorSettings, 'version' | 'own
   readonly listen: { readonly host: string; readonly port: number };
   /** YAML file, followed. */
   readonly configFile: string;
-  /** How long it goes on answering once it is told to stop, ms; default 0. */
+  /** How long it keeps answering after it is stopped, ms; default 0. */
   readonly lingerMs?: number;
 }
 

@@ -101,7 +101,7 @@ export class WebhookServer {
   async #reply(request: IncomingMessage): Promise<[number, string]> {
     const [path] = (request.url ?? '').split('?', 1);
     if (path !== INJECT_PATH) return [404, `not found: try POST ${INJECT_PATH}\n`];
-    if (request.method !== 'POST') return [405, 'only POST\n'];
+    if (request.method !== 'POST') return [405, 'only POST is allowed\n'];
     try {
       return [
         200,
@@ -124,7 +124,7 @@ async function readBody(request: IncomingMessage): Promise<string> {
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > MAX_BODY_BYTES) throw new TooLargeError(`a review may have ${MAX_BODY_BYTES} bytes`);
+    if (size > MAX_BODY_BYTES) throw new TooLargeError(`a review may have at most ${MAX_BODY_BYTES} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');

@@ -91,7 +91,7 @@ const limitStatus = object(
   },
   {
     state: text('Enforced, Shadow, Pending or NotEnforced.', { max: 64 }),
-    message: text('What the limit amounts to, or why it is not enforced.', { min: 0, max: 1024 }),
+    message: text('What the limit allows, or why it is not enforced.', { min: 0, max: 1024 }),
   },
 );
 /** The state of one limit. */

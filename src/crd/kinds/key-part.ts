@@ -53,7 +53,7 @@ export function keyPartSchema(rules: readonly Rule[]) {
       fallback: text('The value to use when the part is absent.', { max: 128 }),
       whenAbsent: withDefault(
         choice(
-          'What happens to requests without the part. Share: they share one bucket. Skip: the limit does not apply to them.',
+          'What to do with requests without the part. Share: they share one bucket. Skip: the limit does not apply to them.',
           ['Share', 'Skip'],
         ),
         whenAbsent,

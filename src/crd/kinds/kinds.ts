@@ -48,7 +48,7 @@ const COMMON_COLUMNS: readonly PrinterColumn[] = [
     name: 'Ready',
     type: 'string',
     jsonPath: condition('Ready', 'status'),
-    description: 'Whether all of it is in force.',
+    description: 'Whether limiters enforce the whole object.',
   },
   {
     name: 'Limiters',

@@ -175,7 +175,7 @@ function createHttpServer(handler: HttpHandler, settings: ServerSettings): Serve
   return server;
 }
 
-/** What a server is told to call must not take it down. */
+/** What a server calls must not crash it. */
 function safe({ answerTo, onFault, onThrow }: Callbacks): Callbacks {
   return {
     answerTo: (fault, request) =>

@@ -1,12 +1,12 @@
 // Limiter, between config source and requests: the immutable set of compiled objects and its route index. A change
-// makes a new set; swapping one reference puts it in force, and a request in flight keeps the object it was routed
+// makes a new set; swapping one reference puts it in effect, and a request in flight keeps the object it was routed
 // to.
 import { PersistentMap } from '../../lib/persistent-map.ts';
 import { takesModel } from '../request/model-request.ts';
 import { RouteIndex, type RouteOptions } from '../route/route-index.ts';
 import type { RuntimeObject } from './runtime-object.ts';
 
-/** All objects in force on one limiter. */
+/** All objects in effect on one limiter. */
 export class RuntimeSet {
   readonly index: RouteIndex;
   readonly #objects: PersistentMap<RuntimeObject>;

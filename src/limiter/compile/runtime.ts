@@ -127,7 +127,8 @@ function sourcesOf({ routing, limits }: LimiterConfig): readonly Source[] {
 function rejectDuplicates(limits: readonly LimitConfig[]): void {
   const names = new Set<string>();
   limits.forEach(({ name }, index) => {
-    if (names.has(name)) throw new ConfigRejected(`limits[${index}].name "${name}" is there twice: names are unique`);
+    if (names.has(name))
+      throw new ConfigRejected(`limits[${index}].name "${name}" is not unique: each limit needs its own name`);
     names.add(name);
   });
 }
@@ -160,10 +161,10 @@ type CheckTargets = (targets: readonly Target[], field: string) => void;
 
 function modelRules(routing: ModelRouting, checkTargets: CheckTargets): readonly RuntimeRule[] {
   if (routing.models.includes(EVERY_MODEL) && routing.models.length > 1) {
-    throw new ConfigRejected('routing.models has "*" and names: "*" stands alone');
+    throw new ConfigRejected('routing.models has "*" and names: "*" must be the only entry');
   }
   if (routing.models.length === 0) throw new ConfigRejected('routing.models is empty: name at least one model');
-  if (routing.rules.length === 0) throw new ConfigRejected('routing.rules is empty: there is at least one rule');
+  if (routing.rules.length === 0) throw new ConfigRejected('routing.rules is empty: at least one rule is required');
   return routing.rules.map((rule, index) => {
     // Targets of the object are the targets of its rules: with one rule the user wrote `targets`, not
     // `rules[0].targets`.
@@ -205,7 +206,7 @@ function checkAuthority(store: StoreConfig, secrets: SecretValues): void {
   } catch {
     const { name, key } = ca.secret;
     throw new ConfigRejected(
-      `rateLimiting.redis.tls.caSecretRef: key ${key} of Secret ${name} is no certificate in PEM`,
+      `rateLimiting.redis.tls.caSecretRef: key ${key} of Secret ${name} is not a certificate in PEM`,
     );
   }
 }
@@ -248,7 +249,8 @@ function pathSpecificity({ path }: RouteRule): readonly [number, number] {
 
 function compilePrefix(prefix: string): string {
   const normal = normalisePath(prefix);
-  if (normal === undefined) throw new ConfigRejected(`routing.pathPrefix "${prefix}" is not a path: begin it with "/"`);
+  if (normal === undefined)
+    throw new ConfigRejected(`routing.pathPrefix "${prefix}" is not a path: it must begin with "/"`);
   return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal;
 }
 

@@ -1,5 +1,5 @@
-// Limiter, between config source and requests: changes -> the runtime set in force, and per resource accepted or the
-// text of the NACK. A rejected update leaves the last good version in force.
+// Limiter, between config source and requests: changes -> the runtime set in effect, and per resource accepted or the
+// text of the NACK. A rejected update leaves the last good version in effect.
 import { ownCapabilities } from '../../contract/capabilities.ts';
 import {
   FLEET_RESOURCE_NAME,
@@ -25,7 +25,7 @@ export interface ApplierOptions {
   readonly egressAllow: readonly string[];
 }
 
-/** Everything in force, swapped as one. */
+/** Everything in effect, swapped as one. */
 export interface RuntimeInForce {
   readonly set: RuntimeSet;
   readonly fleet: FleetConfig;
@@ -48,7 +48,7 @@ export interface AppliedChange {
   readonly isPartial: boolean;
 }
 
-/** Holds what is in force and applies changes to it. */
+/** Holds what is in effect and applies changes to it. */
 export class ConfigApplier {
   readonly #options: ApplierOptions;
   readonly #own: ReadonlySet<string>;
@@ -74,7 +74,7 @@ export class ConfigApplier {
     return this.#inForce;
   }
 
-  /** The version in force of the Fleet and of each object, by resource name. */
+  /** The version in effect of the Fleet and of each object, by resource name. */
   versions(): ReadonlyMap<string, string> {
     return this.#versions;
   }

@@ -80,7 +80,7 @@ interface Call {
 }
 type Tuned = ConfigClientSettings & Required<Pick<ConfigClientSettings, keyof typeof DEFAULTS>>;
 
-/** Keeps a stream to the operator for as long as it lives; without one the configs that it has stay in force. */
+/** Keeps a stream to the operator for as long as it lives; without one the configs that it has stay in effect. */
 export class ConfigClient implements ConfigSource {
   readonly #settings: Tuned;
   readonly #file: SnapshotFile | undefined;
@@ -182,7 +182,7 @@ export class ConfigClient implements ConfigSource {
 
   async #readToken(): Promise<string> {
     const token = (await readFile(this.#settings.tokenFile, 'utf8')).trim();
-    if (!/^\S+$/.test(token)) throw new Error(`token file ${this.#settings.tokenFile} holds no token`);
+    if (!/^\S+$/.test(token)) throw new Error(`token file ${this.#settings.tokenFile} contains no token`);
     return token;
   }
 

@@ -13,7 +13,7 @@ export interface VersionedConfig {
   readonly secrets?: SecretValues;
 }
 
-/** What changed, as one step: either all good parts of it are in force or none (requests see one snapshot). */
+/** What changed, as one step: either all good parts of it are in effect or none (requests see one snapshot). */
 export interface ConfigChange {
   readonly updates: readonly VersionedConfig[];
   /** Resource names; one that is not there is no error. */
@@ -24,7 +24,7 @@ export interface ConfigChange {
   readonly isPartial?: boolean;
 }
 
-/** What became of one update. A rejected one leaves the last good version of its resource in force. */
+/** What became of one update. A rejected one leaves the last good version of its resource in effect. */
 export type ConfigOutcome =
   | { readonly name: string; readonly version: string; readonly accepted: true }
   /** `message` is the text of the NACK: it names the field or the missing capabilities. */

@@ -1,4 +1,4 @@
-// Limiter: what this limiter has in force, by resource name. In: responses of the operator and a snapshot from disk;
+// Limiter: what this limiter has in effect, by resource name. In: responses of the operator and a snapshot from disk;
 // out: changes applied to the runtime, what it refused, and what is to be kept on disk.
 import { nameOfResource, type Resource } from '../../contract/limiter-config.ts';
 import {
@@ -40,7 +40,7 @@ export class HeldConfigs {
     return this.#takesReports;
   }
 
-  /** What is in force, to be kept on disk. */
+  /** What is in effect, to be kept on disk. */
   kept(): readonly KeptResource[] {
     return [...this.#held.values()];
   }
@@ -50,7 +50,7 @@ export class HeldConfigs {
     return this.#change(kept, [], [], false);
   }
 
-  /** Applies a response: its good resources are in force afterwards, its bad ones are named. */
+  /** Applies a response: its good resources are in effect afterwards, its bad ones are named. */
   take(response: DeltaDiscoveryResponse): TakenChange {
     const { decode } = loadPushProtocol();
     const received: KeptResource[] = [];
@@ -105,7 +105,7 @@ export class HeldConfigs {
     }
   }
 
-  /** The runtime promises not to throw; if it does, nothing of the change counts as in force. */
+  /** The runtime promises not to throw; if it does, nothing of the change counts as in effect. */
   #outcomesOf(
     updates: readonly VersionedConfig[],
     removals: readonly string[],

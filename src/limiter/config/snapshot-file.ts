@@ -1,4 +1,4 @@
-// Limiter: the last good snapshot on disk. In: the resources in force; out: one checksummed file, replaced as a
+// Limiter: the last good snapshot on disk. In: the resources in effect; out: one checksummed file, replaced as a
 // whole, from which a limiter serves before it has reached the operator.
 import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
@@ -23,7 +23,7 @@ interface FileContent {
 }
 
 const FORMAT_VERSION = 1;
-/** The operator hears of a config before the file is made: making it takes longer than putting the config in force. */
+/** The operator hears of a config before the file is made: making it takes longer than putting the config in effect. */
 const BEFORE_MS = 25;
 
 /**
@@ -63,13 +63,13 @@ export class SnapshotFile {
     const parsed = parseSnapshot(text);
     if (typeof parsed !== 'string') return parsed;
     const setAside = `${this.#path}.corrupt`;
-    this.#log.error('snapshot file is damaged: it is set aside and not used', {
+    this.#log.error('snapshot file is damaged: renamed and not used', {
       path: this.#path,
       reason: parsed,
       setAside,
     });
     await rename(this.#path, setAside).catch((error: unknown) => {
-      this.#log.error('snapshot file cannot be set aside', { path: this.#path, error: messageOf(error) });
+      this.#log.error('snapshot file cannot be renamed', { path: this.#path, error: messageOf(error) });
     });
     return undefined;
   }
@@ -139,7 +139,7 @@ export function parseSnapshot(text: string): readonly KeptResource[] | string {
   if (content?.formatVersion !== FORMAT_VERSION) return `not of format ${FORMAT_VERSION}`;
   const { checksum, resources } = content;
   if (!Array.isArray(resources) || !resources.every(isKept)) return 'resources are not readable';
-  if (checksum !== checksumOf(JSON.stringify(resources))) return 'the checksum does not fit';
+  if (checksum !== checksumOf(JSON.stringify(resources))) return 'the checksum does not match';
   return resources;
 }
 

@@ -154,13 +154,14 @@ export class DecisionApi {
     if (json.kind !== 'json') throw new WeirError('invalid_request', 'the body is not JSON');
     const text = decoded.toString();
     const value: unknown = JSON.parse(text);
-    if (hasRepeatedMember(text, value)) throw new WeirError('invalid_request', 'an object names a member twice');
+    if (hasRepeatedMember(text, value)) throw new WeirError('invalid_request', 'an object has a member twice');
     return value;
   }
 
   #ownerOf(request: IncomingMessage): Owner {
     // A web page may reach loopback through its visitor's browser, which says so.
-    if (request.headers.origin !== undefined) throw new WeirError('unauthorized', 'not for web pages');
+    if (request.headers.origin !== undefined)
+      throw new WeirError('unauthorized', 'requests of web pages are not allowed');
     const { tokens } = this.#options;
     const owner = tokens === undefined ? LOOPBACK : tokens.ownerOf(request);
     if (owner === undefined) throw new WeirError('unauthorized');
@@ -195,7 +196,10 @@ export class DecisionApi {
       case 'unknown':
         throw new WeirError('unknown_reservation');
       case 'unavailable':
-        throw new WeirError('store_unavailable', 'the store did not take the settlement: it stays charged');
+        throw new WeirError(
+          'store_unavailable',
+          'the store did not accept the settlement: the reservation stays charged',
+        );
       case 'failed':
         throw new WeirError('internal_error');
     }

@@ -8,7 +8,7 @@ const HITS = { type: 'integer', minimum: 0, maximum: 1_000_000_000_000 } as cons
 
 export const OBJECT_SCHEMA = {
   type: 'object',
-  description: 'Names the object whose limits apply; without it the request is routed as the proxy would route it.',
+  description: 'The object whose limits apply; without it the request is routed as the proxy routes it.',
   properties: { kind: { type: 'string', enum: OBJECT_KINDS }, namespace: NAME, name: NAME },
   required: ['kind', 'namespace', 'name'],
   additionalProperties: false,
@@ -16,7 +16,7 @@ export const OBJECT_SCHEMA = {
 
 export const FACTS_SCHEMA = {
   type: 'object',
-  description: 'What is known of the request. The caller of this API is believed: also about user and application.',
+  description: 'What is known of the request. The caller of this API is trusted, also for user and application.',
   properties: {
     method: { ...TEXT, description: 'Default POST.' },
     host: { ...TEXT, description: 'Host name without port.' },
@@ -42,9 +42,9 @@ export const DECIDE_SCHEMA = {
     mode: {
       type: 'string',
       enum: ['reserve', 'peek'],
-      description: 'reserve (default) takes; peek tells what would be decided and takes nothing.',
+      description: 'reserve (default) takes the amount; peek reports the decision and takes nothing.',
     },
-    hits: { ...HITS, description: 'How many requests are asked for at once; default 1.' },
+    hits: { ...HITS, description: 'How many requests to decide on together; default 1.' },
   },
   required: ['request'],
   additionalProperties: false,
@@ -54,7 +54,7 @@ export const SETTLE_SCHEMA = {
   type: 'object',
   properties: {
     reservation: { ...NAME, description: 'From the answer of /v1/decide.' },
-    hits: { ...HITS, description: 'How many requests really were made: 0 refunds. Default: as reserved.' },
+    hits: { ...HITS, description: 'How many requests were made; 0 refunds all of them. Default: as reserved.' },
   },
   required: ['reservation'],
   additionalProperties: false,

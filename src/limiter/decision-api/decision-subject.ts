@@ -1,5 +1,5 @@
 // Limiter, decision API: what a body speaks of. In: an object's name or nothing, and facts of a request; out: the
-// object in force and facts as the proxy would have them.
+// object in effect and facts as the proxy would have them.
 import { resourceName } from '../../contract/limiter-config.ts';
 import { parseAddress } from '../../lib/values/address.ts';
 import { WeirError } from '../../lib/errors.ts';
@@ -30,7 +30,7 @@ export function subjectOf(body: SubjectBody, set: RuntimeSet): Subject | undefin
   if (body.object !== undefined) {
     const name = resourceName(body.object);
     const object = set.get(name);
-    if (object === undefined) throw new WeirError('not_found', `${name} is not in force here`);
+    if (object === undefined) throw new WeirError('not_found', `this limiter has no config of ${name}`);
     const unclear = unclearIn(object, wire);
     if (unclear !== undefined) throw new WeirError(unclear.code, unclearText(unclear.source));
     const upstreamPath = pathBelow(object.routing.pathPrefix, wire.path) ?? wire.path;
@@ -47,7 +47,7 @@ export function subjectOf(body: SubjectBody, set: RuntimeSet): Subject | undefin
 function wireOf(facts: FactsBody): WireRequest {
   const path = normalisePath(facts.path ?? '/');
   if (path === undefined)
-    throw new WeirError('invalid_request', 'request.path holds characters that servers disagree on');
+    throw new WeirError('invalid_request', 'request.path contains characters that servers interpret differently');
   // The same name in two spellings is one header with two values.
   const { headers, unclear } = readValues(Object.entries(facts.headers ?? {}));
   const query = new URLSearchParams(facts.query ?? '');

@@ -24,7 +24,7 @@ export class TokenFile {
     this.#path = path;
     this.#refresh();
     if (this.#tokens.length === 0)
-      throw new Error(`${path} holds no token: write one per line, "name:token" or "token"`);
+      throw new Error(`${path} contains no token: write one per line, "name:token" or "token"`);
   }
 
   ownerOf(request: IncomingMessage): Owner | undefined {

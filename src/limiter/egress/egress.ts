@@ -48,8 +48,8 @@ export function targetProblem(policy: EgressPolicy, namespace: string, url: stri
   if (!URL.canParse(url)) return `"${url}" is not a URL: write http(s)://host[:port][/path]`;
   const parsed = new URL(url);
   if (parsed.protocol !== 'http:' && parsed.protocol !== 'https:') return 'must begin with http:// or https://';
-  if (parsed.username !== '' || parsed.password !== '') return 'must not hold credentials';
-  if (parsed.search !== '' || parsed.hash !== '') return 'must not hold a query or a fragment';
+  if (parsed.username !== '' || parsed.password !== '') return 'must not contain credentials';
+  if (parsed.search !== '' || parsed.hash !== '') return 'must not contain a query or a fragment';
   return hostProblem(policy, namespace, hostOf(parsed));
 }
 
@@ -66,7 +66,7 @@ export function addressProblem(policy: EgressPolicy, namespace: string, address:
 
 function hostProblem(policy: EgressPolicy, namespace: string, host: string): string | undefined {
   if (coversHost(policy, namespace, host)) return undefined;
-  return `host "${host}" is not covered by the operator's egress.allow: name a Service of this namespace, or have it listed`;
+  return `host "${host}" is not covered by the operator's egress.allow: use a Service of this namespace, or have the host added to the list`;
 }
 
 /**

@@ -47,7 +47,7 @@ function tlsOf(major: number | undefined): Protocol {
 export function farewellOf(protocol: Protocol): Buffer {
   if (protocol === 'tls') return Buffer.from([0x15, 0x03, 0x01, 0, 2, 2, 40]);
   if (protocol !== 'http2') return Buffer.alloc(0);
-  const text = Buffer.from('a limit is in force here: use HTTP/1.1 in the clear');
+  const text = Buffer.from('this port is rate limited: use HTTP/1.1 without TLS');
   const settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
   const goAway = [0, 0, 8 + text.length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0d];
   return Buffer.concat([Buffer.from([...settings, ...goAway]), text]);

@@ -1,4 +1,4 @@
-// Limiter, front: decides what becomes of a connection of a sidecar. In: accepted sockets and what is in force; out:
+// Limiter, front: decides what becomes of a connection of a sidecar. In: accepted sockets and what is in effect; out:
 // a wire to the own server while nothing is, else the HTTP server for what begins like HTTP/1 and an end for
 // everything else.
 import type { Socket } from 'node:net';
@@ -14,9 +14,9 @@ export type Handling =
 export interface FrontDoorOptions {
   /** The pod's own server; absent: there is none that a wire could lead to. */
   readonly server: { readonly host: string; readonly port: number } | undefined;
-  /** true: nothing is in force, so bytes pass untouched. */
+  /** true: nothing is in effect, so bytes pass untouched. */
   readonly isOpen: () => boolean;
-  /** Resolves once it is known what is in force. */
+  /** Resolves once it is known what is in effect. */
   readonly whenDecided: () => Promise<unknown>;
   readonly splices: Splices;
   readonly connectTimeoutMs: number;
@@ -32,10 +32,12 @@ const LINGER_MS = 1_000;
 /** One line for each kind of trouble in this time. */
 const LOG_EVERY_MS = 60_000;
 const LOG_LINES: Readonly<Partial<Record<Handling, string>>> = {
-  refused_tls: 'connection refused: it speaks TLS, and an object in force limits HTTP/1.1 in the clear',
-  refused_http2: 'connection refused: it speaks HTTP/2, and an object in force limits HTTP/1.1 in the clear',
-  refused_other: 'connection refused: it does not speak HTTP, and an object in force limits HTTP/1.1 in the clear',
-  refused_silent: 'connection closed: the client sent nothing, and an object in force limits HTTP/1.1 in the clear',
+  refused_tls: 'connection refused: it uses TLS, and an object limits this port, which needs HTTP/1.1 without TLS',
+  refused_http2: 'connection refused: it uses HTTP/2, and an object limits this port, which needs HTTP/1.1 without TLS',
+  refused_other:
+    'connection refused: it does not use HTTP, and an object limits this port, which needs HTTP/1.1 without TLS',
+  refused_silent:
+    'connection closed: the client sent nothing, and an object limits this port, which needs HTTP/1.1 without TLS',
   unreachable: 'connection reset: the server of the pod does not accept connections',
 };
 
@@ -63,7 +65,7 @@ export class FrontDoor {
       .catch(() => socket.destroy());
   }
 
-  /** Something else is in force: connections are judged again. */
+  /** Something else is in effect: connections are judged again. */
   review(): void {
     for (const socket of this.#options.splices.review()) this.#place(socket);
     if (!this.#options.isOpen()) return;

@@ -1,4 +1,4 @@
-// Limiter, front: all spliced connections of a limiter. In: new ones, and changes of what is in force; out: which are
+// Limiter, front: all spliced connections of a limiter. In: new ones, and changes of what is in effect; out: which are
 // busy, and an end for those that may not go on.
 import type { Socket } from 'node:net';
 import { Splice, type SpliceOptions } from './splice.ts';
@@ -13,7 +13,7 @@ export interface SpliceMetrics {
 export interface SplicesOptions {
   readonly metrics: SpliceMetrics;
   readonly nowMs: () => number;
-  /** How long bytes that cannot be judged may go on once something is in force. */
+  /** How long bytes that cannot be judged may go on once something is in effect. */
   readonly graceMs: number;
 }
 
@@ -69,7 +69,7 @@ export class Splices {
     splice.start();
   }
 
-  /** Something else is in force. @returns clients of whom nothing has been heard: they begin anew */
+  /** Something else is in effect. @returns clients of whom nothing has been heard: they begin anew */
   review(): Socket[] {
     const untouched: Socket[] = [];
     for (const splice of [...this.#splices]) {

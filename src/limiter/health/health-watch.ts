@@ -10,7 +10,7 @@ import type { UpstreamHealth } from './upstream-health.ts';
 export const EXAMINE_EVERY_MS = 1_000;
 
 export interface HealthWatchParts {
-  /** By {@link storeIdOf}: the stores that configs in force name. */
+  /** By {@link storeIdOf}: the stores that configs in effect name. */
   readonly stores: () => ReadonlyMap<string, Store>;
   readonly upstreams: UpstreamHealth;
   readonly unclaimed: UnclaimedModels;

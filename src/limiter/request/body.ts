@@ -115,7 +115,7 @@ function receive(
   const onData = (chunk: Buffer): void => {
     chunks += 1;
     if (reading.isShredded) {
-      finish(new WeirError('invalid_request', 'the body comes in pieces of a few bytes: send larger ones'));
+      finish(new WeirError('invalid_request', 'the body arrives in pieces of a few bytes: send larger ones'));
       return;
     }
     try {
@@ -131,7 +131,7 @@ function receive(
     quietLooks = chunks === seenChunks ? quietLooks + 1 : 0;
     seenChunks = chunks;
     if (quietLooks < LOOKS_PER_IDLE) return;
-    finish(new WeirError('body_timeout', `no byte of the request body came for ${idleMs} ms`));
+    finish(new WeirError('body_timeout', `no byte of the request body arrived for ${idleMs} ms`));
   }, idleMs / LOOKS_PER_IDLE);
   // A request that was answered meanwhile hears nothing of its connection any more: its socket does.
   request.on('data', onData).once('end', finish).once('close', onLost);

@@ -75,7 +75,7 @@ function readBatch(
   const version = headers['mcp-protocol-version'] ?? sessionVersion ?? BATCH_VERSION;
   if (length === 0) return invalid('the batch is empty');
   if (version !== BATCH_VERSION) {
-    return invalid('batches are not part of this protocol version');
+    return invalid('this protocol version has no batches');
   }
   if (length > MAX_READ_ELEMENTS) {
     return invalid(`a batch has at most ${MAX_READ_ELEMENTS} messages`);

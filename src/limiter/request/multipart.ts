@@ -68,7 +68,7 @@ async function eachPart(
   for (let parts = 0; start !== 'close'; parts += 1) {
     if (parts === MAX_PARTS) throw new Malformed(`it has more than ${MAX_PARTS} parts`);
     const headEnd = bytes.subarray(start, start + MAX_HEAD_BYTES).indexOf('\r\n\r\n');
-    if (headEnd < 0) throw new Malformed('a part has no end of its head');
+    if (headEnd < 0) throw new Malformed('the headers of a part do not end');
     const end = await next();
     const contentStart = start + headEnd + 4;
     // Also within a head or a line: readers differ in where they look for it.
@@ -85,7 +85,7 @@ function lineEnd(bytes: Buffer, at: number): number | 'close' {
   const rest = bytes.toString('latin1', at, at + 5);
   if (rest.startsWith('\r\n')) return at + 2;
   if (rest === '--' || rest === '--\r\n') return 'close';
-  throw new Malformed('something follows a boundary');
+  throw new Malformed('there are bytes after a boundary');
 }
 
 function takePart(head: string, content: Buffer, collector: FieldCollector): void {
@@ -143,7 +143,7 @@ function checkEncoding(headers: ReadonlyMap<string, string>): void {
     throw new Malformed('a part has a Content-Transfer-Encoding');
   }
   if (headers.get('content-type')?.toLowerCase().startsWith('multipart/') === true) {
-    throw new Malformed('a part is a form of its own');
+    throw new Malformed('a part is itself a multipart form');
   }
 }
 

@@ -1,4 +1,4 @@
-// Limiter, route stage: what the head of a request alone says of who takes it. In: the routes in force and a head;
+// Limiter, route stage: what the head of a request alone says of who takes it. In: the routes in effect and a head;
 // out: nobody, or what must be read before it is known.
 import type { WireRequest } from '../decide/decision.ts';
 import { endpointOf, isNamedByPathAlone } from '../request/endpoints.ts';

@@ -81,7 +81,7 @@ export function budgetProblem({ maxBody, bodyBudget }: Bounds): string | undefin
   if (bodyBudget === undefined) return undefined;
   const least = BODIES_IN_BUDGET * (parseByteSize(String(maxBody ?? DEFAULT_MAX_BODY)) ?? 0);
   if ((parseByteSize(String(bodyBudget)) ?? 0) >= least) return undefined;
-  return `"${bodyBudget}" is less than three times max-body ${maxBody ?? DEFAULT_MAX_BODY}: raise it, or leave it out`;
+  return `"${bodyBudget}" is less than three times max-body ${maxBody ?? DEFAULT_MAX_BODY}: raise it or remove it`;
 }
 
 /** Flags of `weir limiter`, in the order of the table. */

@@ -40,8 +40,7 @@ export function isSkip(result: Placement | Skip): result is Skip {
 
 function placementAt(spec: PodSpec, { number, names }: Port, redirect: boolean): Placement | Skip {
   if (redirect) return { port: number, names: [], redirect };
-  if (names.length === 0)
-    return { reason: 'UnnamedPort', what: `port ${number} has no name that the limiter could take over` };
+  if (names.length === 0) return { reason: 'UnnamedPort', what: `port ${number} has no name, which the limiter needs` };
   const ambiguous = names.find((name) => numbersOf(spec, name).length > 1);
   if (ambiguous !== undefined) {
     const numbers = numbersOf(spec, ambiguous).join(' and ');

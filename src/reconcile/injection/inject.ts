@@ -173,9 +173,11 @@ export function unfitness({ metadata, spec }: InjectablePod): 'MirrorPod' | 'Win
 function obstacleIn(spec: PodSpec, placement: Placement, settings: SidecarSettings): Skip | undefined {
   const containers = [...spec.containers, ...(spec.initContainers ?? [])];
   const name = containers.find((each) => each.name === LIMITER_CONTAINER || each.name === REDIRECT_CONTAINER)?.name;
-  if (name !== undefined) return { reason: 'NameTaken', what: `the container ${name} is not the injector's` };
+  if (name !== undefined)
+    return { reason: 'NameTaken', what: `the container name ${name} is reserved for the injector` };
   const port = portCollision(containers);
-  if (port !== undefined) return { reason: 'PortTaken', what: `a container uses port ${port}, which is the limiter's` };
+  if (port !== undefined)
+    return { reason: 'PortTaken', what: `a container uses port ${port}, which the limiter needs` };
   return placement.redirect && settings.initImage === undefined ? { reason: 'NoInitImage' } : undefined;
 }
 
@@ -250,11 +252,11 @@ function withVolumes({ volumes = [] }: PodSpec, settings: SidecarSettings): read
 
 function warningsOf({ port, redirect }: Placement, { name, labels }: NamespaceFacts): string[] {
   if (port === undefined)
-    return ['weir: the pod has no port: its limiter only answers the decision API on 127.0.0.1:18081'];
+    return ['weir: the pod has no port: its limiter serves only the decision API on 127.0.0.1:18081'];
   const level = labels[POD_SECURITY_LABEL] ?? 'privileged';
   if (!redirect || level === 'privileged') return [];
-  const refused = `namespace ${name} enforces Pod Security ${level}, which refuses the NET_ADMIN of ${REDIRECT_CONTAINER}`;
-  return [`weir: ${refused}: leave out ${REDIRECT_ANNOTATION}, name the port, and let the Service target the name`];
+  const refused = `namespace ${name} enforces Pod Security ${level}, which does not allow the capability NET_ADMIN of ${REDIRECT_CONTAINER}`;
+  return [`weir: ${refused}: remove ${REDIRECT_ANNOTATION}, name the port, and let the Service target the name`];
 }
 
 function change(path: string, before: unknown, after: unknown): PatchOperation[] {

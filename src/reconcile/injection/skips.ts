@@ -11,7 +11,7 @@ interface SkipText {
 
 export const SKIPS = {
   HostNetwork: {
-    what: 'the pod uses the network of its node (hostNetwork), where a limiter would stand before the whole node',
+    what: 'the pod uses the network of its node (hostNetwork), so a limiter would receive the traffic of the whole node',
     mend: 'run it in the pod network, or use a shared limiter',
   },
   NoPort: {
@@ -20,10 +20,10 @@ export const SKIPS = {
   },
   SeveralPorts: { what: 'several ports are declared', mend: `annotate ${PORT_ANNOTATION} with the one to limit` },
   UnnamedPort: {
-    what: 'the port has no name that the limiter could take over',
+    what: 'the port has no name, which the limiter needs',
     mend: `name it and let the Service target the name, or annotate ${REDIRECT_ANNOTATION}: "true"`,
   },
-  AmbiguousName: { what: 'one port name means different ports', mend: 'give each port a name of its own' },
+  AmbiguousName: { what: 'two ports have the same name', mend: 'give each port a name of its own' },
   UnknownPort: {
     what: `annotation ${PORT_ANNOTATION} names a port that is not declared`,
     mend: 'correct the annotation, or declare the port',
@@ -32,27 +32,27 @@ export const SKIPS = {
   WrongLabel: { what: `label ${INJECT_LABEL} has an invalid value`, mend: 'write "true" or "false"' },
   NotHttp: {
     what: 'no declared port speaks plain HTTP/1.1, by its name or probe',
-    mend: `annotate ${PORT_ANNOTATION} if one does`,
+    mend: `annotate ${PORT_ANNOTATION} if one of them does`,
   },
   PortTaken: {
     what: `a container uses a port of the limiter (${Object.values(LIMITER_PORTS).join(', ')})`,
     mend: 'use another port',
   },
   NameTaken: {
-    what: 'a container has a name of the injector (weir-limiter, weir-init)',
+    what: 'a container has a reserved name (weir-limiter, weir-init)',
     mend: 'rename the container',
   },
   NoRoom: {
-    what: 'a LimitRange of the namespace leaves a container less memory than the limiter needs (96Mi)',
+    what: 'a LimitRange of the namespace allows a container less memory than the limiter needs (96Mi)',
     mend: 'raise max.memory of the LimitRange, then restart the pod; or use a shared limiter',
   },
   NoInitImage: {
-    what: 'the pod asks for a redirect, and the operator has no image for it',
+    what: 'the pod asks for a redirect, and the operator has no initImage',
     mend: 'set initImage in the injection config, then restart the pod; or name the port and do not redirect',
   },
   ExcludedNamespace: {
     what: 'the namespace is excluded from injection (kube-system, that of Weir, injector.excludedNamespaces)',
-    mend: 'take it off injector.excludedNamespaces if it is there and restart the pod, or use a shared limiter',
+    mend: 'remove it from injector.excludedNamespaces if it is listed there and restart the pod, or use a shared limiter',
   },
   UnwatchedNamespace: {
     what: 'the operator does not watch the namespace',
@@ -69,11 +69,11 @@ export const SKIPS = {
     mend: `kubectl label namespace NAMESPACE ${INJECT_LABEL}=true, then restart the pod (kubectl rollout restart)`,
   },
   NotSeen: {
-    what: 'the pod was made before the label, or while the webhook was away',
+    what: 'the pod was created before the label, or while the webhook was down',
     mend: 'restart it (kubectl rollout restart)',
   },
   NoInjector: {
-    what: 'the operator runs without its injector',
+    what: 'sidecar injection is disabled',
     mend: 'set injector.enabled=true and restart the pod, or use a shared limiter',
   },
 } as const satisfies Readonly<Record<string, SkipText>>;

@@ -16,24 +16,25 @@ export function bypassTexts({ bypasses }: LimiterTally): string[] {
 export function bypassedText(tally: LimiterTally): string | undefined {
   const { bypassedPods: pods } = tally;
   if (pods.length === 0) return undefined;
-  const which = `all known traffic goes past the limiters of ${countOf(pods.length, 'pod')} (${namesOf(pods)})`;
+  const which = `all known traffic bypasses the limiters of ${countOf(pods.length, 'pod')} (${namesOf(pods)})`;
   return [which, ...bypassTexts(tally)].join('; ');
 }
 
 function whereOf({ via, name, port, target, guarded, pods }: Bypass): string {
-  const past = target === guarded ? ' past the limiter' : `, which has no limiter (it serves port ${guarded})`;
+  const past =
+    target === guarded ? ', which bypasses the limiter' : `, which has no limiter (it serves port ${guarded})`;
   const to = `${target} of ${countOf(pods, 'pod')}${past}`;
   if (via === 'HeadlessService') return `callers of the headless Service ${name} dial port ${to}`;
   if (via === 'HostPort') return `hostPort ${port} leads to port ${to}`;
-  if (via === 'EndpointSlice') return `endpoints of ${name} that no selector makes name port ${to}`;
-  return `port ${port} of Service ${name} targets number ${to}`;
+  if (via === 'EndpointSlice') return `endpoints of ${name}, a Service without a selector, have port ${to}`;
+  return `port ${port} of Service ${name} targets port number ${to}`;
 }
 
 function mendOf({ via, target, guarded, portName }: Bypass): string {
   if (target !== guarded) return `annotate the pod template weir.dev/port: "${target}" and restart the pods`;
   const named = portName === undefined ? 'the name of that port' : `the name of that port (${portName})`;
-  if (via === 'Service') return `let its targetPort be ${named}, or ${REDIRECT}`;
-  if (via === 'HostPort') return 'restart the pods, which leads it to the limiter';
-  if (via === 'EndpointSlice') return `name the limiter's port 18080, or ${REDIRECT}`;
+  if (via === 'Service') return `set its targetPort to ${named}, or ${REDIRECT}`;
+  if (via === 'HostPort') return 'restart the pods: then it leads to the limiter';
+  if (via === 'EndpointSlice') return `use port 18080 of the limiter, or ${REDIRECT}`;
   return REDIRECT;
 }

@@ -12,7 +12,7 @@ import type { InForce, LimiterTally, LimiterTrouble } from '../types.ts';
 const LONGEST_DETAIL = 200;
 /** For what the network says, and words of a server that are in no table. */
 const NETWORK_ADVICE =
-  'check that Redis runs there, that its address and credentials are right and that no NetworkPolicy is in the way';
+  'check that Redis runs there, that address and credentials are correct, and that no NetworkPolicy blocks the connection';
 
 export const HEALTHY: Verdict<DegradedReason> = {
   holds: false,
@@ -52,12 +52,12 @@ function textOf(kind: LimiterTrouble['kind'], inForce: InForce, { troubles, desi
   if (kind === 'unreachable') {
     const words = `${storeOf(inForce)}: ${detail.replace(/\.$/, '')}`;
     const advice = storeWordOf(detail)?.advice ?? NETWORK_ADVICE;
-    return `${words}. ${who} cannot use this store: limits act as their failurePolicy says; ${advice}`;
+    return `${words}. ${who} cannot use this store: limits follow their failurePolicy; ${advice}`;
   }
   if (kind === 'evicts') {
-    return `the store ${storeOf(inForce)} may throw buckets away (${detail}, told by ${who}): callers get their limits anew when it does; set maxmemory-policy noeviction on it`;
+    return `the store ${storeOf(inForce)} may evict buckets (${detail}, reported by ${who}), and evicted buckets start full again; set its maxmemory-policy to noeviction`;
   }
-  return `${who} get no connection to ${namesOf(upstreamsOf(those))}: check that the server runs, listens on that port, and that its Service has ready endpoints`;
+  return `${who} cannot connect to ${namesOf(upstreamsOf(those))}: check that the server runs and listens on that port, and that its Service has ready endpoints`;
 }
 
 /** Each once, with how its connections fail: `http://a:80 (accepts no connections)`. */

@@ -44,10 +44,10 @@ function targetNotes({ routing }: LimiterConfig, hasPods: boolean): string[] {
     routing.kind === 'mcp' ? [routing.targets] : routing.rules.map((rule) => rule.targets);
   const notes: string[] = [];
   if (!hasPods && lists.some((targets) => targets.length === 0)) {
-    notes.push('note: without targets, a shared limiter only answers the decision API and proxies nothing');
+    notes.push('note: without targets, a shared limiter serves only the decision API and proxies nothing');
   }
   if (lists.some((targets) => targets.length > 0 && targets.every(({ weight }) => weight === 0))) {
-    notes.push('note: a rule whose targets all have weight 0 serves no request');
+    notes.push('note: a rule whose targets all have weight 0 serves no requests');
   }
   return notes;
 }

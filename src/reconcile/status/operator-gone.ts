@@ -7,12 +7,12 @@
  */
 export type RedisOfRelease = 'none' | 'handed-over' | 'gone';
 
-const KEPT = 'limiters keep enforcing the config that they had last';
+const KEPT = 'limiters keep enforcing their last config';
 const HELD: Readonly<Record<RedisOfRelease, string>> = {
   none: KEPT,
   'handed-over':
-    'limiters keep enforcing its limits, each its share in its own memory, because the trial Redis was uninstalled too',
-  gone: 'the trial Redis was uninstalled too, and limiters could not be told before: limits act as their failurePolicy says until pods restart',
+    'limiters keep enforcing its limits, each its share in memory, because the trial Redis was uninstalled too',
+  gone: 'the trial Redis was uninstalled too, and limiters were not prepared for that: limits follow their failurePolicy until pods restart',
 };
 
 /** The spec may be anything. */

@@ -24,14 +24,13 @@ const CREATION_MENDS = [
   },
   {
     of: /violates PodSecurity.*weir-init/s,
-    mend: 'leave out the annotation weir.dev/redirect, name the port, and let the Service target the name',
+    mend: 'remove the annotation weir.dev/redirect, name the port, and let the Service target the name',
   },
 ] as const;
 
 /** A limiter counts when it acknowledged exactly the config in force: nothing is programmed because it was sent. */
 export function programmedVerdict(inForce: InForce | undefined, tally: LimiterTally): Verdict<ProgrammedReason> {
-  if (inForce === undefined)
-    return not('Pending', 'nothing of this object is in force: there is nothing to acknowledge');
+  if (inForce === undefined) return not('Pending', 'no generation of this object is in effect');
   if (tally.rejected.length > 0) return not('Rejected', rejectionText(tally));
   if (inForce.workloadSelector !== undefined && tally.matchingPods === 0) {
     const failed = failureText(tally, '');
@@ -45,7 +44,7 @@ function syncVerdict(inForce: InForce, tally: LimiterTally): Verdict<ProgrammedR
   const missed = missedTexts(tally);
   const carriesNone = tally.unlimited.length > 0;
   if (desired === 0 && missed.length === 0) return not('NoLimiters', noLimiters(inForce));
-  const what = inForce.isLastGood ? `generation ${inForce.generation}, which is still in force` : 'this generation';
+  const what = inForce.isLastGood ? `generation ${inForce.generation}, which is still in effect` : 'this generation';
   const count = `${synced} of ${desired} limiters acknowledged ${what}`;
   if (synced < desired) {
     const more = [...silentTexts(tally), ...stoppedTexts(tally), ...missed];
@@ -84,7 +83,7 @@ function noPods({ workloadSelector, config: { namespace } }: InForce): string {
 
 function noLimiters({ workloadSelector }: InForce): string {
   return workloadSelector === undefined
-    ? 'no shared limiter of this namespace is connected, or was in the last minute: start one, or name pods with spec.workloadSelector and label their namespace weir.dev/inject=true'
+    ? 'no shared limiter of this namespace is or was connected in the last minute: start one, or select pods with spec.workloadSelector and label their namespace weir.dev/inject=true'
     : 'no limiter of a selected pod is connected';
 }
 
@@ -137,6 +136,6 @@ function unlimitedTexts({ unlimited }: LimiterTally): string[] {
 function endingTexts(pods: readonly string[]): string[] {
   if (pods.length === 0) return [];
   return [
-    `pods without a limiter that are ending, and may answer without limits until they are gone: ${pods.length} (${namesOf(pods)})`,
+    `terminating pods without a limiter, which may serve requests without limits until they are gone: ${pods.length} (${namesOf(pods)})`,
   ];
 }

@@ -58,7 +58,7 @@ describeOnControlPlane('ways past the limiters', {}, (cluster) => {
     await service('numbered', { ports: [{ port: 80, targetPort: 8000 }] });
     const past = await until('False LimiterBypassed', 'True LimiterBypassed');
     expect(condition(past, 'Programmed')!.message).toBe(
-      'all known traffic goes past the limiters of 1 pod (one); port 80 of Service numbered targets number 8000 of 1 pod past the limiter: let its targetPort be the name of that port (http), or annotate the pod template weir.dev/redirect: "true" and restart the pods',
+      'all known traffic bypasses the limiters of 1 pod (one); port 80 of Service numbered targets port number 8000 of 1 pod, which bypasses the limiter: set its targetPort to the name of that port (http), or annotate the pod template weir.dev/redirect: "true" and restart the pods',
     );
     expect(past.limiters?.summary).toBe('1/1');
     await service('named', { ports: [{ port: 80, targetPort: 'http' }] });
@@ -120,7 +120,7 @@ describeOnControlPlane('ways past the limiters', {}, (cluster) => {
     await rig.sidecar('default', 'host');
     const past = await until('False LimiterBypassed', 'True LimiterBypassed');
     expect(condition(past, 'Programmed')!.message).toMatch(
-      /\(host\); hostPort 8080 leads to port 8000 of 1 pod past the limiter: restart/,
+      /\(host\); hostPort 8080 leads to port 8000 of 1 pod, which bypasses the limiter: restart/,
     );
     expect((await rig.operator!.metrics()).match(/^weir_operator_bypassed_pods .*$/m)?.[0]).toBe(
       'weir_operator_bypassed_pods 1',

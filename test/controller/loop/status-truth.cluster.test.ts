@@ -110,7 +110,7 @@ describeOnControlPlane('status truth', { audit: true }, (cluster) => {
     expect(unlimited.unlimitedPods!.names).toEqual(['host']);
     expect([verdict(unlimited), condition(unlimited, 'Ready')!.message]).toEqual([
       'False UnlimitedPods',
-      expect.stringContaining('(host): NoInjector: the operator runs without its injector'),
+      expect.stringContaining('(host): NoInjector: sidecar injection is disabled'),
     ]);
     await setStatus('host', { phase: 'Failed', reason: 'Evicted' });
     await until((status) => status.unlimitedPods?.count === 0 && verdict(status) === 'True Ready');

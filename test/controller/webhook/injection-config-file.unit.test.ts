@@ -77,7 +77,7 @@ test('is followed when the link to it is replaced, as the kubelet does with a Co
   await symlink('two', join(folder, 'next'));
   await rename(join(folder, 'next'), path);
   await until('the second config', () => file.current().image === 'weir:2');
-  expect(lines.join('')).toContain('injection config taken up');
+  expect(lines.join('')).toContain('injection config loaded');
 });
 
 test('that is bad later is told once, the last good one stays; it is well again when the file is', async () => {
@@ -92,7 +92,7 @@ test('that is bad later is told once, the last good one stays; it is well again 
   expect(file.current().image).toBe('weir:1');
   await writeFile(path, GOOD.replace('weir:1', 'weir:3'));
   await until('the third config', () => file.current().image === 'weir:3' && !file.isFaulty);
-  const told = lines.filter((line) => line.includes('cannot be used'));
+  const told = lines.filter((line) => line.includes('injection config is invalid'));
   // A file that is being written may be seen empty, so there may be more words than these two, but never one per look.
   expect(told[0]).toMatch(/typo: no such field|the config/);
   expect(told.length).toBeLessThan(6);

@@ -97,7 +97,7 @@ describeOnControlPlane('sidecar injection', {}, (cluster) => {
     expect(host.stderr).toContain(
       'Warning: weir: the pod gets no limiter: the pod uses the network of its node (hostNetwork)',
     );
-    expect(unnamed.stderr).toContain('port 8000 has no name that the limiter could take over: name it');
+    expect(unnamed.stderr).toContain('port 8000 has no name, which the limiter needs: name it');
     expect(wrong.stderr).toContain('annotation weir.dev/redirect: "yes" is neither "true" nor "false"');
     expect(typo.stderr).toContain('annotation weir.dev/prot is unknown');
     for (const { stored } of [host, unnamed, wrong]) expect(stored?.spec.initContainers).toBeUndefined();

@@ -21,7 +21,7 @@ function rejection(
   return '';
 }
 
-const EGRESS_FIX = 'name a Service of this namespace, or have it listed';
+const EGRESS_FIX = 'use a Service of this namespace, or have the host added to the list';
 const rejectedLimit = (change: Partial<LimitConfig>): string =>
   rejection({ limits: [limit(), limit({ name: 'b', ...change })] });
 const rejectedWhen = (match: Partial<Match>): string => rejectedLimit({ when: [{ not: false, ...match }] });
@@ -35,7 +35,7 @@ describe('compilation refuses', () => {
 
   test('a star beside names: it takes their requests too', () => {
     expect(rejection({ routing: modelRouting({ models: ['*', 'm'] }) })).toBe(
-      'routing.models has "*" and names: "*" stands alone',
+      'routing.models has "*" and names: "*" must be the only entry',
     );
     expect(rejection({ routing: modelRouting({ models: ['*'] }) })).toBe('');
   });
@@ -131,7 +131,7 @@ describe('compilation refuses', () => {
     [{ cost: 1.5 }, 'limits[1].cost 1.5 is not a whole number'],
     [{ priority: 0.5 }, 'limits[1].priority 0.5 is not'],
     [{ name: '' }, 'limits[1].name "" is not a name'],
-    [{ name: 'all' }, 'limits[1].name "all" is there twice'],
+    [{ name: 'all' }, 'limits[1].name "all" is not unique'],
     [{ failurePolicy: 'Maybe' as 'Open' }, 'limits[1].failurePolicy "Maybe" is not'],
     [{ enforcement: 'Later' as 'Shadow' }, 'limits[1].enforcement "Later" is not'],
     [{ per: [{ type: 'shoe', whenAbsent: 'Share' } as never] }, 'limits[1].per[0].type "shoe" is not'],

@@ -34,7 +34,7 @@ describe('a target before it is resolved', () => {
     ['http://0x7f.1.evil/', '0x7f.1.evil'],
   ])('%s may not', (url, host) => {
     expect(targetProblem(policy, 'serving', url)).toBe(
-      `host "${host}" is not covered by the operator's egress.allow: name a Service of this namespace, or have it listed`,
+      `host "${host}" is not covered by the operator's egress.allow: use a Service of this namespace, or have the host added to the list`,
     );
   });
 

@@ -54,7 +54,7 @@ test('a budget for fewer than three bodies is rejected, as the command line reje
     bounds: { maxBody: '32Mi', bodyBudget: '96Mi' },
   });
   expect(wantedBounds({ [budget]: '95Mi' }, { maxBody: '32Mi' }).complaint).toBe(
-    'annotation weir.dev/body-budget: "95Mi" is less than three times max-body 32Mi: raise it, or leave it out',
+    'annotation weir.dev/body-budget: "95Mi" is less than three times max-body 32Mi: raise it or remove it',
   );
   expect(wantedBounds({ 'weir.dev/max-body': '64Mi' }, { bodyBudget: '128Mi' }).complaint).toContain(
     'three times max-body 64Mi',
