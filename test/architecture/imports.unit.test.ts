@@ -85,3 +85,13 @@ test('no room of the limiter has more than 20 files', () => {
   }
   expect([...sizes].filter(([, size]) => size > 20)).toEqual([]);
 });
+
+test('reconcile keeps nothing beside its table: what is remembered by identity, or by a module, outlives its reason', () => {
+  const wrong = globSync('src/reconcile/**/*.ts').filter((path) => {
+    const text = readFileSync(path, 'utf8');
+    return (
+      /\bWeak(?:Map|Set|Ref)\b/.test(text) || /^(?:export )?(?:const|let) \w+ = new Map(?:<[^>]*>)?\(\);/m.test(text)
+    );
+  });
+  expect(wrong).toEqual([]);
+});
