@@ -115,7 +115,7 @@ function acceptedVerdict(problems: readonly Problem[], present: Form, inForce: I
     return {
       holds: true,
       reason: 'Accepted',
-      message: ['the spec is valid and all of it is enforced', ...notes].join('; '),
+      message: ['the spec is valid and every field of it is supported', ...notes].join('; '),
     };
   }
   const { reason, message } = summarise([first, ...rest]);

@@ -170,6 +170,8 @@ export interface LimiterTally {
   readonly rejected: readonly { readonly limiter: string; readonly message: string }[];
   /** Pods that the selector matches and that are not terminating, with or without a limiter; 0 without a selector. */
   readonly matchingPods: number;
+  /** Names of the pods that the selector matches and that have ended, as those of a Job do; sorted. */
+  readonly finishedPods: readonly string[];
   /**
    * The pods that the selector matches and that carry no limiter, the terminating ones too: they may still answer. By
    * name.
