@@ -75,6 +75,7 @@ export async function benchPrevious({ seconds, turns, rows }: PreviousBenchOptio
       }
     }
     figures[row] = Object.fromEntries((COMPARED[row] ?? []).map((path) => [path, compare(path, results)]));
+    process.stderr.write(`${JSON.stringify({ [row]: figures[row] })}\n`);
   }
   return { release: release.version, seconds, turns, rows, figures };
 }
