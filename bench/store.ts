@@ -52,8 +52,8 @@ function weir(address: string): Subject {
   return {
     name: 'weir',
     decide: async (index) => {
-      const claims = [callers[index] ?? hot, hot].map((bucket) => ({ bucket, amount: 1 }));
-      return (await store.reserve({ id: `${ids++}`, claims })).outcome === 'admitted';
+      const takes = [callers[index] ?? hot, hot].map((bucket) => ({ bucket, amount: 1 }));
+      return (await store.reserve({ id: `${ids++}`, takes })).outcome === 'admitted';
     },
     close: () => store.close(),
   };

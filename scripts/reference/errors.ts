@@ -10,8 +10,8 @@ export function errorsPage(): string {
     prose(fix),
   ]);
   return page('Error codes', 'src/lib/errors.ts', [
-    `Every reply of Weir itself carries one of these codes, in the format of the caller's API (OpenAI, Anthropic, MCP, or RFC 9457 problem
-details). [errors.md](../errors.md) says more about refusals.`,
+    `Every error that Weir itself returns has one of these codes, in the format of the caller's API: OpenAI, Anthropic, MCP, or RFC 9457
+problem details. See [answers.md](../answers.md) for the bodies and headers, and for when a client should retry.`,
     table(['code', 'HTTP', 'message', 'what to do'], rows),
   ]);
 }

@@ -1,24 +1,24 @@
 // Reference: the commands; in: their definitions, out: docs/reference/flags.md with every flag and environment
 // variable.
-import { readdirSync } from 'node:fs';
+import { globSync } from 'node:fs';
+import { basename } from 'node:path';
 import type { Command, Option } from 'commander';
 import { code, page, prose, table } from './markdown.ts';
 
 const FOLDER = new URL('../../src/cli/', import.meta.url);
-const SUFFIX = '-command.ts';
 
 export async function flagsPage(): Promise<string> {
-  const files = readdirSync(FOLDER).filter((name) => name.endsWith(SUFFIX));
-  const commands = await Promise.all(files.sort().map(load));
+  const files = globSync('**/*-command.ts', { cwd: FOLDER });
+  const commands = await Promise.all(files.map(load));
   return page('Commands and flags', 'the commands in src/cli', [
     'Every flag that names a variable can also be given by the environment; the command line wins. `weir <command> --help` shows the same.',
-    ...commands.flatMap(blocksOf),
+    ...commands.sort((a, b) => (a.name() < b.name() ? -1 : 1)).flatMap(blocksOf),
   ]);
 }
 
 /** `limiter-command.ts` exports `limiterCommand`. */
 async function load(file: string): Promise<Command> {
-  const name = file.slice(0, -'.ts'.length).replace(/-(\w)/g, (_dash, letter: string) => letter.toUpperCase());
+  const name = basename(file, '.ts').replace(/-(\w)/g, (_dash, letter: string) => letter.toUpperCase());
   const module = (await import(new URL(file, FOLDER).href)) as Readonly<Record<string, () => Command>>;
   const make = module[name];
   if (make === undefined) throw new Error(`${file} does not export ${name}`);

@@ -4,7 +4,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { cleanUp, type CleanupSettings } from '../controller/install/cleanup.ts';
 import { connectKube } from '../controller/kube/kube.ts';
 import { createLogger } from '../lib/log.ts';
-import { flag, listOf, parseHost, parseNamespace, parseSeconds } from './flags.ts';
+import { flag, listOf, parseHost, parseNamespace, parseSeconds } from './flags/flags.ts';
 
 interface CleanupFlags extends Omit<CleanupSettings, 'deadlineMs' | 'namespaces'> {
   readonly kubeconfig?: string;

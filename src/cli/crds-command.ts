@@ -8,7 +8,7 @@ import { parse } from 'yaml';
 import { installKinds, type KindObject } from '../controller/install/kind-installer.ts';
 import { connectKube } from '../controller/kube/kube.ts';
 import { createLogger } from '../lib/log.ts';
-import { flag, parseSeconds } from './flags.ts';
+import { flag, parseSeconds } from './flags/flags.ts';
 
 interface CrdsFlags {
   readonly kubeconfig?: string;

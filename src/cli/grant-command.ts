@@ -9,7 +9,7 @@ import { USUAL_ACCOUNT } from '../contract/names.ts';
 import { judgeText } from '../crd/validate.ts';
 import { messageOf } from '../lib/thrown.ts';
 import { secretRefsOf } from '../reconcile/references.ts';
-import { flag, listOf, parseNamespace } from './flags.ts';
+import { flag, listOf, parseNamespace } from './flags/flags.ts';
 
 interface GrantFlags {
   readonly namespace?: string;

@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { leave, type LeaveSettings } from '../controller/install/leave.ts';
 import { connectKube } from '../controller/kube/kube.ts';
 import { createLogger } from '../lib/log.ts';
-import { flag, listOf, parseHost, parseNamespace, parseSeconds } from './flags.ts';
+import { flag, listOf, parseHost, parseNamespace, parseSeconds } from './flags/flags.ts';
 
 interface LeaveFlags extends Omit<LeaveSettings, 'deadlineMs' | 'namespaces'> {
   readonly kubeconfig?: string;

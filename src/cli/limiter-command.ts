@@ -11,14 +11,20 @@ import { isLoopback } from '../limiter/decision-api/decision-token.ts';
 import { processNet } from '../limiter/internal-errors.ts';
 import { runLimiter, type RunningLimiter } from '../limiter/main.ts';
 import { LimiterMetrics } from '../limiter/metrics.ts';
-import type { ListenAddress } from '../lib/http-listener.ts';
+import type { ListenAddress } from '../lib/http/http-listener.ts';
 import { LIMITER_DEFAULTS, type LimiterSettings } from '../limiter/settings.ts';
-import { flag, listOf, LOG_LEVELS, parseHost, parseHostPort, parseListen, parseNamespace } from './flags.ts';
+import { flag, listOf, LOG_LEVELS, parseHost, parseHostPort, parseListen, parseNamespace } from './flags/flags.ts';
 import { collectOldOften, freeStartMemory } from './start-memory.ts';
 import { ownVersion } from './version.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
-import { boundsOf, complaintAboutBounds, durationFlag, withBoundFlags, type BoundFlags } from './limiter-bounds.ts';
-import { parseBaseUrl, parseCapability, parseListenOrOff } from './limiter-flags.ts';
+import {
+  boundsOf,
+  complaintAboutBounds,
+  durationFlag,
+  withBoundFlags,
+  type BoundFlags,
+} from './flags/limiter-bounds.ts';
+import { parseBaseUrl, parseCapability, parseListenOrOff } from './flags/limiter-flags.ts';
 
 const DEFAULT_OPERATORS: readonly string[] = ['127.0.0.1:18000'];
 

@@ -3,7 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { OBJECT_KINDS } from '../contract/limiter-config.ts';
 import { messageOf } from '../lib/thrown.ts';
-import { readSwitches } from './flags.ts';
+import { readSwitches } from './flags/flags.ts';
 import { ownVersion } from './version.ts';
 
 interface Subcommand {
@@ -16,7 +16,7 @@ interface Subcommand {
 const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
   demo: {
     summary: 'Show Weir on this machine in a minute: no cluster, no Redis.',
-    load: async () => (await import('./demo-command.ts')).demoCommand(),
+    load: async () => (await import('./demo/demo-command.ts')).demoCommand(),
   },
   operator: {
     summary: `Watch ${OBJECT_KINDS.join(' and ')} objects, configure limiters, report in the status what is in force.`,
@@ -52,7 +52,7 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
   },
   'stand-in': {
     summary: 'A model server for trials: answers OpenAI, Anthropic and MCP calls, and counts them.',
-    load: async () => (await import('./stand-in-command.ts')).standInCommand(),
+    load: async () => (await import('./stand-in/stand-in-command.ts')).standInCommand(),
   },
 };
 

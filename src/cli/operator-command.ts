@@ -12,7 +12,7 @@ import { KubeconfigError } from '../controller/kube/kube.ts';
 import { ELECTION_TIMING } from '../controller/election/leader-election.ts';
 import { OperatorAborted, runOperator } from '../controller/main.ts';
 import type { OperatorSettings } from '../controller/settings.ts';
-import type { ListenAddress } from '../lib/http-listener.ts';
+import type { ListenAddress } from '../lib/http/http-listener.ts';
 import type { LogLevel } from '../lib/log.ts';
 import { messageOf } from '../lib/thrown.ts';
 import { InjectionConfigError } from '../reconcile/injection/settings.ts';
@@ -21,18 +21,23 @@ import {
   complaintAboutFlags,
   withCertificateFlags,
   type CertificateFlags,
-} from './certificate-flags.ts';
+} from './flags/certificate-flags.ts';
 import {
   complaintAboutRedis,
   defaultRedisOf,
   withDefaultRedisFlags,
   type DefaultRedisFlags,
-} from './default-redis-flags.ts';
-import { flag, listOf, LOG_LEVELS, parseEgress, parseHost, parseListen, parseNamespace } from './flags.ts';
-import { parseDurationMs } from './limiter-flags.ts';
+} from './flags/default-redis-flags.ts';
+import { flag, listOf, LOG_LEVELS, parseEgress, parseHost, parseListen, parseNamespace } from './flags/flags.ts';
+import { parseDurationMs } from './flags/limiter-flags.ts';
 import { freeStartMemory } from './start-memory.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
-import { complaintAboutWebhook, webhookSettingsOf, withWebhookFlags, type WebhookFlags } from './webhook-flags.ts';
+import {
+  complaintAboutWebhook,
+  webhookSettingsOf,
+  withWebhookFlags,
+  type WebhookFlags,
+} from './flags/webhook-flags.ts';
 
 interface OperatorFlags extends CertificateFlags, WebhookFlags, DefaultRedisFlags {
   readonly kubeconfig?: string;

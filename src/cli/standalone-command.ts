@@ -8,7 +8,7 @@ import { OBJECT_KINDS } from '../contract/limiter-config.ts';
 import { TlsFolderError } from '../controller/certificates/certificate-folder.ts';
 import { runOperator } from '../controller/main.ts';
 import type { OperatorSettings, RunningOperator } from '../controller/settings.ts';
-import type { ListenAddress } from '../lib/http-listener.ts';
+import type { ListenAddress } from '../lib/http/http-listener.ts';
 import { createLogger, type Logger, type LogLevel } from '../lib/log.ts';
 import { ConfigClient } from '../limiter/config/config-client.ts';
 import { EVERYWHERE } from '../limiter/egress/egress.ts';
@@ -16,7 +16,7 @@ import { processNet } from '../limiter/internal-errors.ts';
 import { runLimiter, type RunningLimiter } from '../limiter/main.ts';
 import { LimiterMetrics } from '../limiter/metrics.ts';
 import { LIMITER_DEFAULTS } from '../limiter/settings.ts';
-import { flag, listOf, LOG_LEVELS, parseEgress, parseHostPort, parseListen } from './flags.ts';
+import { flag, listOf, LOG_LEVELS, parseEgress, parseHostPort, parseListen } from './flags/flags.ts';
 import { terminationSignal, whenAborted } from './termination.ts';
 
 interface StandaloneFlags {

@@ -1,5 +1,6 @@
 // Contract: the one table of what this version enforces. It makes the operator say NotSupported, a config list what it
 // requires, and a limiter refuse (NACK) a config that needs more than it has.
+import { MEASURE_NAMES, MEASURES } from './measures.ts';
 
 /** One ability of the data plane, and the field of `spec` that asks for it. */
 export interface Capability {
@@ -14,8 +15,21 @@ export interface Capability {
 
 const LIMITS = 'spec.rateLimiting.limits[]';
 
-function rows(enforced: boolean, table: readonly (readonly [string, string, ...(string | boolean)[]])[]): Capability[] {
+type Row = readonly [id: string, path: string, ...values: (string | boolean)[]];
+
+function rows(enforced: boolean, table: readonly Row[]): Capability[] {
   return table.map(([id, path, ...values]) => ({ id, path, enforced, ...(values.length > 0 ? { values } : {}) }));
+}
+
+/** The values of `measure`, and the other fields that only one measure has. */
+function measureRows(enforced: boolean): Row[] {
+  return MEASURE_NAMES.filter((name) => MEASURES[name].enforced === enforced).flatMap((name) => {
+    const { capability, amountFields } = MEASURES[name];
+    return [
+      [capability, `${LIMITS}.measure`, name],
+      ...amountFields.map((field): Row => [capability, `${LIMITS}.${field}`]),
+    ];
+  });
 }
 
 /** Every field that needs an ability of the limiter. Fields not listed here are bookkeeping (names, amounts). */
@@ -32,7 +46,7 @@ export const CAPABILITIES: readonly Capability[] = [
     ['failure.local', 'spec.rateLimiting.failurePolicy', 'Local'],
     ['enforcement.shadow', 'spec.rateLimiting.enforcement', 'Shadow'],
     ['enforcement.shadow', `${LIMITS}.enforcement`, 'Shadow'],
-    ['measure.requests', `${LIMITS}.measure`, 'Requests'],
+    ...measureRows(true),
     ['limit.bucket', `${LIMITS}.bucket`],
     ['limit.window', `${LIMITS}.window`],
     ['limit.group', `${LIMITS}.group`],
@@ -70,13 +84,7 @@ export const CAPABILITIES: readonly Capability[] = [
     ['store.redis-sentinel', 'spec.rateLimiting.redis.sentinel'],
     ['store.redis-cluster', 'spec.rateLimiting.redis.cluster'],
     ['consistency.leased', 'spec.rateLimiting.consistency', 'Leased'],
-    ['measure.input-tokens', `${LIMITS}.measure`, 'InputTokens'],
-    ['measure.output-tokens', `${LIMITS}.measure`, 'OutputTokens'],
-    ['measure.total-tokens', `${LIMITS}.measure`, 'TotalTokens'],
-    ['measure.cost', `${LIMITS}.measure`, 'Cost'],
-    ['measure.cost', `${LIMITS}.bucket.maxCost`],
-    ['measure.cost', `${LIMITS}.window.maxCost`],
-    ['measure.concurrency', `${LIMITS}.measure`, 'Concurrency'],
+    ...measureRows(false),
     ['limit.concurrency', `${LIMITS}.concurrency`],
     ['limit.cached-input-weight', `${LIMITS}.cachedInputWeight`],
     ['limit.cut-streams', `${LIMITS}.cutStreams`, true],
@@ -115,6 +123,14 @@ export function usesOf(object: unknown): CapabilityUse[] {
       .filter(({ value }) => asksFor(capability, value))
       .map(({ path, value }) => ({ id: capability.id, path, value, enforced: capability.enforced })),
   );
+}
+
+/**
+ * The ids that a value at `path` asks for: the one way from a value to the name of its capability. A value that no row
+ * names asks for nothing.
+ */
+export function capabilitiesAt(path: string, value: string | boolean = true): readonly string[] {
+  return CAPABILITIES.filter((row) => row.path === path && asksFor(row, value)).map(({ id }) => id);
 }
 
 /** The ids a limiter of this version has: the enforced ones, less those taken away by `--without-capability`. */

@@ -1,5 +1,6 @@
 // Contract: the compiled form of one object, the only thing a limiter knows of it. Plain JSON data; all quantities are
 // integers with their unit in the name; every list is in the order in which it is evaluated.
+import type { Measure } from './measures.ts';
 
 /** The kinds by the names that resource names carry. What is known of each: crd/kinds/kinds.ts. */
 export const OBJECT_KINDS = ['ModelRoute', 'MCPServer'] as const;
@@ -161,7 +162,6 @@ export function secretKeyOf({ secret }: SecretReference): string {
   return `${secret.name}/${secret.key}`;
 }
 
-export type Measure = 'Requests' | 'InputTokens' | 'OutputTokens' | 'TotalTokens' | 'Cost' | 'Concurrency';
 export type FailurePolicy = 'Open' | 'Closed' | 'Local';
 export type Enforcement = 'Enforce' | 'Shadow';
 

@@ -1,6 +1,6 @@
 // Controller: the words of the wiring. Input: nothing. Output: what an operator is started with, and what can be done
 // with a running one.
-import type { ListenAddress } from '../lib/http-listener.ts';
+import type { ListenAddress } from '../lib/http/http-listener.ts';
 import type { Logger, LogLevel } from '../lib/log.ts';
 import type { CertificateSettings } from './certificates/operator-certificates.ts';
 import type { DefaultRedisSettings } from './credentials/default-redis.ts';

@@ -1,10 +1,10 @@
-// Lib: the one table of error codes that callers of a limiter can meet; docs/errors.md is tied to it by a test.
+// Lib: the one table of error codes that callers of a limiter can meet; docs/reference/errors.md is generated from it.
 
 /** What a code means over HTTP. `message` is the default text; a reply may say more, never less. */
 export interface ErrorCode {
   readonly status: number;
   readonly message: string;
-  /** What the caller or the operator can do about it; printed in docs/errors.md. */
+  /** What the caller or the operator can do about it; printed in docs/reference/errors.md. */
   readonly fix: string;
 }
 

@@ -5,8 +5,14 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { ErrorName, WeirError } from './errors.ts';
 import { randomUUID } from 'node:crypto';
-import { faultOfParser, rawHeadOf, type AnsweredRequest, type OwnAnswer, type ParserError } from './http-faults.ts';
-import { linger } from './lingering-close.ts';
+import {
+  faultOfParser,
+  rawHeadOf,
+  type AnsweredRequest,
+  type OwnAnswer,
+  type ParserError,
+} from './http/http-faults.ts';
+import { linger } from './http/lingering-close.ts';
 
 export interface ConnectionsOptions {
   readonly answerTo: (fault: WeirError, request: AnsweredRequest) => OwnAnswer;

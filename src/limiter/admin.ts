@@ -1,9 +1,9 @@
 // Limiter, admin listener: health, metrics and what is in force, for probes, Prometheus and people. In: HTTP; out: text
 // and JSON without secrets.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { parseAddress } from '../lib/address.ts';
-import { parseDurationMicros } from '../lib/duration.ts';
-import { pathOf, sendJson, sendText } from '../lib/http-listener.ts';
+import { parseAddress } from '../lib/values/address.ts';
+import { parseDurationMicros } from '../lib/values/duration.ts';
+import { pathOf, sendJson, sendText } from '../lib/http/http-listener.ts';
 
 /** What the admin listener shows of a limiter. */
 export interface AdminView {

@@ -22,7 +22,7 @@ import {
   type HttpListener,
   type ListenAddress,
   type UpgradeHandler,
-} from '../lib/http-listener.ts';
+} from '../lib/http/http-listener.ts';
 import { LimiterMetrics } from './metrics.ts';
 import type { RecordObserver } from './record/request-record.ts';
 import { Observation } from './observation.ts';
@@ -31,7 +31,7 @@ import { Forwarder } from './proxy/forwarder.ts';
 import { guardedLookup } from './egress/guarded-lookup.ts';
 import { Proxy } from './proxy/proxy.ts';
 import { Upstreams } from './proxy/upstream.ts';
-import type { RuntimeObject } from './compile/runtime-object.ts';
+import type { LimitSet } from './compile/runtime-object.ts';
 import { readinessOf } from './readiness.ts';
 import type { LimiterSettings } from './settings.ts';
 import { UpstreamHealth } from './health/upstream-health.ts';
@@ -299,18 +299,21 @@ class Limiter implements RunningLimiter {
 
   #createDecider(): Decider {
     const calendar = new WindowCalendar();
-    const storeOf = new WeakMap<RuntimeObject, Store>();
+    const storeOf = new WeakMap<LimitSet, Store>();
     return new Decider({
-      storeFor: (object) => {
-        const known = storeOf.get(object) ?? this.#stores.storeFor(object.config, object.secrets);
-        storeOf.set(object, known);
+      storeFor: (set) => {
+        const known = storeOf.get(set) ?? this.#stores.storeFor(set.store.use, set.store.secrets);
+        storeOf.set(set, known);
         return known;
       },
-      sharersOf: (object) => this.#sharers.of(object),
+      sharersOf: ({ name }) => this.#sharers.of(name),
       clock: this.#clock,
       windowEnd: (rule: WindowRule, at: number) => calendar.edges(rule, at).find((edge) => edge > at) ?? at,
-      onOverflow: (object, limit) => {
-        this.#metrics.overflowed(object.resourceName, limit.config.name);
+      onFault: (error) => {
+        this.#seen.errors.note('settle', error);
+      },
+      onOverflow: (set, limit) => {
+        this.#metrics.overflowed(set.name, limit.config.name);
       },
     });
   }

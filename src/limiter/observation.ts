@@ -2,7 +2,7 @@
 // out: the same, unable to throw, and the observers that listeners and upstreams report to.
 import type { Clock } from '../lib/clock.ts';
 import { attempt, guarded } from '../lib/guarded.ts';
-import type { ListenOptions } from '../lib/http-listener.ts';
+import type { ListenOptions } from '../lib/http/http-listener.ts';
 import type { Logger } from '../lib/log.ts';
 import type { UpstreamHealth } from './health/upstream-health.ts';
 import { InternalErrors } from './internal-errors.ts';

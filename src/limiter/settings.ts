@@ -1,5 +1,5 @@
 // Limiter: what a limiter process is told once, at its start. In: flags and environment (src/cli); out: typed settings.
-import type { ListenAddress } from '../lib/http-listener.ts';
+import type { ListenAddress } from '../lib/http/http-listener.ts';
 import type { ConfigSource } from './config/config-source.ts';
 
 /** Everything `runLimiter` needs. All durations in ms, all sizes in bytes. */

@@ -1,6 +1,7 @@
 // Reconcile, validate: a use of a capability that no limiter of this version has -> what is wrong, and what to do
 // about it that does not change what the other limits mean.
 import type { CapabilityUse } from '../contract/capabilities.ts';
+import { MEASURES } from '../contract/measures.ts';
 
 /**
  * What to do instead. `field`: the object means the same to a limiter of this version without the field. `limit`:
@@ -14,11 +15,11 @@ export const REMEDIES: Readonly<Record<string, Remedy>> = {
   'store.redis-sentinel': { instead: 'set redis.address to one Redis server' },
   'store.redis-cluster': { instead: 'set redis.address to one Redis server' },
   'consistency.leased': 'field',
-  'measure.input-tokens': 'limit',
-  'measure.output-tokens': 'limit',
-  'measure.total-tokens': 'limit',
-  'measure.cost': 'limit',
-  'measure.concurrency': 'limit',
+  ...Object.fromEntries(
+    Object.values(MEASURES)
+      .filter(({ enforced }) => !enforced)
+      .map(({ capability }) => [capability, 'limit' as const]),
+  ),
   'limit.concurrency': 'limit',
   'limit.cached-input-weight': 'field',
   'limit.cut-streams': 'field',

@@ -2,7 +2,7 @@
 // has its variable.
 import { Command, type CommanderError } from 'commander';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { boundsOf, complaintAboutBounds } from '../../src/cli/limiter-bounds.ts';
+import { boundsOf, complaintAboutBounds } from '../../src/cli/flags/limiter-bounds.ts';
 import { limiterCommand, type LimiterFlags } from '../../src/cli/limiter-command.ts';
 import { LIMITER_DEFAULTS } from '../../src/limiter/settings.ts';
 

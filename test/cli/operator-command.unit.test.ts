@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, type CommanderError } from 'commander';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { parseEgress, parseHostPort, parseListen, readSwitches } from '../../src/cli/flags.ts';
+import { parseEgress, parseHostPort, parseListen, readSwitches } from '../../src/cli/flags/flags.ts';
 import { operatorCommand } from '../../src/cli/operator-command.ts';
 
 afterEach(() => {

@@ -1,7 +1,7 @@
 // Fuzz: the parsers that read what callers send, and what each of them promises.
 import assert from 'node:assert/strict';
 import { MIMEType } from 'node:util';
-import { normalisePath } from '../../src/lib/path.ts';
+import { normalisePath } from '../../src/lib/values/path.ts';
 import { readJsonBody } from '../../src/limiter/request/json-body.ts';
 import type { JsonObject } from '../../src/limiter/request/json-members.ts';
 import { JsonScan } from '../../src/limiter/request/json-scan.ts';

@@ -1,7 +1,7 @@
 // The admin listener and what it shows: readiness, metrics that neither leak nor vanish, and no secrets.
 import { networkInterfaces } from 'node:os';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import type { StandInModel } from '../../src/cli/stand-in-model.ts';
+import type { StandInModel } from '../../src/cli/stand-in/stand-in-model.ts';
 import { StaticConfigSource, type ApplyConfigs } from '../../src/limiter/config/config-source.ts';
 import { hideSecrets } from '../../src/limiter/admin.ts';
 import { freePorts } from '../../tools/node-cluster/ports.ts';

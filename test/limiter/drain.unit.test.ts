@@ -3,7 +3,7 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { listen } from '../../src/lib/http-listener.ts';
+import { listen } from '../../src/lib/http/http-listener.ts';
 import { routeTo, startLimiter, until, type Running } from './running.ts';
 
 const TOKEN = 'only-the-kubelet';

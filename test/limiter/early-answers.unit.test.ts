@@ -217,7 +217,7 @@ describe('deadlines', () => {
     socket.destroy();
   });
 
-  test('an answer that pauses for too long is cut, and charged', async () => {
+  test('trap 58: an answer that pauses for too long is cut, and charged', async () => {
     await withDeadlines({ streamIdleTimeoutMs: 50 });
     onBytes = (socket) => {
       socket.pause();

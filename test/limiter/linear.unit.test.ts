@@ -2,7 +2,7 @@
 // through each of them. A reader that looks at a text again for each of its characters would take half a minute and
 // more for one.
 import { describe, expect, test } from '@jest/globals';
-import { canonicalText, normalisePath, pathBelow } from '../../src/lib/path.ts';
+import { canonicalText, normalisePath, pathBelow } from '../../src/lib/values/path.ts';
 import { clientAddressOf } from '../../src/limiter/identity/client-address.ts';
 import { requestHeaders, type ForwardedHeaders } from '../../src/limiter/proxy/http-headers.ts';
 import { shapeOf } from '../../src/limiter/refusal/dialects.ts';

@@ -1,7 +1,7 @@
 // Tests of the running limiter: starts one on free ports with configs of the test's own, beside an upstream that
 // counts.
 import { setTimeout as delay } from 'node:timers/promises';
-import { startStandInModel, type StandInModel } from '../../src/cli/stand-in-model.ts';
+import { startStandInModel, type StandInModel } from '../../src/cli/stand-in/stand-in-model.ts';
 import {
   FLEET_RESOURCE_NAME,
   resourceName,

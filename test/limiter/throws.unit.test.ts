@@ -51,6 +51,17 @@ function before(type: Class, name: string, hook: (...args: unknown[]) => void): 
   };
 }
 
+/** Calls `hook` with the object and the result after each call of a method that resolves. */
+function after(type: Class, name: string, hook: (target: unknown, result: unknown) => void): void {
+  const methods = type.prototype as Record<string, (...args: unknown[]) => unknown>;
+  const real = methods[name]!;
+  methods[name] = async function (this: unknown, ...args: unknown[]): Promise<unknown> {
+    const result = await Reflect.apply(real, this, args);
+    hook(this, result);
+    return result;
+  };
+}
+
 function methodsThrow(type: Class, ...names: readonly string[]): void {
   for (const name of names) {
     before(type, name, () => {
@@ -70,7 +81,7 @@ await withThrows(`${SOURCE}/decision-api/decision-subject.ts`, 'subjectOf');
 await withThrows(`${SOURCE}/decision-api/decision-answers.ts`, 'decideAnswer', 'errorAnswer', 'explainAnswer');
 const { RouteIndex } = await import('../../src/limiter/route/route-index.ts');
 const { Decider } = await import('../../src/limiter/decide/decide.ts');
-const { PendingReservations } = await import('../../src/limiter/decide/pending.ts');
+const { Admission } = await import('../../src/limiter/decide/admission.ts');
 const { MemoryStore } = await import('../../src/limiter/store/memory-store.ts');
 const { Dialer } = await import('../../src/limiter/proxy/dialer.ts');
 const { Upstreams } = await import('../../src/limiter/proxy/upstream.ts');
@@ -82,7 +93,7 @@ const { Unclaimed } = await import('../../src/limiter/proxy/unclaimed.ts');
 const { LimiterMetrics } = await import('../../src/limiter/metrics.ts');
 const { mcpTo, post, routeTo, startLimiter, until } = await import('./running.ts');
 methodsThrow(RouteIndex, 'resolve', 'claim');
-methodsThrow(Decider, 'decide', 'decideAll', 'explain', 'report');
+methodsThrow(Decider, 'decide', 'explain', 'report');
 methodsThrow(Dialer, 'dial');
 methodsThrow(Upstreams, 'relay');
 methodsThrow(UpstreamHealth, 'answered', 'unreachable');
@@ -93,14 +104,15 @@ methodsThrow(Unclaimed, 'started', 'passes', 'pass', 'mayUpgrade', 'upgrade');
 
 /** Reservations that were made, and settlements of each, counted where nothing of the proxy is between. */
 const settled = new Map<string, number>();
-before(PendingReservations, 'add', (reservation) => {
-  settled.set((reservation as { id: string }).id, 0);
+after(Decider, 'decide', (_decider, decided) => {
+  const { admission } = decided as { readonly admission?: { readonly id: string } };
+  if (admission !== undefined) settled.set(admission.id, 0);
 });
-before(PendingReservations, 'settle', (id) => {
-  settled.set(String(id), (settled.get(String(id)) ?? 0) + 1);
-  throwIf('settle');
+after(Admission, 'settle', (admission, outcome) => {
+  const { id } = admission as { readonly id: string };
+  if (outcome !== 'repeated') settled.set(id, (settled.get(id) ?? 0) + 1);
 });
-methodsThrow(MemoryStore, 'reserve');
+methodsThrow(MemoryStore, 'reserve', 'settle');
 
 const METRICS = ['requestsInFlight', 'decided', 'recorded', 'httpFault'];
 methodsThrow(LimiterMetrics, ...METRICS);
@@ -188,8 +200,8 @@ describe('a throw on the traffic port', () => {
     ['factsOf', CHAT, [500]],
     ['factsOf', TOOL, [500]],
     ['versionOf', TOOL, [500]],
-    ['decideAll', CHAT, [500]],
-    ['decideAll', TOOL, [500]],
+    ['decide', CHAT, [500]],
+    ['decide', TOOL, [500]],
     ['reserve', CHAT, [500]],
     ['allowedHeaders', CHAT, [500]],
     ['allowedHeaders', TOOL, [500]],
@@ -201,7 +213,6 @@ describe('a throw on the traffic port', () => {
     ['checkHead', CHAT, [500], 'relay'],
     ['responseHeaders', CHAT, [500], 'relay'],
     ['opened', OPENING, [500], 'relay'],
-    ['settle', CHAT, [200], 'settle'],
     ['settle', DEAD, [502], 'settle'],
     ['answered', CHAT, [200], 'observer'],
     ['unreachable', DEAD, [502], 'observer'],
@@ -331,7 +342,7 @@ describe('a throw in the decision API', () => {
     faulty = 'settle';
     expect((await post(`${running.decision}/v1/settle`, { reservation, hits: 0 })).status).toBe(500);
     faulty = '';
-    await checkNoted('decision_api');
+    await checkNoted('settle');
   });
 });
 

@@ -22,10 +22,18 @@ export const LIMITER_FAULTS: readonly Fault[] = [
   {
     name: 'settle-applied-twice',
     file: 'src/limiter/store/lua/decide.lua',
-    find: "redis.call('SET', KEYS[marker], '1', 'NX', 'PX', REMEMBER_MS)",
-    replace: "redis.call('SET', KEYS[marker], '1', 'PX', REMEMBER_MS)",
+    find: "call('SET', KEYS[marker], '1', 'NX', 'PX', REMEMBER_MS)",
+    replace: "call('SET', KEYS[marker], '1', 'PX', REMEMBER_MS)",
     tests: ['test/limiter/store/redis-behaviour.redis.test.ts'],
     caughtBy: 'a settlement sent by two limiters is applied once',
+  },
+  {
+    name: 'settlements-share-a-bit',
+    file: 'src/limiter/store/lua/decide.lua',
+    find: '2 ^ (bit % 8)',
+    replace: '1',
+    tests: ['test/limiter/store/redis-store.redis.test.ts'],
+    caughtBy: 'trap 54: a settlement with a serial is applied once',
   },
   {
     name: 'one-bucket-of-two-taken',
@@ -69,9 +77,9 @@ export const LIMITER_FAULTS: readonly Fault[] = [
   },
   {
     name: 'refund-dropped',
-    file: 'src/limiter/decide/pending.ts',
-    find: "if (actual === 'nothing') return each(() => 0);",
-    replace: "if (actual === 'nothing') return each(({ amount }) => amount);",
+    file: 'src/limiter/decide/admission.ts',
+    find: 'return planned.map(() => 0);',
+    replace: 'return planned.map(({ take }) => take.amount);',
     tests: ['test/limiter/decide/settle.unit.test.ts'],
     caughtBy: 'trap 2: what the upstream never did is refunded',
   },
@@ -125,7 +133,7 @@ export const LIMITER_FAULTS: readonly Fault[] = [
   },
   {
     name: 'encoded-body-sent-on',
-    file: 'src/limiter/proxy/outgoing-body.ts',
+    file: 'src/limiter/proxy/outgoing.ts',
     find: "!isClaimed || headers['content-encoding'] === undefined",
     replace: "!isClaimed || headers['content-encoding'] !== ''",
     tests: ['test/hostile/hostile.unit.test.ts'],
@@ -237,7 +245,7 @@ export const LIMITER_FAULTS: readonly Fault[] = [
   },
   {
     name: 'early-answer-reset',
-    file: 'src/lib/http-listener.ts',
+    file: 'src/lib/http/http-listener.ts',
     find: 'const isComplete = request.complete || !expectsBody(request);',
     replace: 'const isComplete = true;',
     tests: ['test/limiter/early-answers.unit.test.ts'],

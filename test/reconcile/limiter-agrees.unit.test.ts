@@ -23,6 +23,6 @@ describe('what the operator puts in force', () => {
   test.each(compiled)('$name', ({ config }) => {
     const overTheWire = JSON.parse(JSON.stringify(config)) as typeof config;
     const object = compileRuntime(overTheWire, ownCapabilities(), ANYWHERE);
-    expect(object.limits.map((limit) => limit.config.name)).toEqual(config.limits.map(({ name }) => name));
+    expect(object.limitSet.limits.map((limit) => limit.config.name)).toEqual(config.limits.map(({ name }) => name));
   });
 });

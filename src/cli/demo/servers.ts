@@ -6,7 +6,7 @@ import { createWriteStream } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { startStandInModel, type StandInModel } from '../stand-in-model.ts';
+import { startStandInModel, type StandInModel } from '../stand-in/stand-in-model.ts';
 
 const START_DEADLINE_MS = 30_000;
 const POLL_MS = 50;

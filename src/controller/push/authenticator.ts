@@ -37,10 +37,10 @@ export interface Refused {
   readonly unwatched?: readonly string[];
 }
 
-export type Admission = Admitted | Refused;
+export type AdmissionResult = Admitted | Refused;
 
 /** Never rejects: whatever goes wrong is a refusal. */
-export type Authenticator = (credentials: LimiterCredentials) => Promise<Admission>;
+export type Authenticator = (credentials: LimiterCredentials) => Promise<AdmissionResult>;
 
 /** What authentication asks. A rejected promise means: no answer. */
 export interface ReviewApi extends Pick<Kube, 'reviewToken' | 'reviewAccess'> {
@@ -103,7 +103,7 @@ export function createStaticAuthenticator(token: string): Authenticator {
     );
 }
 
-async function admit(api: ReviewApi, { token, self }: LimiterCredentials): Promise<Admission> {
+async function admit(api: ReviewApi, { token, self }: LimiterCredentials): Promise<AdmissionResult> {
   const verdict = await api.reviewToken(token, [TOKEN_AUDIENCE]);
   const expiresAtMs = expiryOf(token);
   const refusal = unbelieved(verdict, expiresAtMs) ?? unserved(api, verdict, self);
@@ -164,7 +164,7 @@ async function authorise(
   verdict: TokenVerdict,
   self: LimiterSelf,
   rest: { readonly expiresAtMs?: number; readonly pod?: PodView },
-): Promise<Admission> {
+): Promise<AdmissionResult> {
   const { expiresAtMs, pod } = rest;
   const wanted = [...new Set(self.namespaces ?? ['*'])];
   const isAll = wanted.includes('*');
@@ -213,7 +213,7 @@ function expiryOf(token: string): number | undefined {
   }
 }
 
-function isUnwatched(admission: Admission): admission is Refused {
+function isUnwatched(admission: AdmissionResult): admission is Refused {
   return !admission.admitted && admission.unwatched !== undefined;
 }
 

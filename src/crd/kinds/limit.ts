@@ -1,5 +1,6 @@
 // CRD: `rateLimiting.limits[]`: a measure, an amount, a key; in: the kind, out: schema and type of a limit.
 import type { ObjectKind } from '../../contract/limiter-config.ts';
+import { MEASURE_NAMES, TOKEN_MEASURES } from '../../contract/measures.ts';
 import { keyPartSchema } from './key-part.ts';
 import { matchSchema } from './match.ts';
 import { DEFAULTS } from '../defaults.ts';
@@ -9,8 +10,6 @@ import { amount, decimal, duration, label, timeZone } from './values.ts';
 
 const { limit } = DEFAULTS;
 
-const MEASURES = ['Requests', 'InputTokens', 'OutputTokens', 'TotalTokens', 'Cost', 'Concurrency'] as const;
-const TOKEN_MEASURES = ['InputTokens', 'OutputTokens', 'TotalTokens'] as const;
 const PERIODS = ['Second', 'Minute', 'Hour', 'Day', 'Week', 'Month', 'Year'] as const;
 
 const refillPeriod = duration('Time in which the amount flows in, continuously.');
@@ -87,7 +86,7 @@ export function limitSchema(kind: ObjectKind) {
     'One limit: what is counted (measure), how much of it may pass (bucket, window or concurrency), and for whom it is counted (per).',
     { name: label('Name of the limit, unique in the object. Refusals, metrics and the status show it.') },
     {
-      measure: withDefault(choice('What is counted.', MEASURES, rules.measure), limit.measure),
+      measure: withDefault(choice('What is counted.', MEASURE_NAMES, rules.measure), limit.measure),
       bucket: limitBucket,
       window: limitWindow,
       concurrency: integer('Number of requests that may run at a time, for the measure Concurrency.', 1, 1_000_000),

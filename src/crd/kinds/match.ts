@@ -1,4 +1,5 @@
 // CRD: `limits[].when[]` and `rules[].matches`, the conditions on a request.
+import { TOKEN_MEASURES } from '../../contract/measures.ts';
 import { DEFAULTS } from '../defaults.ts';
 import { choice, exactlyOne, flag, list, object, setOf, text, withDefault, withDefaultWords } from '../schema.ts';
 import type { Infer, Rule } from '../schema.ts';
@@ -93,7 +94,7 @@ function estimateSchema(measureRules: readonly Rule[]) {
   return object(
     'A condition on the estimated use of the request.',
     {
-      measure: choice('What is estimated.', ['InputTokens', 'OutputTokens', 'TotalTokens'], measureRules),
+      measure: choice('What is estimated.', TOKEN_MEASURES, measureRules),
       atLeast: amount('The condition holds if the estimate is at least this.', 1),
     },
     {},

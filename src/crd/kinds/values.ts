@@ -1,5 +1,5 @@
 // CRD: the small values that several parts of the API share: names, durations, decimals, references to Secrets.
-import { DURATION_PATTERN } from '../../lib/duration.ts';
+import { DURATION_PATTERN } from '../../lib/values/duration.ts';
 import { DEFAULTS } from '../defaults.ts';
 import { MAX_INTEGER, integer, mapOf, object, setOf, text, withDefault, withDefaultWords } from '../schema.ts';
 import type { Infer, Schema } from '../schema.ts';

@@ -1,8 +1,10 @@
 // Limiter, compile: the frozen forms that a request meets. Types alone; runtime.ts makes them, the later stages read
 // them.
 import type { LimitConfig, LimiterConfig, SecretValues, Target } from '../../contract/limiter-config.ts';
-import type { CidrSet } from '../../lib/address.ts';
+import type { StoreUse } from '../../contract/limiter-report.ts';
+import type { CidrSet } from '../../lib/values/address.ts';
 import type { RequestFacts, WireRequest } from '../decide/decision.ts';
+import type { Charge } from '../decide/usage.ts';
 import type { IdentityProvider } from '../identity/provider.ts';
 import type { Source } from '../request/one-value.ts';
 
@@ -15,6 +17,8 @@ export interface RuntimeLimit {
   readonly applies: (facts: RequestFacts) => boolean;
   /** What the bucket can hold, in units; 0 blocks. */
   readonly capacity: number;
+  /** Units of a use. */
+  readonly charge: Charge;
   /**
    * Whether a caller chooses a part of the key (header, query, address, session, tool, or the model where every model
    * is taken): such keys are bounded in number.
@@ -69,8 +73,24 @@ export interface RuntimeObject {
   readonly identity?: RuntimeIdentity;
   /** What its rules, conditions and keys read of a request: each must have one value (request/one-value.ts). */
   readonly reads: readonly Source[];
+  readonly limitSet: LimitSet;
+}
+
+/** Limits that are decided on together, and where their buckets live: those of one object. */
+export interface LimitSet {
+  /** Of its owner: {@link RuntimeObject.resourceName}. */
+  readonly name: string;
   /** In list order: the order of outcomes. */
   readonly limits: readonly RuntimeLimit[];
   /** Indices into `limits` in the order in which groups are resolved: priority (higher first), then list order. */
-  readonly evaluationOrder: readonly number[];
+  readonly order: readonly number[];
+  readonly store: StorePlace;
+}
+
+/** Where buckets live. */
+export interface StorePlace {
+  readonly use: StoreUse;
+  readonly secrets: SecretValues;
+  /** {@link storePlaceOf} `use`, made once: limit sets with one place share a store. */
+  readonly id: string;
 }

@@ -18,17 +18,20 @@ import {
   type Target,
   type TrustedHeaders,
 } from '../../contract/limiter-config.ts';
-import { compileCidrs } from '../../lib/address.ts';
+import { storePlaceOf } from '../../contract/limiter-report.ts';
+import { compileCidrs } from '../../lib/values/address.ts';
 import { ConfigRejected } from '../config/config-rejected.ts';
 import { addressProblem, compileEgress, targetProblem, type EgressPolicy } from '../egress/egress.ts';
 import { bucketKeyPrefix, isCallerChosen, sourceOfPart } from '../decide/keys.ts';
+import { capacityOf } from '../decide/degrade.ts';
 import { checkLimit } from '../decide/limit-check.ts';
 import { compileWhen, headerOf, sourcesOfMatch } from '../decide/match.ts';
 import { trustedHeaderNames, trustedHeadersProvider } from '../identity/trusted-headers.ts';
-import { normalisePath } from '../../lib/path.ts';
+import { normalisePath } from '../../lib/values/path.ts';
 import { EVERY_MODEL, modelName } from '../request/model-request.ts';
 import { headerSource, type Source } from '../request/one-value.ts';
 import type { RuntimeIdentity, RuntimeLimit, RuntimeObject, RuntimeRouting, RuntimeRule } from './runtime-object.ts';
+import { chargeOf } from './charge.ts';
 import { compilePath, compileValues } from './text-matcher.ts';
 
 const NAMESPACE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
@@ -81,19 +84,28 @@ function compile(
     routing: compileRouting(config, egress),
     ...(config.identity === undefined ? {} : { identity: compileIdentity(config.identity) }),
     reads: [...new Set(sourcesOf(config))],
-    limits,
-    evaluationOrder: evaluationOrder(config.limits),
+    limitSet: {
+      name: resourceName(config),
+      limits,
+      order: evaluationOrder(config.limits),
+      store: { use: config, secrets, id: storePlaceOf(config) },
+    },
   });
 }
 
 function compileLimit(config: LimiterConfig, limit: LimitConfig, field: string): RuntimeLimit {
+  const charge = chargeOf(limit);
+  // requires should have stopped a measure that this limiter does not count; this does if it did not.
+  if (charge === undefined)
+    throw new ConfigRejected(`${field}.measure ${JSON.stringify(limit.measure)} is not counted by this limiter`);
   checkLimit(limit, field);
   const { rule } = limit;
   return {
     config: limit,
     keyPrefix: bucketKeyPrefix(config, limit),
     applies: compileWhen(limit.when, `${field}.when`),
-    capacity: rule.kind === 'bucket' ? rule.burst : rule.limit,
+    capacity: capacityOf(rule),
+    charge,
     callerChosen: limit.per.some((part) => isCallerChosen(part, takesEveryModel(config))),
   };
 }

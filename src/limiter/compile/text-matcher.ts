@@ -3,8 +3,8 @@
 import { RE2JS } from 're2js';
 import type { StringMatch } from '../../contract/limiter-config.ts';
 import { ConfigRejected } from '../config/config-rejected.ts';
-import { canonicalText, pathForms } from '../../lib/path.ts';
-import { plainText } from '../../lib/text.ts';
+import { canonicalText, pathForms } from '../../lib/values/path.ts';
+import { plainText } from '../../lib/values/text.ts';
 
 /** Tests the values that a request has for one thing; none at all when it is absent. */
 export type ValuesTest = (values: readonly string[]) => boolean;

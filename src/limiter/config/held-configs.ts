@@ -13,7 +13,7 @@ import type { ApplyConfigs, ConfigOutcome, VersionedConfig } from './config-sour
 import type { KeptResource } from './snapshot-file.ts';
 
 /** What became of a change. */
-export interface Applied {
+export interface TakenChange {
   readonly accepted: number;
   readonly rejections: readonly Rejection[];
 }
@@ -46,12 +46,12 @@ export class HeldConfigs {
   }
 
   /** Applies a snapshot from disk. What the runtime does not take any more is asked for again. */
-  restore(kept: readonly KeptResource[]): Applied {
+  restore(kept: readonly KeptResource[]): TakenChange {
     return this.#change(kept, [], [], false);
   }
 
   /** Applies a response: its good resources are in force afterwards, its bad ones are named. */
-  take(response: DeltaDiscoveryResponse): Applied {
+  take(response: DeltaDiscoveryResponse): TakenChange {
     const { decode } = loadPushProtocol();
     const received: KeptResource[] = [];
     const unreadable: Rejection[] = [];
@@ -74,7 +74,7 @@ export class HeldConfigs {
     removals: readonly string[],
     unreadable: readonly Rejection[],
     isPartial: boolean,
-  ): Applied {
+  ): TakenChange {
     const rejections = [...unreadable];
     const updates: VersionedConfig[] = [];
     for (const { name, version, json, secrets } of received) {

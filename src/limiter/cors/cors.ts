@@ -1,7 +1,7 @@
 // Limiter, CORS: what an upstream lets pages of other origins read. In: requests and answers of upstreams; out: a
 // grant, and the headers by which a browser shows a page an answer of the limiter (Fetch, 3.3: CORS protocol). Pure.
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { expectsBody } from '../../lib/http-faults.ts';
+import { expectsBody } from '../../lib/http/http-faults.ts';
 
 /** What an upstream allows an origin. */
 export interface CorsGrant {

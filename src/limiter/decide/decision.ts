@@ -2,7 +2,7 @@
 import type { FailurePolicy, LimitConfig, ResponseConfig, Target } from '../../contract/limiter-config.ts';
 import type { ModelNeed } from '../request/endpoints.ts';
 import type { Source } from '../request/one-value.ts';
-import type { BucketState, Reservation } from '../store/store.ts';
+import type { BucketState } from '../store/store.ts';
 
 /** A request as the wire gave it, before anything is believed. Header names are lower case. */
 export interface WireRequest {
@@ -67,8 +67,6 @@ export interface LimitOutcome {
 export type Decision =
   | {
       readonly kind: 'allowed';
-      /** Absent when no limit applied or the store was not asked. */
-      readonly reservation?: Reservation;
       readonly outcomes: readonly LimitOutcome[];
       /** Set when the store did not answer and this policy admitted. */
       readonly degraded?: FailurePolicy;

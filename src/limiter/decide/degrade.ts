@@ -1,7 +1,7 @@
-// Limiter, decide stage without a store: claims -> admitted or not from this limiter's own share (failurePolicy Local).
+// Limiter, decide stage without a store: takes -> admitted or not from this limiter's own share (failurePolicy Local).
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
 import { RecentMap } from '../../lib/recent-map.ts';
-import type { BucketState, Claim, StoreDecision } from '../store/store.ts';
+import type { BucketState, Take, StoreDecision } from '../store/store.ts';
 
 /** Keys that are remembered; beyond it the longest unused one counts as never seen. */
 const DEFAULT_MAX_KEYS = 100_000;
@@ -46,9 +46,9 @@ export class LocalShares {
     this.#memories = new RecentMap(maxKeys);
   }
 
-  /** Remembers what the store told about the buckets of some claims; states in the order of the claims. */
-  saw(claims: readonly Claim[], states: readonly BucketState[], nowMicros: number): void {
-    claims.forEach(({ bucket }, index) => {
+  /** Remembers what the store told about the buckets of some takes; states in the order of the takes. */
+  saw(takes: readonly Take[], states: readonly BucketState[], nowMicros: number): void {
+    takes.forEach(({ bucket }, index) => {
       const state = states[index];
       if (state !== undefined && !bucket.shadow) this.#sawOne(bucket.key, state, nowMicros);
     });
@@ -57,23 +57,23 @@ export class LocalShares {
   /**
    * Takes from every share or from none; with `peek` from none in any case. Waits are told as if the store were back.
    */
-  take(claims: readonly Claim[], knownLimiters: number, nowMicros: number, peek = false): StoreDecision {
-    const shares = claims.map(({ bucket }) => this.#shareOf(bucket.key, bucket.rule, knownLimiters, nowMicros));
-    const fits = claims.every(({ amount }, index) => amount <= (shares[index]?.left ?? 0));
+  take(takes: readonly Take[], knownLimiters: number, nowMicros: number, peek = false): StoreDecision {
+    const shares = takes.map(({ bucket }) => this.#shareOf(bucket.key, bucket.rule, knownLimiters, nowMicros));
+    const fits = takes.every(({ amount }, index) => amount <= (shares[index]?.left ?? 0));
     if (fits && !peek) {
       shares.forEach((share, index) => {
-        share.left -= claims[index]?.amount ?? 0;
+        share.left -= takes[index]?.amount ?? 0;
       });
     }
-    const states = claims.map((claim, index) => this.#stateOf(claim, shares[index]?.left ?? 0, fits, nowMicros));
-    if (fits) return { outcome: 'admitted', states };
+    const states = takes.map((take, index) => this.#stateOf(take, shares[index]?.left ?? 0, fits, nowMicros));
+    if (fits) return { outcome: 'admitted', atMicros: nowMicros, states };
     const waits = states.map(({ waitMicros }) => waitMicros);
-    return { outcome: 'refused', refusedBy: waits.indexOf(Math.max(...waits)), states };
+    return { outcome: 'refused', atMicros: nowMicros, refusedBy: waits.indexOf(Math.max(...waits)), states };
   }
 
-  /** Puts back what a request did not use. `actual` is in the order of the claims. */
-  giveBack(claims: readonly Claim[], actual: readonly number[]): void {
-    claims.forEach(({ bucket, amount }, index) => {
+  /** Puts back what a request did not use. `actual` is in the order of the takes. */
+  giveBack(takes: readonly Take[], actual: readonly number[]): void {
+    takes.forEach(({ bucket, amount }, index) => {
       const share = this.#memories.get(bucket.key)?.share;
       if (share !== undefined) share.left = Math.min(share.total, share.left + amount - (actual[index] ?? amount));
     });
@@ -104,7 +104,7 @@ export class LocalShares {
     return rule.kind === 'window' ? this.#windowEnd(rule, nowMicros) : nowMicros + flowMicros(rule, rule.burst);
   }
 
-  #stateOf({ bucket, amount }: Claim, left: number, fits: boolean, nowMicros: number): BucketState {
+  #stateOf({ bucket, amount }: Take, left: number, fits: boolean, nowMicros: number): BucketState {
     const { rule } = bucket;
     const over = !fits && amount > left;
     const used = rule.kind === 'window' ? 0 : Math.max(1, rule.burst - left);

@@ -2,8 +2,8 @@
 // weir:{<namespace>}:<kind>:<uid>:<limit>:<fingerprint>[:<caller>]
 import { hash } from 'node:crypto';
 import type { KeyPart, LimitConfig, ObjectRef } from '../../contract/limiter-config.ts';
-import { maskedAddress, parseAddress } from '../../lib/address.ts';
-import { plainText } from '../../lib/text.ts';
+import { maskedAddress, parseAddress } from '../../lib/values/address.ts';
+import { plainText } from '../../lib/values/text.ts';
 import { headerSource, querySource, type Source } from '../request/one-value.ts';
 import type { RequestFacts } from './decision.ts';
 import { claimAt, headerOf, scalarText } from './match.ts';

@@ -17,8 +17,6 @@ const PLAIN_PARTS = new Set<string>(['user', 'application', 'clientIP', 'model',
  */
 export function checkLimit(limit: LimitConfig, field: string): void {
   check(typeof limit.name === 'string' && limit.name !== '', `${field}.name`, limit.name, 'a name');
-  // The type admits measures that need other stages; requires should have stopped them, this does if it did not.
-  check(limit.measure === 'Requests', `${field}.measure`, limit.measure, 'Requests: this limiter counts nothing else');
   checkRule(limit, `${field}.rule`);
   checkWhole(limit.cost, 0, `${field}.cost`);
   check(Number.isSafeInteger(limit.priority), `${field}.priority`, limit.priority, 'a whole number');

@@ -1,12 +1,12 @@
 // Limiter, limits stage: the facts of a request -> the limits that apply to it, groups resolved.
 import type { Match, StringMatch } from '../../contract/limiter-config.ts';
-import { compileCidrs, parseAddress } from '../../lib/address.ts';
-import { plainText } from '../../lib/text.ts';
+import { compileCidrs, parseAddress } from '../../lib/values/address.ts';
+import { plainText } from '../../lib/values/text.ts';
 import { ConfigRejected } from '../config/config-rejected.ts';
 import { canonicalModel } from '../request/model-request.ts';
 import { headerSource, querySource, type Source } from '../request/one-value.ts';
 import type { RequestFacts } from './decision.ts';
-import type { RuntimeLimit, RuntimeObject } from '../compile/runtime-object.ts';
+import type { LimitSet, RuntimeLimit } from '../compile/runtime-object.ts';
 import { compilePath, compileText, compileValues } from '../compile/text-matcher.ts';
 
 type Condition = (facts: RequestFacts) => boolean;
@@ -38,18 +38,18 @@ export function sourcesOfMatch({ header, query }: Match): readonly Source[] {
  * Shadow, the first enforced one whose `when` holds applies too, so that trying a tier out never switches enforcement
  * off.
  */
-export function applicableLimits(object: RuntimeObject, facts: RequestFacts): readonly RuntimeLimit[] {
+export function applicableLimits(set: LimitSet, facts: RequestFacts): readonly RuntimeLimit[] {
   const taken = new Map<string, 'shadow' | 'enforced'>();
   const chosen = new Set<number>();
-  for (const index of object.evaluationOrder) {
-    const limit = object.limits[index];
+  for (const index of set.order) {
+    const limit = set.limits[index];
     if (limit !== undefined && takesPlace(limit, taken) && limit.applies(facts)) {
       chosen.add(index);
       const { group, enforcement } = limit.config;
       if (group !== undefined) taken.set(group, enforcement === 'Shadow' ? 'shadow' : 'enforced');
     }
   }
-  return object.limits.filter((_limit, index) => chosen.has(index));
+  return set.limits.filter((_limit, index) => chosen.has(index));
 }
 
 function takesPlace(limit: RuntimeLimit, taken: ReadonlyMap<string, 'shadow' | 'enforced'>): boolean {

@@ -73,10 +73,10 @@ export class SharerCounts {
     for (const entry of risen) if (entry !== undefined) entry.count = this.#effective(entry);
   }
 
-  /** At least 1; Infinity: this limiter has no share. */
-  of({ resourceName, config }: Pick<RuntimeObject, 'resourceName' | 'config'>): number {
+  /** At least 1; Infinity: this limiter has no share. Of an object that is not in force any more: all limiters. */
+  of(resourceName: string): number {
     const entry = this.#entries.get(resourceName);
-    return entry === undefined ? this.#toldOf(subjectOf(config), this.#told) : this.#effective(entry);
+    return entry === undefined ? Math.max(1, this.#told.fleet.knownLimiters) : this.#effective(entry);
   }
 
   /** By resource name, of the objects whose store can be away; 0: no share. For `/config_dump`. */

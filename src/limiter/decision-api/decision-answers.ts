@@ -62,7 +62,7 @@ export function unauthenticatedAnswer({ object, facts }: Subject, requestId: str
 /** The answer of /v1/explain: every limit of the object, whether it applies, its key and, where known, its state. */
 export function explainAnswer({ object }: Subject, explanations: readonly Explanation[], decision: Decision): Answer {
   const outcomes = new Map(decision.outcomes.map((outcome) => [outcome.limit.name, outcome]));
-  const limits = object.limits.map((limit, index) => {
+  const limits = object.limitSet.limits.map((limit, index) => {
     const { applies = false, key } = explanations[index] ?? {};
     const outcome = outcomes.get(limit.config.name);
     return {

@@ -5,11 +5,13 @@ import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../../lib/clock.ts';
 import { ERRORS, WeirError } from '../../lib/errors.ts';
-import { requestIdOf } from '../../lib/request-id.ts';
+import { requestIdOf } from '../../lib/http/request-id.ts';
 import type { InternalErrors } from '../internal-errors.ts';
 import { inTime } from '../request/reading-deadline.ts';
 import type { Configured } from '../config/configured.ts';
 import type { Decider } from '../decide/decide.ts';
+import type { Ask } from '../decide/plan.ts';
+import { AS_RESERVED, requestsEstimate, type Ending } from '../decide/usage.ts';
 import {
   decideAnswer,
   errorAnswer,
@@ -28,15 +30,15 @@ import {
   type SettleBody,
   type SubjectBody,
 } from './decision-schemas.ts';
+import { ReservationRegistry } from './reservation-registry.ts';
 import { subjectOf, type Subject } from './decision-subject.ts';
 import type { Owner, TokenFile } from './decision-token.ts';
-import { pathOf, sendJson } from '../../lib/http-listener.ts';
+import { pathOf, sendJson } from '../../lib/http/http-listener.ts';
 import type { LimiterMetrics } from '../metrics.ts';
 import type { BodyBudget, BodyHold } from '../request/body-budget.ts';
 import { readBody } from '../request/body.ts';
 import { readContent } from '../request/content.ts';
 import { mediaTypeOf } from '../request/media-type.ts';
-import { ReservationOwners } from '../decide/reservation-owners.ts';
 import type { RuntimeSet } from '../compile/runtime-set.ts';
 import { StoreUnavailable } from '../store/store.ts';
 import { hasRepeatedMember } from './repeated-members.ts';
@@ -99,12 +101,13 @@ interface Route {
 
 export class DecisionApi {
   readonly #options: DecisionApiOptions;
-  readonly #owners: ReservationOwners;
+  readonly #reservations: ReservationRegistry;
   readonly #routes: ReadonlyMap<string, Route>;
 
   constructor(options: DecisionApiOptions) {
     this.#options = options;
-    this.#owners = new ReservationOwners(options.maxPending ?? DEFAULT_MAX_PENDING, () => options.clock.monotonicMs());
+    const maxPending = options.maxPending ?? DEFAULT_MAX_PENDING;
+    this.#reservations = new ReservationRegistry(maxPending, () => options.clock.monotonicMs());
     const { decide, settle, report, explain } = validators();
     this.#routes = new Map<string, Route>([
       ['/v1/decide', { validate: decide, run: this.#decide.bind(this) }],
@@ -170,33 +173,39 @@ export class DecisionApi {
     const { decider, clock, metrics } = this.#options;
     const id = randomUUID();
     if (lacksIdentity(subject)) return unauthenticatedAnswer(subject, id);
-    const mode = body.mode ?? 'reserve';
+    const sets = [subject.object.limitSet];
+    const asks = [askOf(subject, body)];
+    if (body.mode === 'peek') return decideAnswer(subject, await decider.peek(sets, asks), id, clock.nowMicros());
     const start = clock.monotonicMs();
-    const decision = await decider.decide(subject.object, subject.facts, { id, mode, ...hitsOf(body) });
+    const { decision, admission } = await decider.decide(sets, asks, id);
     const answer = decideAnswer(subject, decision, id, clock.nowMicros());
-    if (mode === 'peek') return answer;
     metrics.decided(subject.object.resourceName, decision, (clock.monotonicMs() - start) / 1000);
     if (decision.kind !== 'allowed') return answer;
-    this.#owners.add(id, owner);
+    this.#reservations.add(id, owner, admission);
     return { ...answer, reservation: id };
   }
 
   async #settle({ reservation, hits }: SettleBody, owner: Owner): Promise<Answer> {
-    const state = this.#owners.settle(reservation, owner);
-    if (state === 'unknown') throw new WeirError('unknown_reservation');
-    if (state === 'repeated') return { settled: false, outcome: 'repeated' };
-    const outcome = await this.#options.decider.settle(reservation, hits === undefined ? 'claimed' : { hits });
-    // Without an applicable limit nothing was reserved, so there is nothing to settle.
-    if (outcome === 'unavailable')
-      throw new WeirError('store_unavailable', 'the store did not take the settlement: it stays charged');
-    return { settled: true, outcome: 'settled' };
+    const outcome = await this.#reservations.settle(reservation, owner, endingOf(hits));
+    switch (outcome) {
+      case 'settled':
+        return { settled: true, outcome };
+      case 'repeated':
+        return { settled: false, outcome };
+      case 'unknown':
+        throw new WeirError('unknown_reservation');
+      case 'unavailable':
+        throw new WeirError('store_unavailable', 'the store did not take the settlement: it stays charged');
+      case 'failed':
+        throw new WeirError('internal_error');
+    }
   }
 
   async #report(body: ReportBody, owner: Owner): Promise<Answer> {
     const subject = this.#subject(body);
     if (subject === undefined) return { reported: true, outcome: 'reported' };
     const id = body.id === undefined ? randomUUID() : ownedId(owner, body.id);
-    const isFirst = await this.#options.decider.report(subject.object, subject.facts, { id, ...hitsOf(body) });
+    const isFirst = await this.#options.decider.report(subject.object.limitSet, askOf(subject, body), id);
     return { reported: isFirst, outcome: isFirst ? 'reported' : 'repeated' };
   }
 
@@ -204,9 +213,9 @@ export class DecisionApi {
     const subject = this.#subject(body);
     if (subject === undefined) return { decision: 'allowed', object: null, limits: [] };
     const { decider } = this.#options;
-    const explanations = decider.explain(subject.object, subject.facts);
-    const request = { id: randomUUID(), mode: 'peek', ...hitsOf(body) } as const;
-    return explainAnswer(subject, explanations, await decider.decide(subject.object, subject.facts, request));
+    const explanations = decider.explain(subject.object.limitSet, subject.facts);
+    const decision = await decider.peek([subject.object.limitSet], [askOf(subject, body)]);
+    return explainAnswer(subject, explanations, decision);
   }
 
   #subject(body: SubjectBody): Subject | undefined {
@@ -215,7 +224,8 @@ export class DecisionApi {
 
   #fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
     const fault = faultOf(error);
-    if (fault.code === 'internal_error')
+    // A settlement that failed was noted there.
+    if (fault.code === 'internal_error' && !(error instanceof WeirError))
       this.#options.errors.note('decision_api', error, { requestId: requestIdOf(request) });
     sendJson(response, ERRORS[fault.code].status, errorAnswer(fault.code, fault.message));
   }
@@ -245,8 +255,12 @@ function lacksIdentity({ object, facts: { identity } }: Subject): boolean {
   return identity.user === undefined && identity.application === undefined && !hasAttributes;
 }
 
-function hitsOf({ hits }: { readonly hits?: number }): { readonly hits?: number } {
-  return hits === undefined ? {} : { hits };
+function askOf({ facts }: Subject, { hits = 1 }: { readonly hits?: number }): Ask {
+  return { facts, estimate: requestsEstimate(hits) };
+}
+
+function endingOf(hits: number | undefined): Ending {
+  return hits === undefined ? AS_RESERVED : { kind: 'used', usage: { requests: hits }, source: 'reported' };
 }
 
 /** Ids of different owners never meet, and none meets an id that the limiter makes. */

@@ -1,12 +1,12 @@
 // Limiter, decision API: what a body speaks of. In: an object's name or nothing, and facts of a request; out: the
 // object in force and facts as the proxy would have them.
 import { resourceName } from '../../contract/limiter-config.ts';
-import { parseAddress } from '../../lib/address.ts';
+import { parseAddress } from '../../lib/values/address.ts';
 import { WeirError } from '../../lib/errors.ts';
 import type { FactsBody, SubjectBody } from './decision-schemas.ts';
 import type { RequestFacts, WireRequest } from '../decide/decision.ts';
 import { unclearIn } from '../identity/identity.ts';
-import { normalisePath, pathBelow } from '../../lib/path.ts';
+import { normalisePath, pathBelow } from '../../lib/values/path.ts';
 import { modelsOf } from '../request/model-request.ts';
 import { readValues, unclearQuery, unclearText } from '../request/one-value.ts';
 import { hostName } from '../request/request-target.ts';

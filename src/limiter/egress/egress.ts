@@ -2,7 +2,7 @@
 // object's namespace, a URL, a host:port or a resolved address; out: yes, or why not.
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
-import { compileCidrs, parseAddress, parseCidr, type Address, type CidrSet } from '../../lib/address.ts';
+import { compileCidrs, parseAddress, parseCidr, type Address, type CidrSet } from '../../lib/values/address.ts';
 
 /** The operator's allow list, compiled. */
 export interface EgressPolicy {

@@ -3,7 +3,7 @@
 // everything else.
 import type { Socket } from 'node:net';
 import type { Logger } from '../../lib/log.ts';
-import { PatientSocket } from '../../lib/patient-socket.ts';
+import { PatientSocket } from '../../lib/http/patient-socket.ts';
 import { farewellOf, protocolOf, type Protocol } from './first-bytes.ts';
 import type { Splices } from './splices.ts';
 

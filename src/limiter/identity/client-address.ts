@@ -1,6 +1,6 @@
 // Limiter, identity stage: the address of the client. In: the peer, X-Forwarded-For and how many proxies are believed;
 // out: an address in its normal form.
-import { parseAddress } from '../../lib/address.ts';
+import { parseAddress } from '../../lib/values/address.ts';
 import { headerOf } from '../decide/match.ts';
 import type { CallerRequest } from './provider.ts';
 

@@ -1,6 +1,6 @@
 // Limiter, identity stage: headers and peer of a request -> who calls, or unauthenticated; and which headers nothing
 // else may see. Only what authentication established is ever a user or an application.
-import { parseAddress } from '../../lib/address.ts';
+import { parseAddress } from '../../lib/values/address.ts';
 import type { RuntimeIdentity, RuntimeObject } from '../compile/runtime-object.ts';
 import type { Identity, RequestFacts, RouteMatch, WireRequest } from '../decide/decision.ts';
 import { headerSource, type Source } from '../request/one-value.ts';

@@ -2,7 +2,7 @@
 // origin; out: the upstream's word on both: who may ask is not ours to say.
 import type { IncomingHttpHeaders } from 'node:http';
 import type { RouteMatch } from '../decide/decision.ts';
-import { pathBelow } from '../../lib/path.ts';
+import { pathBelow } from '../../lib/values/path.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
 import { seenBy } from '../identity/identity.ts';
 import type { BodyHold } from '../request/body-budget.ts';

@@ -3,7 +3,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { ErrorName } from '../../lib/errors.ts';
 import { attempt } from '../../lib/guarded.ts';
-import { sendAnswer } from '../../lib/http-listener.ts';
+import { sendAnswer } from '../../lib/http/http-listener.ts';
 import type { LocalReply, RefusalContext, RouteMatch, WireRequest } from '../decide/decision.ts';
 import { DEFAULT_RESPONSE, shapeOf } from '../refusal/dialects.ts';
 import { renderError } from '../refusal/render.ts';

@@ -1,44 +1,23 @@
 // Limiter, proxy: sends an admitted request to its upstream and settles its reservation by how that went. In: a routed
 // request; out: the upstream's answer with the limiter's headers, or an error of the limiter.
 import type { IncomingHttpHeaders } from 'node:http';
-import { attempt } from '../../lib/guarded.ts';
+import type { Admission } from '../decide/admission.ts';
 import type { RouteMatch } from '../decide/decision.ts';
 import type { RuntimeInForce } from '../config/config-applier.ts';
+import { REFUND } from '../decide/usage.ts';
+import { UNMETERED } from '../meter/answer-meter.ts';
 import type { Dialer } from './dialer.ts';
 import type { AnswerEnd } from '../record/request-record.ts';
 import type { Exchange } from './exchange.ts';
 import { authorityOf, requestHeaders, responseHeaders, type HostRule } from './http-headers.ts';
 import type { Incoming } from './incoming.ts';
-import { outgoingBody, releaseSent } from './outgoing-body.ts';
+import { outgoingBody, releaseSent } from './outgoing.ts';
 import type { PageRequest } from '../cors/cors-mirror.ts';
 import type { CheckedHead } from './answer-head.ts';
 import type { RelayObserver, UpstreamEnd, UpstreamFault } from './relay.ts';
+import { endingOf } from './settlement.ts';
 import type { ConnectionFault } from './upstream-errors.ts';
 import type { Upstreams } from './upstream.ts';
-
-/** What was reserved for a request. `nothing` refunds it. */
-export interface Reservable {
-  /** Settles once, whatever is called again; never rejects. */
-  settle(actual: 'claimed' | 'nothing'): Promise<unknown>;
-}
-
-/** Makes the settlement of a reservation a thing that happens once and cannot fail anybody. */
-export function settledOnce(
-  settle: (actual: 'claimed' | 'nothing') => Promise<unknown>,
-  onThrow: (error: unknown) => void,
-): Reservable {
-  let settled: Promise<unknown> | undefined;
-  return {
-    settle: (actual) => {
-      settled ??= Promise.resolve(attempt(() => settle(actual), onThrow)).catch((error: unknown) => {
-        attempt(() => {
-          onThrow(error);
-        });
-      });
-      return settled;
-    },
-  };
-}
 
 /** An admitted request. */
 export interface Forwarding {
@@ -56,7 +35,8 @@ export interface Forwarding {
   readonly inForce: RuntimeInForce;
   /** The limiter's headers on the answer. */
   readonly ownHeaders: Readonly<Record<string, string>>;
-  readonly reservation?: Reservable;
+  /** Absent: nothing was taken. */
+  readonly admission?: Pick<Admission, 'settle'>;
   /** Told when the answer opens an MCP session. */
   readonly onSession?: (session: string) => void;
 }
@@ -92,14 +72,12 @@ export class Forwarder {
   }
 
   /**
-   * Forwards, relays, settles. Refunded: what the upstream never got, what it answered with 4xx or 5xx, and a
-   * connection that broke before any answer. Charged: every other answer, a client that left once the upstream had
-   * the request, and an upstream that took the request and did not answer in time.
+   * Forwards, relays, settles as {@link endingOf} says.
    * Notes for the record of the request how its answer ended.
    * @throws WeirError when there is no answer of the upstream to relay
    */
   async forward(forwarding: Forwarding): Promise<void> {
-    const { exchange, reservation } = forwarding;
+    const { exchange, admission } = forwarding;
     try {
       if (exchange.response.destroyed) {
         exchange.notes.answered({ ending: 'client_left' });
@@ -107,11 +85,11 @@ export class Forwarder {
       }
       const end = await this.#relay(forwarding);
       this.#observe(forwarding, end);
-      await reservation?.settle(isCharged(end) ? 'claimed' : 'nothing');
+      await admission?.settle(endingOf(end));
       if (end.error !== undefined && end.status === undefined) throw end.error;
       exchange.notes.answered(answerEndOf(end));
     } finally {
-      await reservation?.settle('nothing');
+      await admission?.settle(REFUND);
     }
   }
 
@@ -143,9 +121,9 @@ export class Forwarder {
       body: body.content,
     };
     const observer: RelayObserver = {
-      answered: (head, answered) => {
+      answered: (head, answered, isRewritten) => {
         releaseSent(incoming.body, body);
-        return this.#answered(forwarding, head, answered);
+        return this.#answered(forwarding, head, answered, isRewritten);
       },
       faulted: (fault) => {
         this.#observer.faulted(fault);
@@ -154,7 +132,7 @@ export class Forwarder {
         this.#observer.threw(error);
       },
     };
-    return this.#upstreams.relay(upstream, response, observer, dial.scope, dial.lookup);
+    return this.#upstreams.relay(upstream, response, UNMETERED, observer, dial);
   }
 
   /**
@@ -185,8 +163,8 @@ export class Forwarder {
       body: null,
     };
     try {
-      const { scope, lookup } = this.#dialer.dial(inForce, namespace, match.target);
-      return await this.#upstreams.ask(question, CORS_DEADLINE_MS, scope, lookup);
+      const dial = this.#dialer.dial(inForce, namespace, match.target);
+      return await this.#upstreams.ask(question, CORS_DEADLINE_MS, dial);
     } catch {
       return undefined;
     }
@@ -200,25 +178,20 @@ export class Forwarder {
 
   /** Before the first byte of the answer goes out: who reads a refusal and tries again finds the refund there. */
   #answered(
-    { exchange, reservation, onSession, ownHeaders }: Forwarding,
+    { exchange, admission, onSession, ownHeaders }: Forwarding,
     { status, headers }: CheckedHead,
     answered: IncomingHttpHeaders,
+    isRewritten: boolean,
   ): string[] {
     const { 'mcp-session-id': session } = answered;
-    if (status >= 400) void reservation?.settle('nothing');
+    if (status >= 400) void admission?.settle(REFUND);
     if (typeof session === 'string' && status < 300) onSession?.(session);
     const own = exchange.sawAnswer(answered, { ...ownHeaders, 'x-request-id': exchange.requestId });
-    return responseHeaders(headers, status, own);
+    return responseHeaders(headers, status, own, isRewritten);
   }
 }
 
 function answerEndOf({ status, error, clientLeft }: UpstreamEnd): AnswerEnd {
   const ending = clientLeft ? 'client_left' : error === undefined ? 'answered' : 'cut';
   return status === undefined ? { ending } : { status, ending };
-}
-
-function isCharged({ reached, status, error, clientLeft }: UpstreamEnd): boolean {
-  if (!reached) return false;
-  if (status !== undefined) return status < 400;
-  return clientLeft || error?.code === 'upstream_timeout';
 }

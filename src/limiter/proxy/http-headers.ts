@@ -81,18 +81,24 @@ export function authorityOf(url: string, hostHeader: string | undefined): string
   return absolute === undefined ? (hostHeader ?? '').trim() : absolute.slice(absolute.lastIndexOf('@') + 1);
 }
 
+/** Headers about the bytes of an answer, which are not true of others. */
+const OF_ANSWER_BYTES = ['content-length', 'content-md5', 'content-digest', 'repr-digest', 'digest', 'etag'];
+
 /**
  * The headers of the answer to the caller, flat: the upstream's, less those of its connection; `own` replaces those
  * of the same name, except that the Retry-After of an upstream's own 429 stays.
  * @param upstream names in lower case
+ * @param isRewritten the bytes that follow may be others than the upstream's
  */
 export function responseHeaders(
   upstream: readonly (readonly [name: string, value: string])[],
   status: number,
   own: Readonly<Record<string, string>>,
+  isRewritten = false,
 ): string[] {
   const connection = upstream.filter(([name]) => name === 'connection').map(([, value]) => value);
-  const dropped = namedByConnection(connection.join(','));
+  const untrue = isRewritten ? OF_ANSWER_BYTES : [];
+  const dropped = new Set([...namedByConnection(connection.join(',')), ...untrue]);
   const keepsWait = status === 429 && upstream.some(([name]) => name === 'retry-after');
   const added: string[] = [];
   for (const [given, value] of Object.entries(own)) {

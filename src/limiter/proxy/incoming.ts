@@ -3,8 +3,8 @@
 import type { IncomingMessage } from 'node:http';
 import { WeirError } from '../../lib/errors.ts';
 import type { WireRequest } from '../decide/decision.ts';
-import { normalisePath } from '../../lib/path.ts';
-import { requestIdOf } from '../../lib/request-id.ts';
+import { normalisePath } from '../../lib/values/path.ts';
+import { requestIdOf } from '../../lib/http/request-id.ts';
 import type { BodyHold } from '../request/body-budget.ts';
 import { readBody, type BodyBounds, type RequestBody } from '../request/body.ts';
 import { readContent } from '../request/content.ts';

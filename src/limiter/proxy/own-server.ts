@@ -11,7 +11,7 @@ import {
 import { Agent as TlsAgent, request as httpsRequest } from 'node:https';
 import type { Socket, TcpNetConnectOpts } from 'node:net';
 import { WeirError } from '../../lib/errors.ts';
-import { PatientSocket } from '../../lib/patient-socket.ts';
+import { PatientSocket } from '../../lib/http/patient-socket.ts';
 import { wireRequestHeaders } from './wire-headers.ts';
 
 export interface OwnServerOptions {

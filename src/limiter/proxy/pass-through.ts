@@ -5,9 +5,9 @@ import type { EventEmitter } from 'node:events';
 import type { ClientRequest, IncomingMessage, InformationEvent, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { WeirError } from '../../lib/errors.ts';
-import { askForBody, awaitsContinue } from '../../lib/expect-continue.ts';
-import { expectsBody } from '../../lib/http-faults.ts';
-import { linger } from '../../lib/lingering-close.ts';
+import { askForBody, awaitsContinue } from '../../lib/http/expect-continue.ts';
+import { expectsBody } from '../../lib/http/http-faults.ts';
+import { linger } from '../../lib/http/lingering-close.ts';
 import type { AnswerEnd } from '../record/request-record.ts';
 import { pairsOf, wireAnswerHeaders } from './wire-headers.ts';
 

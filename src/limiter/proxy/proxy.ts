@@ -1,20 +1,20 @@
 // Limiter, proxy: the path of a request, in this order and no other: read -> route (once) -> identity -> limits and
 // keys -> reserve (one step) -> upstream -> settle. In: HTTP requests; out: answers of the upstream, or of the
 // limiter.
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { WeirError } from '../../lib/errors.ts';
-import { requestIdOf } from '../../lib/request-id.ts';
+import { requestIdOf } from '../../lib/http/request-id.ts';
 import type { RuntimeInForce } from '../config/config-applier.ts';
+import type { Decided } from '../decide/decide.ts';
 import type { Decision, RequestFacts, RouteMatch } from '../decide/decision.ts';
+import { ONE_REQUEST, REFUND } from '../decide/usage.ts';
 import { establishIdentity, factsOf, type SeenCaller } from '../identity/identity.ts';
 import { allowedHeaders, renderRefusal } from '../refusal/render.ts';
 import type { RuntimeObject } from '../compile/runtime-object.ts';
 import { Browsers } from './browsers.ts';
 import { isPreflight } from '../cors/cors.ts';
 import { Exchange } from './exchange.ts';
-import { settledOnce, type Reservable } from './forwarder.ts';
 import { readHead, readIncoming, type Incoming, type RequestHead } from './incoming.ts';
 import { faultReply, mcpRefusalReply } from './mcp-answers.ts';
 import type { BodyHold } from '../request/body-budget.ts';
@@ -37,8 +37,12 @@ interface Routed {
   readonly seen: SeenCaller;
 }
 
-/** A decision, and what an allowed one took: to be settled once. */
-type Decided = Decision & { readonly reserved: Reservable };
+/** A routed request whose caller is known. */
+interface Identified extends Routed {
+  readonly facts: RequestFacts;
+  /** Lower case: headers that spoke of the caller to the limiter alone. */
+  readonly strip: readonly string[];
+}
 
 /** Paths where MCP clients learn how to authenticate: free, and open to callers without an identity. */
 const OAUTH_METADATA = /^\/\.well-known\/(oauth-|openid-configuration)/;
@@ -196,8 +200,9 @@ export class Proxy {
     if (!isNamedByPathAlone(endpointOf(incoming.wire.method, incoming.wire.path))) rejectUnreadable(incoming);
     const identified = this.#identify(routed);
     if (identified === undefined) return;
-    const decision = await this.#decide(routed, [identified.facts]);
-    if (decision.kind === 'allowed') await this.#forward(routed, identified.strip, decision);
+    const decided = await this.#decide(identified, [identified.facts]);
+    const { decision } = decided;
+    if (decision.kind === 'allowed') await this.#forward(identified, decided);
     else exchange.reply(renderRefusal(decision, exchange.context(), this.#now()));
   }
 
@@ -214,21 +219,20 @@ export class Proxy {
     const isMetadata = mcp.calls.length === 0 && OAUTH_METADATA.test(routed.match.upstreamPath);
     const identified = this.#identify(routed, isMetadata);
     if (identified === undefined) return;
-    const decision = await this.#decideCalls(routed, mcp, identified.facts);
+    const decided = await this.#decideCalls(identified, mcp);
+    const decision = decided?.decision;
     if (decision !== undefined && decision.kind !== 'allowed') {
       exchange.reply(mcpRefusalReply(decision, mcp, exchange.context(), this.#now()));
       return;
     }
-    await this.#forward(routed, identified.strip, decision, this.#sessionWatch(object, mcp));
+    await this.#forward(identified, decided, this.#sessionWatch(object, mcp));
   }
 
   /** Counts tools/call alone; undefined: there is none in the body, so nothing is asked. */
-  async #decideCalls(routed: Routed, mcp: McpRequest, facts: RequestFacts): Promise<Decided | undefined> {
+  async #decideCalls(identified: Identified, mcp: McpRequest): Promise<Decided | undefined> {
     if (mcp.calls.length === 0) return undefined;
-    return this.#decide(
-      routed,
-      mcp.calls.map(({ name }) => ({ ...facts, tool: name })),
-    );
+    const calls = mcp.calls.map(({ name }) => ({ ...identified.facts, tool: name }));
+    return this.#decide(identified, calls);
   }
 
   #sessionWatch(object: RuntimeObject, mcp: McpRequest): ((session: string) => void) | undefined {
@@ -240,10 +244,7 @@ export class Proxy {
   }
 
   /** Who calls; undefined when the answer was 401. `isOpen`: nobody needs to be somebody here. */
-  #identify(
-    routed: Routed,
-    isOpen = false,
-  ): { readonly facts: RequestFacts; readonly strip: readonly string[] } | undefined {
+  #identify(routed: Routed, isOpen = false): Identified | undefined {
     const { exchange, incoming, object, match, seen } = routed;
     const result = establishIdentity(object, seen);
     if (result.kind === 'unauthenticated' && !isOpen) {
@@ -251,46 +252,44 @@ export class Proxy {
       return undefined;
     }
     exchange.notes.identity = result.identity;
-    return { facts: factsOf(incoming.wire, match, result), strip: result.strip };
+    return { ...routed, facts: factsOf(incoming.wire, match, result), strip: result.strip };
   }
 
   async #decide({ exchange, object }: Routed, facts: readonly RequestFacts[]): Promise<Decided> {
-    const { decider, clock, errors } = this.#options;
-    const id = randomUUID();
+    const { decider, clock } = this.#options;
     const start = clock.monotonicMs();
-    const decision = await decider.decideAll(object, facts, { id, mode: 'reserve' });
-    exchange.notes.decided(decision, clock.monotonicMs() - start);
-    const settle = (actual: 'claimed' | 'nothing'): Promise<unknown> => decider.settle(id, actual);
-    const reservation = settledOnce(settle, (error) => {
-      errors.note('settle', error);
-    });
-    return { ...decision, reserved: reservation };
+    const asks = facts.map((of) => ({ facts: of, estimate: ONE_REQUEST }));
+    const decided = await decider.decide([object.limitSet], asks);
+    exchange.notes.decided(decided.decision, clock.monotonicMs() - start);
+    return decided;
   }
 
   async #forward(
-    routed: Routed,
-    strip: readonly string[],
-    decision: Extract<Decided, { kind: 'allowed' }> | undefined,
+    { exchange, incoming, object, match, seen, strip }: Identified,
+    { decision, admission }: Partial<Decided> = {},
     onSession?: (session: string) => void,
   ): Promise<void> {
-    const { exchange, object } = routed;
     try {
       await this.#options.forwarder.forward({
         exchange,
-        incoming: routed.incoming,
-        match: routed.match,
+        incoming,
+        match,
         namespace: object.config.namespace,
         strip,
-        isTrustedProxy: routed.seen.isTrustedProxy,
+        isTrustedProxy: seen.isTrustedProxy,
         inForce: this.#options.inForce(),
-        ownHeaders: decision === undefined ? {} : allowedHeaders(decision, exchange.context(), this.#now()),
-        ...(decision === undefined ? {} : { reservation: decision.reserved }),
+        ownHeaders: this.#ownHeaders(exchange, decision),
+        ...(admission === undefined ? {} : { admission }),
         ...(onSession === undefined ? {} : { onSession }),
       });
     } finally {
       // Settled by the forwarder, unless it was never reached.
-      await decision?.reserved.settle('nothing');
+      await admission?.settle(REFUND);
     }
+  }
+
+  #ownHeaders(exchange: Exchange, decision: Decision | undefined): Record<string, string> {
+    return decision?.kind === 'allowed' ? allowedHeaders(decision, exchange.context(), this.#now()) : {};
   }
 
   #now(): number {

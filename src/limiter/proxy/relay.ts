@@ -1,11 +1,12 @@
-// Limiter, proxy: relays the answer of one call as it comes. In: undici's events; out: the client's response, and how
-// the call ended. Never buffers an answer; backpressure goes both ways; a client that leaves cancels the call. No
-// event makes it throw.
+// Limiter, proxy: relays the answer of one call as it comes, through a meter. In: undici's events; out: the client's
+// response, and how the call ended. Never buffers an answer; backpressure goes both ways; a client that leaves cancels
+// the call. No event makes it throw.
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { WeirError } from '../../lib/errors.ts';
 import { attempt } from '../../lib/guarded.ts';
 import { checkHead, type CheckedHead } from './answer-head.ts';
+import type { AnswerMeter, Reading } from '../meter/answer-meter.ts';
 import { failureOf, type ConnectionFault } from './upstream-errors.ts';
 
 /** How a call ended. `reached`: the request was sent, at least in part. `status`: absent when no answer came. */
@@ -17,14 +18,19 @@ export interface UpstreamEnd {
   /** Set when no connection came about, or it broke before a byte of the answer. */
   readonly trouble?: ConnectionFault;
   readonly clientLeft: boolean;
+  /** What the answer said of what was used, as far as it came. */
+  readonly reading?: Reading;
 }
 
 /** What an upstream did wrong without its answer being lost; and answers that were. */
 export type UpstreamFault = 'invalid_answer' | 'mended_answer' | 'idle_answer';
 
 export interface RelayObserver {
-  /** Called once, with a checked head; returns the headers for the client, flat (name, value, name, value …). */
-  answered(head: CheckedHead, headers: IncomingHttpHeaders): string[];
+  /**
+   * Called once, with a checked head; returns the headers for the client, flat (name, value, name, value …).
+   * `isRewritten`: the client may get other bytes than the upstream sent.
+   */
+  answered(head: CheckedHead, headers: IncomingHttpHeaders, isRewritten: boolean): string[];
   /** Must not throw. */
   faulted(fault: UpstreamFault): void;
   /** The limiter's own code threw; the call is ended. Must not throw. */
@@ -38,6 +44,7 @@ const MAX_INFORMATIONAL = 32;
 export class Relay implements Dispatcher.DispatchHandler {
   readonly #response: ServerResponse;
   readonly #observer: RelayObserver;
+  readonly #meter: AnswerMeter;
   readonly #idleMs: number;
   readonly #finish: (end: UpstreamEnd) => void;
   #controller: Dispatcher.DispatchController | undefined;
@@ -54,9 +61,16 @@ export class Relay implements Dispatcher.DispatchHandler {
   };
 
   /** @param idleMs how long the answer may pause; 0: as long as it likes */
-  constructor(response: ServerResponse, observer: RelayObserver, idleMs: number, finish: (end: UpstreamEnd) => void) {
+  constructor(
+    response: ServerResponse,
+    observer: RelayObserver,
+    meter: AnswerMeter,
+    idleMs: number,
+    finish: (end: UpstreamEnd) => void,
+  ) {
     this.#response = response;
     this.#observer = observer;
+    this.#meter = meter;
     this.#idleMs = idleMs;
     this.#finish = finish;
     response.once('close', this.#onClose);
@@ -85,7 +99,7 @@ export class Relay implements Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#guard(() => {
       this.#idle?.refresh();
-      if (this.#response.write(chunk)) return;
+      if (this.#write(this.#meter.chunk(chunk))) return;
       controller.pause();
       this.#response.once('drain', () => {
         this.#idle?.refresh();
@@ -96,6 +110,7 @@ export class Relay implements Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     this.#guard(() => {
+      this.#write(this.#meter.end());
       this.#response.end();
       this.#end({});
     });
@@ -120,6 +135,13 @@ export class Relay implements Dispatcher.DispatchHandler {
     this.#end({ error, ...(trouble === undefined ? {} : { trouble }) });
   }
 
+  /** false: the client is behind. */
+  #write(chunks: readonly Buffer[]): boolean {
+    let isReady = true;
+    for (const chunk of chunks) isReady = this.#response.write(chunk);
+    return isReady;
+  }
+
   #begin(status: number, reason: string, headers: IncomingHttpHeaders): void {
     const head = checkHead(status, reason, headers);
     if ('problem' in head) {
@@ -132,7 +154,8 @@ export class Relay implements Dispatcher.DispatchHandler {
       return;
     }
     if (head.isMended) this.#observer.faulted('mended_answer');
-    const out = this.#observer.answered(head, headers);
+    const isRewritten = this.#meter.start(head) === 'rewrite';
+    const out = this.#observer.answered(head, headers, isRewritten);
     this.#response.writeHead(head.status, head.reason, out);
     this.#status = head.status;
     this.#watchIdle();
@@ -176,10 +199,12 @@ export class Relay implements Dispatcher.DispatchHandler {
     this.#isOver = true;
     clearTimeout(this.#idle);
     this.#response.off('close', this.#onClose);
+    const { reading } = this.#meter;
     this.#finish({
       reached: this.#reached,
       clientLeft: this.#clientLeft,
       ...(this.#status === undefined ? {} : { status: this.#status }),
+      ...(reading === undefined ? {} : { reading }),
       ...how,
     });
   }

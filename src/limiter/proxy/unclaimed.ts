@@ -3,9 +3,9 @@
 import { ServerResponse, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { WeirError } from '../../lib/errors.ts';
-import { askForBody, awaitsContinue } from '../../lib/expect-continue.ts';
-import { expectsBody } from '../../lib/http-faults.ts';
-import { linger } from '../../lib/lingering-close.ts';
+import { askForBody, awaitsContinue } from '../../lib/http/expect-continue.ts';
+import { expectsBody } from '../../lib/http/http-faults.ts';
+import { linger } from '../../lib/http/lingering-close.ts';
 import type { RuntimeInForce } from '../config/config-applier.ts';
 import type { Splices } from '../front/splices.ts';
 import type { AnswerEnd } from '../record/request-record.ts';

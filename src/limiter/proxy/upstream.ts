@@ -4,7 +4,9 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { LookupFunction } from 'node:net';
 import type { Readable } from 'node:stream';
 import { Agent, type Dispatcher } from 'undici';
+import type { Dial } from './dialer.ts';
 import type { LimiterSettings } from '../settings.ts';
+import type { AnswerMeter } from '../meter/answer-meter.ts';
 import { Relay, type RelayObserver, type UpstreamEnd } from './relay.ts';
 
 /** What goes to an upstream. */
@@ -38,20 +40,19 @@ export class Upstreams {
 
   /**
    * Sends a request and relays the answer into `response`.
-   * @param scope names the lookup: equal scopes share connections
+   * @param meter reads the answer, of this call alone
    * @param observer is asked for the headers of the answer; what it throws ends the call
-   * @param lookup resolves host names, and fails with a WeirError for an address that may not be dialled
    * @returns when the answer is complete, failed or cancelled; never rejects
    */
   relay(
     request: UpstreamRequest,
     response: ServerResponse,
+    meter: AnswerMeter,
     observer: RelayObserver,
-    scope: string,
-    lookup: LookupFunction,
+    { scope, lookup }: Dial,
   ): Promise<UpstreamEnd> {
     const { promise, resolve } = Promise.withResolvers<UpstreamEnd>();
-    const relay = new Relay(response, observer, this.#timeouts.streamIdleTimeoutMs, resolve);
+    const relay = new Relay(response, observer, meter, this.#timeouts.streamIdleTimeoutMs, resolve);
     try {
       this.#agentOf(scope, lookup).dispatch(this.#optionsOf(request), relay);
     } catch (error) {
@@ -64,12 +65,7 @@ export class Upstreams {
    * Sends a request, and takes the headers of its answer alone.
    * @returns undefined when none came within `deadlineMs`; never rejects
    */
-  ask(
-    request: UpstreamRequest,
-    deadlineMs: number,
-    scope: string,
-    lookup: LookupFunction,
-  ): Promise<IncomingHttpHeaders | undefined> {
+  ask(request: UpstreamRequest, deadlineMs: number, { scope, lookup }: Dial): Promise<IncomingHttpHeaders | undefined> {
     const { promise, resolve } = Promise.withResolvers<IncomingHttpHeaders | undefined>();
     const question = new Question(deadlineMs, resolve);
     try {

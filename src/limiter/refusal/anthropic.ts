@@ -1,6 +1,6 @@
 // Limiter, refuse stage: the Anthropic dialect. In: a refusal or a quota; out: `{"type": "error", …}` and
 // `anthropic-ratelimit-*`.
-import type { Measure } from '../../contract/limiter-config.ts';
+import { MEASURES } from '../../contract/measures.ts';
 import type { RefusalDialect } from './dialect.ts';
 import { headerSafe, type Quota } from './quota.ts';
 import type { Refusal, ReplyHeaders } from './refusal.ts';
@@ -11,13 +11,6 @@ const TYPES: Readonly<Record<number, string>> = {
   404: 'not_found_error',
   413: 'request_too_large',
   429: 'rate_limit_error',
-};
-
-const UNITS: Readonly<Partial<Record<Measure, string>>> = {
-  Requests: 'requests',
-  InputTokens: 'input-tokens',
-  OutputTokens: 'output-tokens',
-  TotalTokens: 'tokens',
 };
 
 export const ANTHROPIC: RefusalDialect = {
@@ -32,7 +25,7 @@ export const ANTHROPIC: RefusalDialect = {
 
 /** `anthropic-ratelimit-<unit>-{limit,remaining,reset}`; none for a measure without a unit there. */
 export function anthropicHeaders(quota: Quota, nowMicros: number): ReplyHeaders {
-  const unit = UNITS[quota.measure];
+  const unit = MEASURES[quota.measure].headerUnit.Anthropic;
   if (unit === undefined) return {};
   const stem = `anthropic-ratelimit-${unit}`;
   return {

@@ -1,7 +1,7 @@
 // Limiter, refuse stage: a fault of a request that no handler saw -> the answer, in the dialect that what is known of
 // the request suggests: its path and headers. No object is known yet.
 import type { WeirError } from '../../lib/errors.ts';
-import type { AnsweredRequest, OwnAnswer } from '../../lib/http-faults.ts';
+import type { AnsweredRequest, OwnAnswer } from '../../lib/http/http-faults.ts';
 import { DEFAULT_RESPONSE, shapeOf } from './dialects.ts';
 import { renderError } from './render.ts';
 

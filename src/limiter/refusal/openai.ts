@@ -1,5 +1,5 @@
 // Limiter, refuse stage: the OpenAI dialect. In: a refusal or a quota; out: `{"error": {…}}` and `x-ratelimit-*`.
-import type { Measure } from '../../contract/limiter-config.ts';
+import { MEASURES } from '../../contract/measures.ts';
 import type { RefusalDialect } from './dialect.ts';
 import { clientDuration, type Quota } from './quota.ts';
 import type { Refusal, ReplyHeaders } from './refusal.ts';
@@ -7,13 +7,6 @@ import type { Refusal, ReplyHeaders } from './refusal.ts';
 const TYPES: Readonly<Record<number, string>> = {
   401: 'authentication_error',
   403: 'permission_error',
-};
-
-const UNITS: Readonly<Partial<Record<Measure, string>>> = {
-  Requests: 'requests',
-  InputTokens: 'tokens',
-  OutputTokens: 'tokens',
-  TotalTokens: 'tokens',
 };
 
 /** Gemini's own clients read the message of this form too. */
@@ -29,7 +22,7 @@ export const OPENAI: RefusalDialect = {
 
 /** `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`; none for a measure without a unit there. */
 export function openAiHeaders(quota: Quota): ReplyHeaders {
-  const unit = UNITS[quota.measure];
+  const unit = MEASURES[quota.measure].headerUnit.OpenAI;
   if (unit === undefined) return {};
   return {
     [`x-ratelimit-limit-${unit}`]: String(quota.limit),

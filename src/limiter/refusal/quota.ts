@@ -1,5 +1,6 @@
 // Limiter, refuse stage: a decision -> the one quota that every header and text of the answer speaks of.
-import type { LimitConfig, Measure, WindowPeriod } from '../../contract/limiter-config.ts';
+import type { LimitConfig, WindowPeriod } from '../../contract/limiter-config.ts';
+import { countedText, type Measure } from '../../contract/measures.ts';
 import type { Decision, LimitOutcome } from '../decide/decision.ts';
 
 /** A limit as an answer tells it. All amounts in units of the measure. */
@@ -101,13 +102,8 @@ export function headerSafe(text: string): string {
 
 /** `50 requests per 1h`: what a limit allows, for messages. */
 export function allowance({ rule, measure }: LimitConfig): string {
-  if (rule.kind === 'window') return `${counted(rule.limit, measure)} per ${rule.period.toLowerCase()}`;
-  return `${counted(rule.maxTokens, measure)} per ${clientDuration(rule.refillPeriodMicros)}`;
-}
-
-function counted(amount: number, measure: Measure): string {
-  const unit = measure === 'Requests' ? 'request' : measure === 'Cost' ? 'unit of cost' : 'token';
-  return `${amount} ${amount === 1 ? unit : unit.replace(/^\w+/, '$&s')}`;
+  if (rule.kind === 'window') return `${countedText(rule.limit, measure)} per ${rule.period.toLowerCase()}`;
+  return `${countedText(rule.maxTokens, measure)} per ${clientDuration(rule.refillPeriodMicros)}`;
 }
 
 function fraction({ state }: LimitOutcome): number {

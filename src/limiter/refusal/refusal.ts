@@ -1,5 +1,6 @@
 // Limiter, refuse stage: the neutral form of every answer that the limiter gives by itself. In: a decision that is not
 // "allowed", or a code of the error table; out: a Refusal in words and numbers, before a dialect writes it. Pure.
+import { MEASURES } from '../../contract/measures.ts';
 import { ERRORS, type ErrorName } from '../../lib/errors.ts';
 import type { Decision, LimitOutcome } from '../decide/decision.ts';
 import { allowance, clientDuration, printable, quotaOf, waitOf, type Quota, type Wait } from './quota.ts';
@@ -67,7 +68,7 @@ function exhausted(by: LimitOutcome): Refusal {
     `Please try again in ${clientDuration(wait.micros)}.`;
   return {
     ...byLimit('rate_limit_exceeded', name, message, waitHeaders(wait)),
-    unit: limit.measure === 'Requests' ? 'requests' : 'tokens',
+    unit: MEASURES[limit.measure].errorType,
     wait,
     quota: quotaOf(by),
   };

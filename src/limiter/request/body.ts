@@ -4,7 +4,7 @@
 import type { IncomingMessage } from 'node:http';
 import { WeirError } from '../../lib/errors.ts';
 import { GrowingBytes } from '../../lib/growing-bytes.ts';
-import { pace } from '../../lib/paced-reading.ts';
+import { pace } from '../../lib/http/paced-reading.ts';
 import { decode, codingsOf } from './body-decoder.ts';
 import type { BodyHold } from './body-budget.ts';
 

@@ -1,6 +1,6 @@
 // Limiter, request stage: which model a request names. In: request line and what its body says; out: the model's
 // name, or undefined where it names none. Whether it must name one is a column of the endpoint table.
-import { plainText } from '../../lib/text.ts';
+import { plainText } from '../../lib/values/text.ts';
 import { endpointOf, isNamedByPathAlone, type EndpointMatch } from './endpoints.ts';
 
 /**

@@ -1,6 +1,6 @@
 // Limiter, request stage: exactly one value, in one text form. In: header lines and query as they came; out: one text
 // per name, and the names that have no one text. What reads such a name refuses the request.
-import { isAscii, plainText } from '../../lib/text.ts';
+import { isAscii, plainText } from '../../lib/values/text.ts';
 
 /** Where a value comes from, in the words of messages: `header x-user`, `query parameter tenant`. */
 export type Source = `header ${string}` | `query parameter ${string}`;

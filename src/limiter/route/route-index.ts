@@ -3,7 +3,7 @@
 import type { Target } from '../../contract/limiter-config.ts';
 import type { RouteMatch, WireRequest } from '../decide/decision.ts';
 import { seenBy, unclearIn, type SeenCaller } from '../identity/identity.ts';
-import { pathBelow } from '../../lib/path.ts';
+import { pathBelow } from '../../lib/values/path.ts';
 import { PersistentMap } from '../../lib/persistent-map.ts';
 import type { RuntimeObject, RuntimeRule } from '../compile/runtime-object.ts';
 import { canonicalModel, EVERY_MODEL } from '../request/model-request.ts';

@@ -4,19 +4,21 @@ import { createHash } from 'node:crypto';
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
 import { compileRule, MAX_USED, type BucketView, type CompiledRule } from './rule/bucket-state.ts';
 import type { WindowCalendar } from './rule/calendar-window.ts';
-import { decisionOf, type Look } from './decision.ts';
-import type { BucketRef, Claim, Reservation, StoreDecision } from './store.ts';
+import { decisionOf, statesOf, type Look } from './decision.ts';
+import type { Applied, BucketRef, BucketStates, Take, Reservation, StoreDecision } from './store.ts';
 
 export const STATUS = { done: 0, late: 1, stale: 2 } as const;
 export const CODE = { reserve: 0, peek: 1, settle: 2, report: 3, probe: 6 } as const;
 const KIND = { bucket: 0, window: 1 } as const;
-/** In the head of an operation: the reply says what each claim saw; each claim. */
+/** In the head of an operation: the reply says what each take saw; each take. */
 const TOLD = 4;
-const CLAIM = 8;
+const TAKE = 8;
+/** Values of a settlement, report or probe before its takes. */
+const ADJUSTMENT_HEAD = 4;
 /** Where rules begin in the program, counted from 1. */
 const FIRST_RULE = 5;
 
-/** What is asked of the buckets of one hash tag. `deltas` per claim: what was really used less what was reserved. */
+/** What is asked of the buckets of one hash tag. `deltas` per take: what was really used less what was reserved. */
 export type Operation =
   | { readonly kind: 'reserve' | 'peek' | 'report'; readonly reservation: Reservation }
   | {
@@ -25,11 +27,14 @@ export type Operation =
       readonly deltas: readonly number[];
       /** Store time of the reservation, µs; -1 = unknown. */
       readonly reservedAt: number;
+      /** Names the store that settles: serials are its own. */
+      readonly owner: string;
     }
   /** Every command that a decision may need, on a key of its own; leaves nothing. */
   | { readonly kind: 'probe' };
 
-type Decided = Extract<Operation, { kind: 'reserve' | 'peek' | 'report' }>;
+/** Of a reserve or peek: a decision; of a settlement, report or probe: whether it was done, and how buckets are now. */
+export type Result = StoreDecision | Applied;
 
 /** KEYS and ARGV[1] of one call, and what its reply is read with. */
 export interface DecideCall {
@@ -51,17 +56,30 @@ export type DecideReply =
   | {
       readonly status: 'done';
       readonly nowMicros: number;
-      readonly results: readonly (StoreDecision | boolean)[];
+      readonly results: readonly Result[];
       readonly broken: readonly string[];
     };
 
 /** A text that is safe and short enough to stand in a key as it is. */
 const PLAIN_ID = /^[\w-]{1,64}$/;
 
-/** The key that remembers a settlement or report: of the slot of the buckets. */
-export function markerKey(tag: string, kind: 'settle' | 'report', id: string): string {
+/** Where it is remembered that a settlement or report was applied. */
+export interface Marker {
+  /** In the slot of the buckets. */
+  readonly key: string;
+  /** In the value of the key; -1: the key itself is the mark. */
+  readonly bit: number;
+}
+
+/** Bits per marker key. A key costs Redis some 150 bytes; a larger value makes each settlement write more. */
+const MARKER_BITS = 512;
+
+/** A settlement with a serial is a bit of a key that others share; every other one, and each report, has its own. */
+export function markerOf(tag: string, kind: 'settle' | 'report', { id, serial }: Reservation, owner = ''): Marker {
+  if (kind === 'settle' && serial !== undefined)
+    return { key: `${tag}:settled:${owner}:${Math.floor(serial / MARKER_BITS)}`, bit: serial % MARKER_BITS };
   const name = PLAIN_ID.test(id) ? id : `h:${createHash('sha256').update(id).digest('base64url')}`;
-  return `${tag}:${kind === 'settle' ? 'settled' : 'reported'}:${name}`;
+  return { key: `${tag}:${kind === 'settle' ? 'settled' : 'reported'}:${name}`, bit: -1 };
 }
 
 /** The key of a probe: below the same prefix as the buckets, so that the same ACL applies. */
@@ -73,7 +91,7 @@ export function probeKey(tag: string): string {
 interface Place {
   /** Counted from 1. */
   readonly place: number;
-  /** Where the rule by which it is seen begins in the program; negative: by a shadow claim. */
+  /** Where the rule by which it is seen begins in the program; negative: by a shadow take. */
   rule: number;
   /** Whether its use can be counted on from what was told before. */
   isKnown: boolean;
@@ -87,8 +105,10 @@ class Packer {
   /** The rule by which each bucket is seen first. */
   readonly seen: number[] = [];
   readonly body: number[] = [];
-  readonly #markers: string[] = [];
-  readonly #markerAt: number[] = [];
+  /** Key -> where in the program its place stands. */
+  readonly #markers = new Map<string, number[]>();
+  /** Of the program: a settlement or report makes two, the second of which looks at its buckets. */
+  operationCount = 0;
   readonly #places = new Map<string, Place>();
   readonly #ruleAt = new Map<BucketRule | WindowRule, number>();
   readonly #nowMicros: number;
@@ -103,34 +123,37 @@ class Packer {
     return this.#ruleAt.size;
   }
 
-  decision(code: number, claims: readonly Claim[]): void {
+  decision(code: number, takes: readonly Take[]): void {
     const { body } = this;
     const head = body.push(0) - 1;
-    let isTold = sharesBucket(claims);
-    for (const { bucket, amount } of claims) {
+    this.operationCount++;
+    let isTold = sharesBucket(takes);
+    for (const { bucket, amount } of takes) {
       const place = this.#placeOf(bucket);
       isTold ||= !place.isKnown || place.rule !== this.#ruleOf(bucket);
       body.push(place.place, amount);
     }
     if (isTold) {
       body.length = head + 1;
-      for (const { bucket, amount } of claims) {
+      for (const { bucket, amount } of takes) {
         const place = this.#placeOf(bucket);
         place.rule = this.#ruleOf(bucket);
         place.isKnown = true;
         body.push(place.place, amount, place.rule);
       }
     }
-    body[head] = code + CLAIM * claims.length + (isTold ? TOLD : 0);
+    body[head] = code + TAKE * takes.length + (isTold ? TOLD : 0);
   }
 
-  adjustment(code: number, marker: string, reservedAt: number, claims: readonly Claim[]): void {
+  adjustment(code: number, { key, bit }: Marker, reservedAt: number, takes: readonly Take[]): void {
     const { body } = this;
-    this.#markers.push(marker);
-    const head = body.push(0, 0, reservedAt) - 3;
-    this.#markerAt.push(head + 1);
+    this.operationCount++;
+    const head = body.push(0, 0, bit, reservedAt) - ADJUSTMENT_HEAD;
+    const places = this.#markers.get(key);
+    if (places === undefined) this.#markers.set(key, [head + 1]);
+    else places.push(head + 1);
     let count = 0;
-    for (const { bucket, amount } of claims) {
+    for (const { bucket, amount } of takes) {
       if (amount === 0) continue;
       count++;
       const place = this.#placeOf(bucket);
@@ -138,13 +161,15 @@ class Packer {
       place.isKnown = false;
       body.push(place.place, amount, place.rule);
     }
-    body[head] = code + CLAIM * count;
+    body[head] = code + TAKE * count;
   }
 
   /** Markers have their places behind those of the buckets. */
   end(): void {
-    this.#markerAt.forEach((at, index) => (this.body[at] = this.seen.length + 1 + index));
-    this.keys.push(...this.#markers);
+    for (const [key, places] of this.#markers) {
+      const place = this.keys.push(key);
+      for (const at of places) this.body[at] = place;
+    }
   }
 
   #placeOf(bucket: BucketRef): Place {
@@ -190,7 +215,7 @@ export function encodeCall(
   packer.end();
   const { rules, seen, body } = packer;
   const program = new Float64Array(FIRST_RULE - 1 + rules.length + seen.length + body.length);
-  program.set([deadlineMicros, seen.length, packer.ruleCount, operations.length]);
+  program.set([deadlineMicros, seen.length, packer.ruleCount, packer.operationCount]);
   program.set(rules, FIRST_RULE - 1);
   program.set(seen, FIRST_RULE - 1 + rules.length);
   program.set(body, FIRST_RULE - 1 + rules.length + seen.length);
@@ -199,26 +224,28 @@ export function encodeCall(
 
 function pack(packer: Packer, tag: string, operation: Operation): void {
   if (operation.kind === 'probe') {
-    packer.adjustment(CODE.probe, probeKey(tag), 0, []);
+    packer.adjustment(CODE.probe, { key: probeKey(tag), bit: -1 }, 0, []);
     return;
   }
   const { kind, reservation } = operation;
   if (kind === 'reserve' || kind === 'peek') {
-    packer.decision(CODE[kind], reservation.claims);
+    packer.decision(CODE[kind], reservation.takes);
     return;
   }
-  const [claims, reservedAt] =
-    kind === 'settle' ? [deltasOf(operation), operation.reservedAt] : [reservation.claims, 0];
-  packer.adjustment(CODE[kind], markerKey(tag, kind, reservation.id), reservedAt, claims);
+  if (kind === 'settle') {
+    const marker = markerOf(tag, kind, reservation, operation.owner);
+    packer.adjustment(CODE[kind], marker, operation.reservedAt, deltasOf(operation));
+  } else packer.adjustment(CODE[kind], markerOf(tag, kind, reservation), 0, reservation.takes);
+  packer.decision(CODE.peek, reservation.takes);
 }
 
-function deltasOf({ reservation, deltas }: Extract<Operation, { kind: 'settle' }>): Claim[] {
-  return reservation.claims.map(({ bucket }, index) => ({ bucket, amount: deltas[index] ?? 0 }));
+function deltasOf({ reservation, deltas }: Extract<Operation, { kind: 'settle' }>): Take[] {
+  return reservation.takes.map(({ bucket }, index) => ({ bucket, amount: deltas[index] ?? 0 }));
 }
 
-function sharesBucket(claims: readonly Claim[]): boolean {
-  if (claims.length <= 2) return claims.length === 2 && claims[0]?.bucket.key === claims[1]?.bucket.key;
-  return new Set(claims.map(({ bucket }) => bucket.key)).size < claims.length;
+function sharesBucket(takes: readonly Take[]): boolean {
+  if (takes.length <= 2) return takes.length === 2 && takes[0]?.bucket.key === takes[1]?.bucket.key;
+  return new Set(takes.map(({ bucket }) => bucket.key)).size < takes.length;
 }
 
 /**
@@ -237,23 +264,30 @@ export function decodeReply(reply: Buffer, call: DecideCall, calendar: WindowCal
   return { status: 'done', nowMicros, results, broken };
 }
 
-function readResults(counter: Counter, { operations, body }: DecideCall): (StoreDecision | boolean)[] {
+function readResults(counter: Counter, { operations, body }: DecideCall): Result[] {
   let at = 0;
-  return operations.map((operation) => {
+  const next = (): { readonly from: number; readonly isTold: boolean } => {
     const head = body[at] ?? 0;
-    const code = head % CLAIM;
-    const claims = (head - code) / CLAIM;
-    if (operation.kind === 'settle' || operation.kind === 'report' || operation.kind === 'probe') {
-      at += 3 + 3 * claims;
-      return counter.next() === 1;
-    }
-    const from = at + 1;
-    at = from + (code >= TOLD ? 3 : 2) * claims;
-    return counter.decision(operation, body, from, code >= TOLD);
+    const code = head % TAKE;
+    const takes = (head - code) / TAKE;
+    const isDecision = code % TOLD <= CODE.peek;
+    const isTold = code >= TOLD;
+    const from = at + (isDecision ? 1 : ADJUSTMENT_HEAD);
+    at = from + (isDecision && !isTold ? 2 : 3) * takes;
+    return { from, isTold };
+  };
+  return operations.map((operation) => {
+    const { from, isTold } = next();
+    if (operation.kind === 'reserve' || operation.kind === 'peek')
+      return counter.decision(operation.kind, operation.reservation.takes, body, from, isTold);
+    const applied = counter.next() === 1;
+    if (operation.kind === 'probe') return { applied };
+    const look = next();
+    return { applied, ...counter.states(operation.reservation.takes, body, look.from, look.isTold) };
   });
 }
 
-/** A bucket as the claims see it, one after the other. */
+/** A bucket as the takes see it, one after the other. */
 type Seen = { -readonly [Field in keyof BucketView]: BucketView[Field] };
 
 /**
@@ -293,30 +327,45 @@ class Counter {
     return { used, carry, period: 1, at, skew, window: this.#calendar.find(rule.rule, at) };
   }
 
-  /** The values of its claims in the program begin at `from`. */
-  decision(operation: Decided, body: readonly number[], from: number, isTold: boolean): StoreDecision {
-    const { claims } = operation.reservation;
+  /** The values of its takes in the program begin at `from`. */
+  decision(
+    kind: 'reserve' | 'peek',
+    takes: readonly Take[],
+    body: readonly number[],
+    from: number,
+    isTold: boolean,
+  ): StoreDecision {
     const isRefused = this.next() === 1;
-    const step = isTold ? 3 : 2;
-    const looks: Look[] = [];
-    for (let index = 0; index < claims.length; index++) {
-      const claim = claims[index] as Claim;
-      const place = (body[from + step * index] ?? 0) - 1;
-      const rule = compileRule(claim.bucket.rule);
-      if (isTold) this.#seen[place] = this.#see(rule, this.next(), this.next(), this.next());
-      looks.push({ claim, rule, view: this.#seen[place] as Seen });
-    }
-    const decision = decisionOf(looks);
+    const decision = decisionOf(this.#look(takes, body, from, isTold), this.#nowMicros);
     if ((decision.outcome === 'refused') !== isRefused)
       throw new RangeError('the script decided against the states that it told');
-    if (operation.kind === 'reserve' && !isRefused) this.#take(claims, body, from, step);
+    if (kind === 'reserve' && !isRefused) this.#take(takes, body, from, isTold ? 3 : 2);
     return decision;
   }
 
-  #take(claims: readonly Claim[], body: readonly number[], from: number, step: number): void {
-    for (let index = 0; index < claims.length; index++) {
+  /** As {@link decision}, of the look that follows a settlement or report. */
+  states(takes: readonly Take[], body: readonly number[], from: number, isTold: boolean): BucketStates {
+    this.next();
+    return statesOf(this.#look(takes, body, from, isTold), this.#nowMicros);
+  }
+
+  #look(takes: readonly Take[], body: readonly number[], from: number, isTold: boolean): Look[] {
+    const step = isTold ? 3 : 2;
+    const looks: Look[] = [];
+    for (let index = 0; index < takes.length; index++) {
+      const take = takes[index] as Take;
+      const place = (body[from + step * index] ?? 0) - 1;
+      const rule = compileRule(take.bucket.rule);
+      if (isTold) this.#seen[place] = this.#see(rule, this.next(), this.next(), this.next());
+      looks.push({ take, rule, view: this.#seen[place] as Seen });
+    }
+    return looks;
+  }
+
+  #take(takes: readonly Take[], body: readonly number[], from: number, step: number): void {
+    for (let index = 0; index < takes.length; index++) {
       const seen = this.#seen[(body[from + step * index] ?? 0) - 1] as Seen;
-      seen.used = Math.min(seen.used + (claims[index]?.amount ?? 0), MAX_USED);
+      seen.used = Math.min(seen.used + (takes[index]?.amount ?? 0), MAX_USED);
     }
   }
 }

@@ -3,11 +3,12 @@
 import { LRUCache } from 'lru-cache';
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { longestWait } from './claims.ts';
+import { longestWait } from './takes.ts';
 import type {
+  Applied,
   BucketRef,
   BucketState,
-  Claim,
+  Take,
   Examination,
   Reservation,
   Settlement,
@@ -28,6 +29,8 @@ interface Seen {
   readonly amount: number;
   readonly shadow: boolean;
   readonly state: BucketState;
+  /** Store time of the answer, µs. */
+  readonly atMicros: number;
   /** Of the question, monotonic ms: no refusal outlasts the bucket's own wait, counted from here. */
   readonly sentMs: number;
   /** Of the answer: waits are told from here, so that they are never too short. */
@@ -68,12 +71,12 @@ export class ExhaustedCache implements Store {
   }
 
   reserve(reservation: Reservation): Promise<StoreDecision> {
-    const { claims } = reservation;
-    const first = claims[0];
+    const { takes } = reservation;
+    const first = takes[0];
     if (first === undefined || !this.#seen.has(first.bucket.key)) return this.#ask(reservation);
-    const known = this.#refusal(claims);
+    const known = this.#refusal(takes);
     if (known !== undefined) return Promise.resolve(known);
-    const refusing = this.#refusing(claims);
+    const refusing = this.#refusing(takes);
     return refusing === undefined ? this.#ask(reservation) : this.#askOnce(reservation, refusing);
   }
 
@@ -81,17 +84,17 @@ export class ExhaustedCache implements Store {
     return this.#inner.peek(reservation);
   }
 
-  settle(settlement: Settlement): Promise<boolean> {
+  settle(settlement: Settlement): Promise<Applied> {
     const { reservation, actual } = settlement;
     // Questions that are sent after this come to the store after it.
-    reservation.claims.forEach(({ bucket, amount }, index) => {
+    reservation.takes.forEach(({ bucket, amount }, index) => {
       if ((actual[index] ?? 0) < amount) this.#refunded(bucket.key);
     });
-    return this.#inner.settle(settlement);
+    return this.#learn(reservation, (inner) => inner.settle(settlement));
   }
 
-  report(reservation: Reservation): Promise<boolean> {
-    return this.#inner.report(reservation);
+  report(reservation: Reservation): Promise<Applied> {
+    return this.#learn(reservation, (inner) => inner.report(reservation));
   }
 
   examine(): Promise<Examination> {
@@ -111,8 +114,21 @@ export class ExhaustedCache implements Store {
     const turn = ++this.#turn;
     const sentMs = this.#clock.monotonicMs();
     const decision = await this.#inner.reserve(reservation);
-    if (decision.outcome === 'refused') this.#remember(reservation, decision.states, turn, sentMs);
+    if (decision.outcome === 'refused') this.#remember(reservation, decision, turn, sentMs);
     return decision;
+  }
+
+  /** A bucket that is still used up after a settlement or report refuses without another question. */
+  async #learn(reservation: Reservation, call: (inner: Store) => Promise<Applied>): Promise<Applied> {
+    const turn = ++this.#turn;
+    const sentMs = this.#clock.monotonicMs();
+    const applied = await call(this.#inner);
+    const { states, atMicros } = applied;
+    if (states !== undefined && atMicros !== undefined) {
+      const over = states.map((state) => (state.over ? state : undefined));
+      this.#remember(reservation, { atMicros, states: over }, turn, sentMs);
+    }
+    return applied;
   }
 
   /** Rejects with the one that asks: it has waited as long. */
@@ -127,16 +143,21 @@ export class ExhaustedCache implements Store {
     return asking;
   }
 
-  #remember(reservation: Reservation, states: readonly BucketState[], turn: number, sentMs: number): void {
+  #remember(
+    reservation: Reservation,
+    { atMicros, states }: { readonly atMicros: number; readonly states: readonly (BucketState | undefined)[] },
+    turn: number,
+    sentMs: number,
+  ): void {
     const heardMs = this.#clock.monotonicMs();
-    reservation.claims.forEach(({ bucket: { key, rule, shadow }, amount }, index) => {
+    reservation.takes.forEach(({ bucket: { key, rule, shadow }, amount }, index) => {
       const state = states[index];
       if (state === undefined) return;
       const refunds = state.over ? this.#refunds.get(key) : undefined;
       // A refund after the question is not in the answer.
       const heedAtMs = refunds !== undefined && refunds.turn > turn ? refunds.heedAtMs : Infinity;
       const untilMs = Math.min(sentMs + BELIEVE_MS, heedAtMs);
-      this.#seen.set(key, { rule, amount, shadow, state, sentMs, heardMs, untilMs, asking: undefined });
+      this.#seen.set(key, { rule, amount, shadow, state, atMicros, sentMs, heardMs, untilMs, asking: undefined });
     });
   }
 
@@ -154,40 +175,47 @@ export class ExhaustedCache implements Store {
     if (seen?.state.over === true) seen.untilMs = Math.min(seen.untilMs, refunds.heedAtMs);
   }
 
-  #refusal(claims: readonly Claim[]): StoreDecision | undefined {
+  #refusal(takes: readonly Take[]): StoreDecision | undefined {
     const nowMs = this.#clock.monotonicMs();
     const states: BucketState[] = [];
-    for (const claim of claims) {
-      const state = this.#stateOf(claim, nowMs);
-      if (state === undefined) return undefined;
+    let atMicros = 0;
+    for (const take of takes) {
+      const seen = this.#seen.get(take.bucket.key);
+      const state = seen === undefined ? undefined : stateAt(seen, take, nowMs);
+      if (seen === undefined || state === undefined) return undefined;
       states.push(state);
+      atMicros = Math.max(atMicros, seen.atMicros + passedMicros(seen, nowMs));
     }
-    const refusedBy = longestWait(claims, states);
-    return refusedBy < 0 ? undefined : { outcome: 'refused', refusedBy, states };
+    const refusedBy = longestWait(takes, states);
+    return refusedBy < 0 ? undefined : { outcome: 'refused', atMicros, refusedBy, states };
   }
 
   /** A bucket that did not have this amount when it was last asked. */
-  #refusing(claims: readonly Claim[]): Seen | undefined {
-    for (const { bucket, amount } of claims) {
+  #refusing(takes: readonly Take[]): Seen | undefined {
+    for (const { bucket, amount } of takes) {
       const seen = this.#seen.get(bucket.key);
       if (seen !== undefined && seen.state.over && !bucket.shadow && tellsOf(seen, bucket, amount)) return seen;
     }
     return undefined;
   }
+}
 
-  #stateOf({ bucket, amount }: Claim, nowMs: number): BucketState | undefined {
-    const seen = this.#seen.get(bucket.key);
-    if (seen === undefined || nowMs >= seen.untilMs || !tellsOf(seen, bucket, amount)) return undefined;
-    const { state, sentMs, heardMs } = seen;
-    const wait = state.over ? waitFor(seen, amount) : 0;
-    if (state.over && nowMs >= sentMs + wait / 1000) return undefined;
-    const passed = Math.floor((nowMs - heardMs) * 1000);
-    return {
-      ...state,
-      resetMicros: Math.max(0, state.resetMicros - passed),
-      waitMicros: state.over ? Math.max(1, wait - passed) : 0,
-    };
-  }
+/** undefined: what was seen does not say. */
+function stateAt(seen: Seen, { bucket, amount }: Take, nowMs: number): BucketState | undefined {
+  if (nowMs >= seen.untilMs || !tellsOf(seen, bucket, amount)) return undefined;
+  const { state, sentMs } = seen;
+  const wait = state.over ? waitFor(seen, amount) : 0;
+  if (state.over && nowMs >= sentMs + wait / 1000) return undefined;
+  const passed = passedMicros(seen, nowMs);
+  return {
+    ...state,
+    resetMicros: Math.max(0, state.resetMicros - passed),
+    waitMicros: state.over ? Math.max(1, wait - passed) : 0,
+  };
+}
+
+function passedMicros({ heardMs }: Seen, nowMs: number): number {
+  return Math.floor((nowMs - heardMs) * 1000);
 }
 
 /** Whether what was seen says if `amount` fits: it was more than what was left, or not more. */

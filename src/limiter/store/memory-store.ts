@@ -1,4 +1,4 @@
-// Limiter, store: buckets in this process. Input: claims; output: decisions, by the arithmetic of bucket-state.ts, in
+// Limiter, store: buckets in this process. Input: takes; output: decisions, by the arithmetic of bucket-state.ts, in
 // the order in which they were asked. What Redis is to several limiters, this is to one.
 import type { Clock } from '../../lib/clock.ts';
 import {
@@ -13,9 +13,9 @@ import {
   type StoredBucket,
 } from './rule/bucket-state.ts';
 import { WindowCalendar } from './rule/calendar-window.ts';
-import { checkReservation, checkSettlement, ReservationTimes } from './claims.ts';
-import { decisionOf, taken, type Look } from './decision.ts';
-import type { Claim, Reservation, Settlement, Store, StoreDecision } from './store.ts';
+import { checkReservation, checkSettlement } from './takes.ts';
+import { decisionOf, statesOf, taken, type Look } from './decision.ts';
+import type { Applied, Take, Reservation, Settlement, Store, StoreDecision } from './store.ts';
 
 /** Ids of settlements and reports are remembered this long. */
 export const REMEMBER_MICROS = 600_000_000;
@@ -31,8 +31,8 @@ export class MemoryStore implements Store {
   readonly #clock: Clock;
   readonly #buckets = new Map<string, Entry>();
   readonly #remembered = new Map<string, number>();
+  readonly #settled = new SettledSerials();
   readonly #calendar = new WindowCalendar();
-  readonly #times = new ReservationTimes();
   #sweep: Iterator<[string, Entry]>;
 
   constructor(clock: Clock) {
@@ -53,24 +53,23 @@ export class MemoryStore implements Store {
     return answer(() => this.#decide(reservation, false));
   }
 
-  settle(settlement: Settlement): Promise<boolean> {
+  settle(settlement: Settlement): Promise<Applied> {
     return answer(() => {
       checkSettlement(settlement);
-      const { reservation, actual } = settlement;
-      const reservedAt = this.#times.of(settlement);
-      return this.#once(`settle ${reservation.id}`, (now) => {
-        reservation.claims.forEach((claim, index) => {
-          this.#adjust(claim, (actual[index] ?? 0) - claim.amount, reservedAt, now);
+      const { reservation, actual, takenAtMicros } = settlement;
+      return this.#once('settle', reservation, (now) => {
+        reservation.takes.forEach((take, index) => {
+          this.#adjust(take, (actual[index] ?? 0) - take.amount, takenAtMicros, now);
         });
       });
     });
   }
 
-  report(reservation: Reservation): Promise<boolean> {
+  report(reservation: Reservation): Promise<Applied> {
     return answer(() => {
       checkReservation(reservation);
-      return this.#once(`report ${reservation.id}`, (now) => {
-        for (const claim of reservation.claims) this.#adjust(claim, claim.amount, now, now);
+      return this.#once('report', reservation, (now) => {
+        for (const take of reservation.takes) this.#adjust(take, take.amount, now, now);
       });
     });
   }
@@ -82,21 +81,22 @@ export class MemoryStore implements Store {
   #decide(reservation: Reservation, take: boolean): StoreDecision {
     checkReservation(reservation);
     const now = this.#clock.nowMicros();
-    const looks = reservation.claims.map((claim): Look => {
-      const rule = compileRule(claim.bucket.rule);
-      return { claim, rule, view: this.#view(claim, rule, now) };
-    });
-    const decision = decisionOf(looks);
-    if (take && decision.outcome === 'admitted') {
-      this.#take(looks, now);
-      this.#times.note(reservation, now);
-    }
+    const looks = this.#look(reservation, now);
+    const decision = decisionOf(looks, now);
+    if (take && decision.outcome === 'admitted') this.#take(looks, now);
     this.#forgetFull(now);
     return decision;
   }
 
+  #look({ takes }: Reservation, now: number): Look[] {
+    return takes.map((take) => {
+      const rule = compileRule(take.bucket.rule);
+      return { take, rule, view: this.#view(take, rule, now) };
+    });
+  }
+
   /** The bucket now. A state from the future (the clock stepped back) is moved to the present first. */
-  #view({ bucket: { key, shadow } }: Claim, rule: CompiledRule, now: number): BucketView {
+  #view({ bucket: { key, shadow } }: Take, rule: CompiledRule, now: number): BucketView {
     const stored = this.#load(key, now);
     if (stored !== undefined && stored.at > now + MAX_SKEW_MICROS) {
       const view = viewBucket(stored, rule, true, now, this.#calendar.find);
@@ -105,27 +105,27 @@ export class MemoryStore implements Store {
     return viewBucket(stored, rule, shadow, now, this.#calendar.find);
   }
 
-  /** Of several claims of one reservation on one bucket each writes what all of them make together. */
+  /** Of several takes of one reservation on one bucket each writes what all of them make together. */
   #take(looks: readonly Look[], now: number): void {
-    for (const { claim, rule, view } of looks) {
-      const amount = taken(looks, claim, looks.length);
-      if (amount > 0) this.#write(claim, rule, view, amount, claim.bucket.shadow, now);
+    for (const { take, rule, view } of looks) {
+      const amount = taken(looks, take, looks.length);
+      if (amount > 0) this.#write(take, rule, view, amount, take.bucket.shadow, now);
     }
   }
 
-  #adjust(claim: Claim, delta: number, reservedAt: number, now: number): void {
+  #adjust(take: Take, delta: number, reservedAt: number, now: number): void {
     if (delta === 0) return;
-    const rule = compileRule(claim.bucket.rule);
-    const view = this.#view(claim, rule, now);
+    const rule = compileRule(take.bucket.rule);
+    const view = this.#view(take, rule, now);
     if (delta < 0 && view.window !== undefined && reservedAt < view.window.start) return;
-    const wasShadow = this.#load(claim.bucket.key, now)?.shadow ?? false;
-    this.#write(claim, rule, view, delta, claim.bucket.shadow && (delta > 0 || wasShadow), now);
+    const wasShadow = this.#load(take.bucket.key, now)?.shadow ?? false;
+    this.#write(take, rule, view, delta, take.bucket.shadow && (delta > 0 || wasShadow), now);
   }
 
-  #write(claim: Claim, rule: CompiledRule, view: BucketView, delta: number, shadow: boolean, now: number): void {
+  #write(take: Take, rule: CompiledRule, view: BucketView, delta: number, shadow: boolean, now: number): void {
     const next = applyCharge(view, delta, shadow);
-    if (next === undefined) this.#buckets.delete(claim.bucket.key);
-    else this.#put(claim.bucket.key, rule, next, now + resetAfter(view, rule, next.used));
+    if (next === undefined) this.#buckets.delete(take.bucket.key);
+    else this.#put(take.bucket.key, rule, next, now + resetAfter(view, rule, next.used));
   }
 
   #put(key: string, rule: CompiledRule, state: StoredBucket, fullAt: number): void {
@@ -139,15 +139,22 @@ export class MemoryStore implements Store {
     return undefined;
   }
 
-  #once(id: string, apply: (now: number) => void): boolean {
+  #once(kind: 'settle' | 'report', reservation: Reservation, apply: (now: number) => void): Applied {
     const now = this.#clock.nowMicros();
+    if (!this.#isNew(kind, reservation, now)) return { applied: false };
+    apply(now);
+    return { applied: true, ...statesOf(this.#look(reservation, now), now) };
+  }
+
+  #isNew(kind: 'settle' | 'report', { id, serial }: Reservation, now: number): boolean {
+    if (kind === 'settle' && serial !== undefined) return this.#settled.add(serial, now);
+    const name = `${kind} ${id}`;
     for (const [known, until] of this.#remembered) {
       if (until > now) break;
       this.#remembered.delete(known);
     }
-    if ((this.#remembered.get(id) ?? 0) > now) return false;
-    this.#remembered.set(id, now + REMEMBER_MICROS);
-    apply(now);
+    if ((this.#remembered.get(name) ?? 0) > now) return false;
+    this.#remembered.set(name, now + REMEMBER_MICROS);
     return true;
   }
 
@@ -161,6 +168,31 @@ export class MemoryStore implements Store {
       const [key, entry] = next.value;
       if (entry.expiresAt <= now) this.#buckets.delete(key);
     }
+  }
+}
+
+/** Serials per block. */
+const BLOCK_SERIALS = 4096;
+
+/** Which serials were settled in the last 10 minutes: a bit each. A block without a settlement since is forgotten. */
+class SettledSerials {
+  /** In the order of their last settlement. */
+  readonly #blocks = new Map<number, { readonly bits: Uint8Array; readonly until: number }>();
+
+  /** false: it was settled before. */
+  add(serial: number, now: number): boolean {
+    for (const [block, { until }] of this.#blocks) {
+      if (until > now) break;
+      this.#blocks.delete(block);
+    }
+    const block = Math.floor(serial / BLOCK_SERIALS);
+    const bits = this.#blocks.get(block)?.bits ?? new Uint8Array(BLOCK_SERIALS / 8);
+    const [at, mask] = [(serial % BLOCK_SERIALS) >> 3, 1 << (serial & 7)];
+    if (((bits[at] ?? 0) & mask) !== 0) return false;
+    bits[at] = (bits[at] ?? 0) | mask;
+    this.#blocks.delete(block);
+    this.#blocks.set(block, { bits, until: now + REMEMBER_MICROS });
+    return true;
   }
 }
 

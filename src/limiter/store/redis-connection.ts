@@ -11,7 +11,7 @@ import { messageOf } from '../../lib/thrown.ts';
 import { callScript, createRedisClient, type Cluster, type Redis, type RedisLogin } from '../../lib/redis-client.ts';
 import { Circuits, PROBE_EVERY_MS } from './circuits.ts';
 import { ConnectionTrouble } from './connection-trouble.ts';
-import { hashTagOf } from './claims.ts';
+import { hashTagOf } from './takes.ts';
 import { evictionPolicyOf } from './eviction-policy.ts';
 import type { LuaScript } from './lua-script.ts';
 import { isReplyError } from './server-answer.ts';

@@ -1,17 +1,26 @@
-// Limiter, store: buckets in Redis, shared by every limiter. Input: claims; output: decisions of lua/decide.lua. All
+// Limiter, store: buckets in Redis, shared by every limiter. Input: takes; output: decisions of lua/decide.lua. All
 // that one event-loop tick asks of one hash tag goes out as one script call.
+import { randomBytes } from 'node:crypto';
 import type { RedisEndpoint } from '../../contract/limiter-config.ts';
 import { messageOf } from '../../lib/thrown.ts';
 import type { RedisLogin } from '../../lib/redis-client.ts';
 import { WindowCalendar } from './rule/calendar-window.ts';
-import { checkReservation, checkSettlement, ReservationTimes } from './claims.ts';
-import { decodeReply, encodeCall, type DecideCall, type DecideReply, type Operation } from './decide-script.ts';
+import { checkReservation, checkSettlement } from './takes.ts';
+import {
+  decodeReply,
+  encodeCall,
+  type DecideCall,
+  type DecideReply,
+  type Operation,
+  type Result,
+} from './decide-script.ts';
 import { loadScript, type LuaScript } from './lua-script.ts';
 import { NoConnection } from './no-connection.ts';
 import { RedisConnection, type ConnectionOptions, type Probe, type ScriptArguments } from './redis-connection.ts';
 import { SettlementQueue } from './settlement-queue.ts';
 import {
   StoreUnavailable,
+  type Applied,
   type Examination,
   type Reservation,
   type Settlement,
@@ -41,8 +50,6 @@ export interface RedisStoreOptions extends ConnectionOptions {
 /** How to log in, or the names of the credentials that there are no values of. */
 export type Login = RedisLogin | { readonly missing: readonly string[] };
 
-type Result = StoreDecision | boolean;
-
 interface Asked {
   readonly operation: Operation;
   readonly resolve: (result: Result) => void;
@@ -59,9 +66,9 @@ export class RedisStore implements Store {
   #next: RedisConnection | undefined;
   readonly #reached = Promise.withResolvers<undefined>();
   #wasReached = false;
+  readonly #owner = randomBytes(12).toString('base64url');
   readonly #script: LuaScript;
   readonly #calendar = new WindowCalendar();
-  readonly #times = new ReservationTimes();
   readonly #settlements: SettlementQueue<{ readonly tag: string; readonly operation: Operation }>;
   #asked = new Map<string, Asked[]>();
   #closed = false;
@@ -90,16 +97,17 @@ export class RedisStore implements Store {
     return this.#decide('peek', reservation);
   }
 
-  /** While the store is away the settlement waits here, and true is answered: it is repeated for 10 minutes. */
-  async settle(settlement: Settlement): Promise<boolean> {
+  /** While the store is away the settlement waits here, and counts as applied: it is repeated for 10 minutes. */
+  async settle(settlement: Settlement): Promise<Applied> {
     const tag = checkSettlement(settlement);
-    const { reservation, actual } = settlement;
-    const deltas = reservation.claims.map(({ amount }, index) => (actual[index] ?? 0) - amount);
-    return await this.#record(tag, { kind: 'settle', reservation, deltas, reservedAt: this.#times.of(settlement) });
+    const { reservation, actual, takenAtMicros } = settlement;
+    const deltas = reservation.takes.map(({ amount }, index) => (actual[index] ?? 0) - amount);
+    const owner = this.#owner;
+    return await this.#record(tag, { kind: 'settle', reservation, deltas, reservedAt: takenAtMicros, owner });
   }
 
   /** While the store is away it waits like a settlement. */
-  async report(reservation: Reservation): Promise<boolean> {
+  async report(reservation: Reservation): Promise<Applied> {
     return await this.#record(checkReservation(reservation), { kind: 'report', reservation });
   }
 
@@ -170,19 +178,21 @@ export class RedisStore implements Store {
   #decide(kind: 'reserve' | 'peek', reservation: Reservation): Promise<StoreDecision> {
     try {
       const tag = checkReservation(reservation);
-      if (tag === undefined) return Promise.resolve({ outcome: 'admitted', states: [] });
+      if (tag === undefined)
+        return Promise.resolve({ outcome: 'admitted', atMicros: this.#options.clock.nowMicros(), states: [] });
       return this.#ask(tag, { kind, reservation }) as Promise<StoreDecision>;
     } catch (error) {
       return Promise.reject(error instanceof Error ? error : new Error(messageOf(error)));
     }
   }
 
-  async #record(tag: string | undefined, operation: Operation): Promise<boolean> {
-    if (tag === undefined) return true;
+  async #record(tag: string | undefined, operation: Operation): Promise<Applied> {
+    if (tag === undefined) return { applied: true };
     try {
-      return (await this.#ask(tag, operation)) as boolean;
+      return (await this.#ask(tag, operation)) as Applied;
     } catch (error) {
-      if (error instanceof StoreUnavailable && !this.#closed && this.#settlements.add({ tag, operation })) return true;
+      if (error instanceof StoreUnavailable && !this.#closed && this.#settlements.add({ tag, operation }))
+        return { applied: true };
       throw error;
     }
   }
@@ -217,11 +227,8 @@ export class RedisStore implements Store {
       const reply = await this.#call(tag, operations, deadlineAtMs);
       this.#wasReached = true;
       if (reply.broken.length > 0) this.#tellBroken(reply.broken);
-      asked.forEach(({ operation, resolve }, index) => {
-        const result = reply.results[index] ?? false;
-        if (operation.kind === 'reserve' && typeof result === 'object' && result.outcome === 'admitted')
-          this.#times.note(operation.reservation, reply.nowMicros);
-        resolve(result);
+      asked.forEach(({ resolve }, index) => {
+        resolve(reply.results[index] ?? { applied: false });
       });
     } catch (error) {
       for (const { reject } of asked) reject(error);

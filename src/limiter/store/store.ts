@@ -1,4 +1,4 @@
-// Limiter, innermost stage: the interface of every store of buckets. Input: claims on buckets; output: all taken or
+// Limiter, innermost stage: the interface of every store of buckets. Input: takes on buckets; output: all taken or
 // none, and when the refused amount would fit. One contract suite (test/limiter/store) runs against every
 // implementation.
 import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
@@ -10,21 +10,31 @@ import type { BucketRule, WindowRule } from '../../contract/limiter-config.ts';
 export interface BucketRef {
   readonly key: string;
   readonly rule: BucketRule | WindowRule;
-  /** true: counted and reported, never refuses; charged only when the enforced claims of its reservation pass. */
+  /** true: counted and reported, never refuses; charged only when the enforced takes of its reservation pass. */
   readonly shadow: boolean;
 }
 
 /** `amount` units of one bucket; a whole number, 0 <= amount <= 1e12. */
-export interface Claim {
+export interface Take {
   readonly bucket: BucketRef;
   readonly amount: number;
 }
 
-/** What one request takes: all of its claims or none of them. All keys share one `weir:{<namespace>}` tag. */
+/** What one request takes: all of its takes or none of them. All keys share one `weir:{<namespace>}` tag. */
 export interface Reservation {
   /** Unique; chosen by the caller. A settlement names it. */
   readonly id: string;
-  readonly claims: readonly Claim[];
+  /** From {@link nextSerial}: its settlement then costs the store a bit to remember, where an id costs it a key. */
+  readonly serial?: number;
+  readonly takes: readonly Take[];
+}
+
+let lastSerial = 0;
+
+/** Counts up: no two reservations of this process have the same one. */
+export function nextSerial(): number {
+  lastSerial += 1;
+  return lastSerial;
 }
 
 /** The live state of a bucket after (or, when refused, without) the decision. All times in store time. */
@@ -35,27 +45,42 @@ export interface BucketState {
   readonly remaining: number;
   /** µs until the bucket is full again, or until the window ends. */
   readonly resetMicros: number;
-  /** The claim would not have passed: the refusal, or a shadow bucket's would-be refusal. */
+  /** The take would not have passed: the refusal, or a shadow bucket's would-be refusal. */
   readonly over: boolean;
   /** µs until the claimed amount fits; 0 when it fitted; Infinity when it never can. */
   readonly waitMicros: number;
 }
 
-/** A decision of the store. States are in the order of the reservation's claims. */
-export type StoreDecision =
-  | { readonly outcome: 'admitted'; readonly states: readonly BucketState[] }
-  /** `refusedBy`: index of the claim with the longest wait. Nothing was taken or written. */
-  | { readonly outcome: 'refused'; readonly refusedBy: number; readonly states: readonly BucketState[] };
+/** A decision of the store. States are in the order of the reservation's takes. */
+export type StoreDecision = BucketStates &
+  (
+    | { readonly outcome: 'admitted' }
+    /** `refusedBy`: index of the take with the longest wait. Nothing was taken or written. */
+    | { readonly outcome: 'refused'; readonly refusedBy: number }
+  );
 
-/** The truth about a reservation: per claim (same order) what was really used. */
+/** How buckets are, in the order of the takes. */
+export interface BucketStates {
+  /** Store time of the answer, µs. */
+  readonly atMicros: number;
+  readonly states: readonly BucketState[];
+}
+
+/** The truth about a reservation: per take (same order) what was really used. */
 export interface Settlement {
   readonly reservation: Reservation;
   readonly actual: readonly number[];
   /**
-   * Store time at which the reservation was taken (µs): only for a copy, which the store does not recognise as the
-   * object that it admitted. A window's refund counts only while that window lasts; of an unknown time it is dropped.
+   * Store time at which the reservation was taken (µs), as its decision told it. A window's refund counts only while
+   * that window lasts.
    */
-  readonly reservedAtMicros?: number;
+  readonly takenAtMicros: number;
+}
+
+/** The answer to a settlement or a report. */
+export interface Applied extends Partial<BucketStates> {
+  /** false: this id was settled (reported) before. */
+  readonly applied: boolean;
 }
 
 /** Thrown (rejected) when the store did not answer in time or not at all; the decision is then up to failurePolicy. */
@@ -89,11 +114,11 @@ export interface Store {
   peek(reservation: Reservation): Promise<StoreDecision>;
   /**
    * Exactly once per reservation id, whatever is repeated within 10 minutes: refunds what was not used, charges what
-   * was used beyond the claim (into debt). Resolves to false when it had been settled before.
+   * was used beyond the take (into debt). States are told when the store took it now.
    */
-  settle(settlement: Settlement): Promise<boolean>;
+  settle(settlement: Settlement): Promise<Applied>;
   /** Charges without asking, into debt if need be; exactly once per reservation id. */
-  report(reservation: Reservation): Promise<boolean>;
+  report(reservation: Reservation): Promise<Applied>;
   /** Whether the server serves: by a write as decisions make it, now or a moment ago. Never rejects. */
   examine?(): Promise<Examination>;
   /** Whether the server has taken a write, or decided, since this store was made; absent: it cannot be away. */

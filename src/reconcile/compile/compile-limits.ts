@@ -12,7 +12,7 @@ import { DEFAULTS } from '../../crd/defaults.ts';
 import type { KeyPartSpec as KeyPartSpec } from '../../crd/kinds/key-part.ts';
 import type { Bucket, Limit, LimitBucket, Window } from '../../crd/kinds/limit.ts';
 import type { MCPRateLimiting, ModelRateLimiting, ToolSpec } from '../../crd/kinds/rate-limiting.ts';
-import { parseDurationMicros } from '../../lib/duration.ts';
+import { parseDurationMicros } from '../../lib/values/duration.ts';
 import { compileMatch } from './compile-conditions.ts';
 import { given } from '../optional.ts';
 

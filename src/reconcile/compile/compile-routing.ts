@@ -5,7 +5,7 @@ import type { MCPServerSpec } from '../../crd/kinds/mcp-server.ts';
 import type { ModelRouteSpec, RouteRuleSpec } from '../../crd/kinds/model-route.ts';
 import type { TargetSpec } from '../../crd/kinds/target.ts';
 import { headerMatch, stringMatch } from './compile-conditions.ts';
-import { plainText } from '../../lib/text.ts';
+import { plainText } from '../../lib/values/text.ts';
 import { optional } from '../optional.ts';
 
 /** What routing needs to know beside the spec. */

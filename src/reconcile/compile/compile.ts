@@ -1,6 +1,6 @@
 // Reconcile, compile: a checked object and the operator's settings -> its limiter config. Pure and total: equal
 // objects give equal bytes in whatever order their fields were written.
-import { usesOf } from '../../contract/capabilities.ts';
+import { capabilitiesAt, usesOf } from '../../contract/capabilities.ts';
 import type {
   LimitConfig,
   LimiterConfig,
@@ -17,6 +17,7 @@ import { compileStore } from './compile-store.ts';
 import { given } from '../optional.ts';
 import type { ReconcileSettings } from '../types.ts';
 
+const LIMITS = 'spec.rateLimiting.limits[]';
 const IN_MEMORY: StoreConfig = { type: 'memory' };
 
 /**
@@ -57,11 +58,12 @@ function requirements(
   { routing, limits, store }: Pick<LimiterConfig, 'routing' | 'limits' | 'store'>,
 ): string[] {
   const ids = usesOf({ spec }).map((use) => use.id);
-  if (routing.kind === 'mcp') ids.push(`transport.${routing.transport}`);
+  if (routing.kind === 'mcp') ids.push(...capabilitiesAt('spec.transport', routing.transport));
   for (const limit of limits) {
-    ids.push(`measure.${limit.measure.toLowerCase()}`, `limit.${limit.rule.kind}`);
-    if (limit.enforcement === 'Shadow') ids.push('enforcement.shadow');
-    if (store.type === 'redis') ids.push(...storeNeeds(store.redis), `failure.${limit.failurePolicy.toLowerCase()}`);
+    ids.push(...capabilitiesAt(`${LIMITS}.measure`, limit.measure), ...capabilitiesAt(`${LIMITS}.${limit.rule.kind}`));
+    ids.push(...capabilitiesAt('spec.rateLimiting.enforcement', limit.enforcement));
+    if (store.type === 'redis')
+      ids.push(...storeNeeds(store.redis), ...capabilitiesAt('spec.rateLimiting.failurePolicy', limit.failurePolicy));
     if (limit.per.some((part) => part.type === 'user')) ids.push('key.user');
     if (limit.when.some((match) => match.tool !== undefined)) ids.push('match.tool');
   }

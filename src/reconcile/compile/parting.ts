@@ -2,7 +2,7 @@
 // and how many limiters share its buckets. Output: the same limits without that Redis: each limiter enforces its
 // share in its own memory.
 import type { BucketRule, LimitConfig, LimiterConfig, WindowRule } from '../../contract/limiter-config.ts';
-import { MAX_DURATION_MICROS } from '../../lib/duration.ts';
+import { MAX_DURATION_MICROS } from '../../lib/values/duration.ts';
 
 /**
  * All shares together are at most the limit, unless that is less than one request for each limiter: then each lets

@@ -1,7 +1,7 @@
 // Reconcile, injection: the bounds of one request in a pod's limiter. Input: those of the injection config, and
 // annotations of the pod. Output: flags of the limiter, or why a text is not a bound.
-import { parseByteSize } from '../../lib/byte-size.ts';
-import { parseDurationMicros } from '../../lib/duration.ts';
+import { parseByteSize } from '../../lib/values/byte-size.ts';
+import { parseDurationMicros } from '../../lib/values/duration.ts';
 
 type Kind = 'size' | 'headerSize' | 'count' | 'duration' | 'durationOrOff';
 

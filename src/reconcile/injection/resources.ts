@@ -1,7 +1,7 @@
 // Reconcile, injection: the resources of the limiter. Input: those of the injection config, annotations of the pod
 // and of its namespace, the LimitRanges of the namespace. Output: resources that the namespace admits, or why there
 // are none. Pure.
-import { formatQuantityMillis, parseQuantityMillis } from '../../lib/quantity.ts';
+import { formatQuantityMillis, parseQuantityMillis } from '../../lib/values/quantity.ts';
 import { RESOURCE_ANNOTATIONS } from './names.ts';
 import type { Skip } from './skips.ts';
 

@@ -2,7 +2,7 @@
 // checked settings with defaults, or an error that names the field and the fix.
 import { Ajv, type ErrorObject } from 'ajv';
 import { parse } from 'yaml';
-import { parseDurationMicros } from '../../lib/duration.ts';
+import { parseDurationMicros } from '../../lib/values/duration.ts';
 import { messageOf } from '../../lib/thrown.ts';
 import { boundProblem, BOUNDS, budgetProblem, type BoundField, type Bounds } from './bounds.ts';
 import type { Resources } from './resources.ts';

@@ -2,7 +2,7 @@
 // what of it could surprise, in one line.
 import type { FailurePolicy, KeyPart, LimitConfig, LimiterConfig } from '../../contract/limiter-config.ts';
 import { kindOf } from '../../crd/kinds/kinds.ts';
-import { formatDuration } from '../../lib/duration.ts';
+import { formatDuration } from '../../lib/values/duration.ts';
 import { defaultFailurePolicy } from '../compile/compile-limits.ts';
 
 /** What a limit is seen among: all limits of the object, and where their buckets live. */

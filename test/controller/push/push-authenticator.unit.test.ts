@@ -5,7 +5,7 @@ import type { AdmissionQueueSettings } from '../../../src/controller/push/admiss
 import {
   createStaticAuthenticator,
   createTokenAuthenticator,
-  type Admission,
+  type AdmissionResult,
   type ReviewApi,
 } from '../../../src/controller/push/authenticator.ts';
 import { silentLogger, type Logger } from '../../../src/lib/log.ts';
@@ -37,7 +37,7 @@ interface World extends Partial<Pick<ReviewApi, 'reviewToken' | 'findPod'>> {
   readonly watched?: readonly string[];
 }
 
-function ask(world: World = {}): Promise<Admission> {
+function ask(world: World = {}): Promise<AdmissionResult> {
   const { verdict = SHARED, allowed = [], queue, token = 't', namespaces } = world;
   const api: ReviewApi = {
     reviewToken: world.reviewToken ?? (() => Promise.resolve(verdict)),
@@ -121,7 +121,8 @@ describe('an operator that watches some namespaces', () => {
       findPod: () => POD,
     };
     const authenticate = createTokenAuthenticator(api, silentLogger());
-    const come = (token: string): Promise<Admission> => authenticate({ token, self: { nodeId: 'n', version: '1' } });
+    const come = (token: string): Promise<AdmissionResult> =>
+      authenticate({ token, self: { nodeId: 'n', version: '1' } });
     expect(await come('t')).toMatchObject({ reason: 'unauthenticated' });
     authenticated = true;
     for (let turn = 0; turn < 5; turn++) expect(await come('t')).toMatchObject(refused(['a']));

@@ -2,7 +2,7 @@
 import { AckTable, type AckTableSettings } from '../../../src/controller/push/ack-table.ts';
 import {
   createStaticAuthenticator,
-  type Admission,
+  type AdmissionResult,
   type Authenticator,
 } from '../../../src/controller/push/authenticator.ts';
 import { PushServer, type PushServerParts, type PushServerSettings } from '../../../src/controller/push/push-server.ts';
@@ -71,7 +71,7 @@ export function track(options: { port: number; ca: string; token?: string }): Ra
 }
 
 /** Lets tokens `pod-<label>` in as the sidecar of a pod with `app=<label>`. */
-export function podAuthenticator(more: Partial<Extract<Admission, { admitted: true }>> = {}): Authenticator {
+export function podAuthenticator(more: Partial<Extract<AdmissionResult, { admitted: true }>> = {}): Authenticator {
   return ({ token }) => {
     const label = token.replace('pod-', '');
     const view: LimiterView = {

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { FLEET_RESOURCE_NAME, type FleetConfig, type ObjectRef } from '../../../src/contract/limiter-config.ts';
 import { formatRejections, loadPushProtocol } from '../../../src/contract/push-protocol.ts';
-import type { Admission } from '../../../src/controller/push/authenticator.ts';
+import type { AdmissionResult } from '../../../src/controller/push/authenticator.ts';
 import { knownLimitersIn, publishFleet, sharedLimitersIn } from '../../../src/controller/push/fleet.ts';
 import type { LimiterView } from '../../../src/controller/push/visibility.ts';
 import { capturingLogger } from '../../lib/capturing-logger.ts';
@@ -192,7 +192,7 @@ describe('nobody gets in', () => {
     const { log, lines } = capturingLogger();
     const seen: string[] = [];
     const message = 'namespace x is not watched';
-    const refusal: Admission = { admitted: false, reason: 'denied', message, unwatched: ['x'] };
+    const refusal: AdmissionResult = { admitted: false, reason: 'denied', message, unwatched: ['x'] };
     const onUnwatched = (namespaces: Iterable<string>): void => void seen.push(...namespaces);
     const { limiter } = await start({ log, onUnwatched, authenticate: () => Promise.resolve(refusal) });
     for (let turn = 0; turn < 3; turn++) {

@@ -127,7 +127,7 @@ describe('compilation refuses', () => {
     [{ rule: tokens(1, 0) }, 'limits[1].rule.refillPeriodMicros 0 is not'],
     [{ rule: tokens(1, 1, 0) }, 'limits[1].rule.burst 0 is not'],
     [{ rule: { kind: 'leaky' } as never }, 'limits[1].rule.kind "leaky" is not bucket or window'],
-    [{ measure: 'Cost' as const }, 'limits[1].measure "Cost" is not Requests'],
+    [{ measure: 'Cost' as const }, 'limits[1].measure "Cost" is not counted by this limiter'],
     [{ cost: 1.5 }, 'limits[1].cost 1.5 is not a whole number'],
     [{ priority: 0.5 }, 'limits[1].priority 0.5 is not'],
     [{ name: '' }, 'limits[1].name "" is not a name'],
@@ -173,13 +173,13 @@ describe('compilation refuses', () => {
 describe('compilation', () => {
   test('trap 42: fields that this limiter does not know are ignored', () => {
     const future = { ...config(), hologram: { depth: 3 }, limits: [{ ...limit(), colour: 'red' }] };
-    expect(compileRuntime(future, ownCapabilities(), { egressAllow: [] }).limits).toHaveLength(1);
+    expect(compileRuntime(future, ownCapabilities(), { egressAllow: [] }).limitSet.limits).toHaveLength(1);
   });
 
   test('gives a form that nothing can change', () => {
     const object = compiled({ limits: [limit()] });
     expect(Object.isFrozen(object)).toBe(true);
-    expect(Object.isFrozen(object.limits[0]?.config.rule)).toBe(true);
+    expect(Object.isFrozen(object.limitSet.limits[0]?.config.rule)).toBe(true);
     expect(Object.isFrozen(object.routing.rules)).toBe(true);
   });
 
@@ -187,6 +187,6 @@ describe('compilation', () => {
     const evil = compiled({ limits: [limit({ when: [{ not: false, header: { name: 'x', regex: '(a+)+b' } }] })] });
     const value = 'a'.repeat(5000);
     const facts = { headers: { x: value } } as never;
-    expect(evil.limits[0]?.applies(facts)).toBe(false);
+    expect(evil.limitSet.limits[0]?.applies(facts)).toBe(false);
   });
 });

@@ -17,7 +17,7 @@ const route = (...amounts: number[]): VersionedConfig[] =>
     }),
   );
 const amountsOf = (applier: ConfigApplier): unknown =>
-  applier.inForce.set.get(NAME)?.limits.map(({ capacity }) => capacity);
+  applier.inForce.set.get(NAME)?.limitSet.limits.map(({ capacity }) => capacity);
 
 describe('a change', () => {
   test('applies Fleet first: it says what the others may dial', () => {

@@ -94,8 +94,8 @@ describe('refusals that ask nobody', () => {
     async (failurePolicy) => {
       const object = withLimits({}, { rule: window(0, 'Minute'), failurePolicy });
       bench.store.isAway = true;
-      for (const mode of ['reserve', 'peek'] as const) {
-        expect(await bench.decider().decide(object, facts(), { id: 'r', mode, hits: 0 })).toMatchObject({
+      for (const mode of ['ask', 'peek'] as const) {
+        expect(await bench[mode](bench.decider(), object, facts(), 0)).toMatchObject({
           kind: 'denied',
           reason: 'blocked',
           by: { limit: { name: 'l1' } },
@@ -137,7 +137,7 @@ describe('peek', () => {
   test('trap 49: at exactly the limit it says no, as a request would hear', async () => {
     const decider = bench.decider();
     const object = withLimits({ rule: tokens(3, HOUR) });
-    const peek = async (): Promise<string> => (await decider.decide(object, facts(), { id: 'p', mode: 'peek' })).kind;
+    const peek = async (): Promise<string> => (await bench.peek(decider, object)).kind;
     const seen: string[][] = [];
     for (let count = 0; count < 4; count += 1)
       seen.push([await peek(), await peek(), (await bench.ask(decider, object)).kind]);
@@ -154,7 +154,7 @@ describe('peek', () => {
     const decider = bench.decider();
     const object = withLimits({ rule: tokens(1, HOUR) });
     for (let count = 0; count < 3; count += 1) {
-      expect((await decider.decide(object, facts(), { id: 'p', mode: 'peek' })).kind).toBe('allowed');
+      expect((await bench.peek(decider, object)).kind).toBe('allowed');
     }
     expect(await bench.kinds(decider, object, 2)).toEqual(['allowed', 'unavailable']);
   });
@@ -183,7 +183,7 @@ describe('an outage', () => {
     const deciders = [1, 2, 3, 4].map(() => bench.decider({ sharersOf: () => 4 }));
     const object = withLimits({ rule: tokens(50, HOUR), failurePolicy: 'Local' });
     for (const decider of deciders) await bench.kinds(decider, object, 5);
-    for (const decider of deciders) await decider.decide(object, facts(), { id: 'peek-0', mode: 'reserve', hits: 0 });
+    for (const decider of deciders) await bench.ask(decider, object, facts(), 0);
     bench.store.isAway = true;
     let admitted = 0;
     for (const decider of deciders)
@@ -250,9 +250,9 @@ describe('an outage', () => {
 describe('explain', () => {
   test('tells which limits apply, and their keys, and takes nothing', () => {
     const object = withLimits({}, { when: [{ not: false, method: ['GET'] }] });
-    const told = bench.decider().explain(object, facts());
+    const told = bench.decider().explain(object.limitSet, facts());
     expect(told).toEqual([
-      { limit: 'l0', applies: true, key: object.limits[0]?.keyPrefix },
+      { limit: 'l0', applies: true, key: object.limitSet.limits[0]?.keyPrefix },
       { limit: 'l1', applies: false },
     ]);
     expect(bench.store.calls).toEqual([]);
@@ -267,7 +267,7 @@ describe('trap 15: callers who make up their keys', () => {
     const overflows: string[] = [];
     const decider = bench.decider({
       liveKeys: 3,
-      onOverflow: (object, { config }) => overflows.push(`${object.resourceName} ${config.name}`),
+      onOverflow: (set, { config }) => overflows.push(`${set.name} ${config.name}`),
     });
     const object = withLimits({ rule: tokens(2, HOUR), per });
     const seen: string[] = [];
@@ -281,9 +281,9 @@ describe('trap 15: callers who make up their keys', () => {
     const decider = bench.decider({ liveKeys: 1 });
     const object = withLimits({ rule: tokens(1, MINUTE), per });
     await bench.ask(decider, object, keyed('a'));
-    expect(decider.explain(object, keyed('b'))[0]?.key).toMatch(/:overflow$/);
+    expect(decider.explain(object.limitSet, keyed('b'))[0]?.key).toMatch(/:overflow$/);
     bench.clock.advance(3 * MINUTE);
-    expect(decider.explain(object, keyed('b'))[0]?.key).not.toMatch(/:overflow$/);
+    expect(decider.explain(object.limitSet, keyed('b'))[0]?.key).not.toMatch(/:overflow$/);
   });
 
   test('names of models under a route of every model are bounded, names that a route has are not', async () => {
@@ -292,7 +292,7 @@ describe('trap 15: callers who make up their keys', () => {
       const decider = bench.decider({ liveKeys: 1 });
       const object = compiled({ routing: modelRouting({ models }), limits: byModel });
       await bench.ask(decider, object, facts({ model: 'a' }));
-      return decider.explain(object, facts({ model: 'b' }))[0]?.key;
+      return decider.explain(object.limitSet, facts({ model: 'b' }))[0]?.key;
     };
     expect(await keyOfSecond(['*'])).toMatch(/:overflow$/);
     expect(await keyOfSecond(['a', 'b'])).not.toMatch(/:overflow$/);
@@ -302,6 +302,6 @@ describe('trap 15: callers who make up their keys', () => {
     const decider = bench.decider({ liveKeys: 1 });
     const object = withLimits({ per: [{ type: 'user', whenAbsent: 'Share' }] });
     for (const user of ['a', 'b', 'c']) await bench.ask(decider, object, facts({}, { user }));
-    expect(decider.explain(object, facts({}, { user: 'd' }))[0]?.key).not.toMatch(/:overflow$/);
+    expect(decider.explain(object.limitSet, facts({}, { user: 'd' }))[0]?.key).not.toMatch(/:overflow$/);
   });
 });

@@ -1,8 +1,10 @@
 // Test part: a decider on a memory store that counts its calls and can be taken away, and short ways to ask it.
 import type { LimitConfig } from '../../../src/contract/limiter-config.ts';
 import { ManualClock } from '../../../src/lib/clock.ts';
-import { Decider, type DeciderOptions } from '../../../src/limiter/decide/decide.ts';
+import type { Admission } from '../../../src/limiter/decide/admission.ts';
+import { Decider, type Decided, type DeciderOptions } from '../../../src/limiter/decide/decide.ts';
 import type { Decision, RequestFacts } from '../../../src/limiter/decide/decision.ts';
+import { requestsEstimate, type Ending } from '../../../src/limiter/decide/usage.ts';
 import type { RuntimeObject } from '../../../src/limiter/compile/runtime-object.ts';
 import { WindowCalendar } from '../../../src/limiter/store/rule/calendar-window.ts';
 import { MemoryStore } from '../../../src/limiter/store/memory-store.ts';
@@ -55,9 +57,10 @@ export class WatchedStore implements Store {
 export class Bench {
   readonly clock = new ManualClock(Date.UTC(2035, 0, 1) * 1000);
   readonly store = new WatchedStore(this.clock);
-  /** The id of the last question. */
-  lastId = '';
-  #asked = 0;
+  /** Of the last question that was admitted. */
+  last: Admission | undefined;
+  /** What settlements met that is no outage. */
+  readonly faults: unknown[] = [];
 
   decider(options: Partial<DeciderOptions> = {}): Decider {
     const calendar = new WindowCalendar();
@@ -65,14 +68,27 @@ export class Bench {
       storeFor: () => this.store,
       sharersOf: () => 1,
       clock: this.clock,
+      onFault: (error) => {
+        this.faults.push(error);
+      },
       windowEnd: (rule, at) => calendar.find(rule, at).end,
       ...options,
     });
   }
 
-  ask(decider: Decider, object: RuntimeObject, of: RequestFacts = facts(), hits = 1): Promise<Decision> {
-    this.lastId = `r${++this.#asked}`;
-    return decider.decide(object, of, { id: this.lastId, mode: 'reserve', hits });
+  async ask(decider: Decider, object: RuntimeObject, of: RequestFacts = facts(), hits = 1): Promise<Decision> {
+    return (await this.take(decider, object, of, hits)).decision;
+  }
+
+  /** As {@link ask}, with the admission. */
+  async take(decider: Decider, object: RuntimeObject, of: RequestFacts = facts(), hits = 1): Promise<Decided> {
+    const decided = await decider.decide([object.limitSet], [{ facts: of, estimate: requestsEstimate(hits) }]);
+    this.last = decided.admission;
+    return decided;
+  }
+
+  peek(decider: Decider, object: RuntimeObject, of: RequestFacts = facts(), hits = 1): Promise<Decision> {
+    return decider.peek([object.limitSet], [{ facts: of, estimate: requestsEstimate(hits) }]);
   }
 
   /** The kinds of `times` decisions, one after another. */
@@ -81,6 +97,11 @@ export class Bench {
     for (let count = 0; count < times; count += 1) seen.push((await this.ask(decider, object)).kind);
     return seen;
   }
+}
+
+/** So many requests were used. */
+export function used(requests: number): Ending {
+  return { kind: 'used', usage: { requests }, source: 'reported' };
 }
 
 /** An object with limits l0, l1 …: 10 per minute each unless the change says otherwise. */

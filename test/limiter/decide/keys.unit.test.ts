@@ -16,7 +16,7 @@ function keyOf(
   identity: Partial<Identity> = {},
   object: Partial<LimiterConfig> = {},
 ): string | undefined {
-  const [only] = compiled({ ...object, limits: [limit(change)] }).limits;
+  const [only] = compiled({ ...object, limits: [limit(change)] }).limitSet.limits;
   return only && bucketKey(only, facts(wire, identity));
 }
 

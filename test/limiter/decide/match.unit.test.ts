@@ -7,7 +7,7 @@ import { compiled, facts, limit } from '../fixtures.ts';
 
 function holds(match: Partial<Match>, wire: Partial<WireRequest> = {}, identity: Partial<Identity> = {}): boolean {
   const object = compiled({ limits: [limit({ when: [{ not: false, ...match }] })] });
-  return applicableLimits(object, facts(wire, identity)).length === 1;
+  return applicableLimits(object.limitSet, facts(wire, identity)).length === 1;
 }
 
 describe('a condition', () => {
@@ -108,8 +108,8 @@ describe('a condition', () => {
       { not: false, model: { exact: 'a' } },
     ];
     const object = compiled({ limits: [limit({ when })] });
-    expect(applicableLimits(object, facts({ model: 'a' }))).toHaveLength(1);
-    expect(applicableLimits(object, facts({ model: 'b' }))).toHaveLength(0);
+    expect(applicableLimits(object.limitSet, facts({ model: 'a' }))).toHaveLength(1);
+    expect(applicableLimits(object.limitSet, facts({ model: 'b' }))).toHaveLength(0);
   });
 });
 
@@ -117,7 +117,7 @@ describe('a group', () => {
   const tier = (name: string, change: Partial<LimitConfig> = {}): LimitConfig =>
     limit({ name, group: 'tier', when: [{ not: false, claim: { name: 'tier', exact: name } }], ...change });
   const names = (limits: readonly LimitConfig[], identity: Partial<Identity> = {}): string[] =>
-    applicableLimits(compiled({ limits }), facts({}, identity)).map(({ config }) => config.name);
+    applicableLimits(compiled({ limits }).limitSet, facts({}, identity)).map(({ config }) => config.name);
 
   const tiers = [tier('default', { when: [] }), tier('premium', { priority: 10 }), tier('admin', { priority: 20 })];
 

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { Writable } from 'node:stream';
 import winston from 'winston';
-import type { StandInModel } from '../../../src/cli/stand-in-model.ts';
+import type { StandInModel } from '../../../src/cli/stand-in/stand-in-model.ts';
 import type { FailurePolicy, LimiterConfig } from '../../../src/contract/limiter-config.ts';
 import { FirstContact } from '../../../src/limiter/config/first-contact.ts';
 import { describeOnRedis } from '../../rig/redis/describe-redis.ts';

@@ -60,7 +60,7 @@ describe('the number', () => {
     ['an operator of 0.2', told({}, { [OWN]: 3 }), 'sidecar', 8],
     ['nobody', told({ sharedLimiters: 0 }), 'shared', 1],
   ])('%s', (_name, first, mode, number) => {
-    expect(counting(first, mode).of(object)).toBe(number);
+    expect(counting(first, mode).of(object.resourceName)).toBe(number);
   });
 
   test('where sidecars send to their own pods they alone share: a shared limiter has no share', () => {
@@ -73,29 +73,29 @@ describe('the number', () => {
         counts.applied(first, [own], [OWN], []);
         return counts;
       });
-      expect([sidecar!.of(own), shared!.of(own)]).toEqual([3, Infinity]);
+      expect([sidecar!.of(own.resourceName), shared!.of(own.resourceName)]).toEqual([3, Infinity]);
       expect(shared!.all()).toEqual({ [own.resourceName]: 0 });
       // Without sidecars the shared limiters are the only ones; not before the store has served.
       shared!.applied(told({ sharedLimiters: 2 }), [], [OWN], []);
       look(shared!, new Set());
-      expect(shared!.of(own)).toBe(Infinity);
+      expect(shared!.of(own.resourceName)).toBe(Infinity);
       look(shared!, SERVING);
-      expect(shared!.of(own)).toBe(2);
+      expect(shared!.of(own.resourceName)).toBe(2);
     }
   });
 
   test('rises at once and falls when the store has served since', () => {
     const counts = counting(told({ sharedLimiters: 0 }, { [OWN]: 3 }));
     counts.applied(told({ sharedLimiters: 0 }, { [OWN]: 5 }), [], [OWN], []);
-    expect(counts.of(object)).toBe(5);
+    expect(counts.of(object.resourceName)).toBe(5);
     look(counts, SERVING);
     counts.applied(told({ sharedLimiters: 0 }, { [OWN]: 2 }), [], [OWN], []);
-    expect(counts.of(object)).toBe(5);
+    expect(counts.of(object.resourceName)).toBe(5);
     // The first look may have found a write of before it was told.
     counts.looked(SERVING, (nowMs += 1_000));
-    expect(counts.of(object)).toBe(5);
+    expect(counts.of(object.resourceName)).toBe(5);
     look(counts, SERVING);
-    expect(counts.of(object)).toBe(2);
+    expect(counts.of(object.resourceName)).toBe(2);
   });
 
   test('what was told before the object came says nothing of it', () => {
@@ -103,7 +103,7 @@ describe('the number', () => {
     counts.looked(SERVING, (nowMs += 1_000));
     counts.applied(told({ sharedLimiters: 0 }, { [OWN]: 3 }), [object], [OWN], []);
     look(counts, SERVING);
-    expect(counts.of(object)).toBe(3);
+    expect(counts.of(object.resourceName)).toBe(3);
   });
 
   test('a rise that an outage follows at once stays, whatever is told in it', () => {
@@ -112,14 +112,14 @@ describe('the number', () => {
     counts.applied(told({ sharedLimiters: 0 }, { [OWN]: 5 }), [], [OWN], []);
     counts.applied(told({ sharedLimiters: 0 }, { [OWN]: 2 }), [], [OWN], []);
     look(counts, new Set());
-    expect(counts.of(object)).toBe(5);
+    expect(counts.of(object.resourceName)).toBe(5);
     counts.applied(told({ sharedLimiters: 4 }, { [OWN]: 2 }), [], ['Fleet/-/-'], []);
-    expect(counts.of(object)).toBe(6);
+    expect(counts.of(object.resourceName)).toBe(6);
     counts.applied(told({ sharedLimiters: 4 }, { [OWN]: 2, [NAMESPACE]: 3 }), [], [NAMESPACE], []);
     counts.applied(told({ sharedLimiters: 0 }, { [OWN]: 1 }), [], [OWN, NAMESPACE], []);
-    expect(counts.of(object)).toBe(9);
+    expect(counts.of(object.resourceName)).toBe(9);
     look(counts, SERVING);
-    expect(counts.of(object)).toBe(1);
+    expect(counts.of(object.resourceName)).toBe(1);
   });
 
   test('never falls in an outage, whatever is told in it', () => {
@@ -132,10 +132,10 @@ describe('the number', () => {
     ] as const) {
       counts.applied(told({ sharedLimiters: 0 }, { [OWN]: count }), [], [OWN], []);
       look(counts, new Set());
-      expect(counts.of(object)).toBe(effective);
+      expect(counts.of(object.resourceName)).toBe(effective);
     }
     look(counts, SERVING);
-    expect(counts.of(object)).toBe(2);
+    expect(counts.of(object.resourceName)).toBe(2);
   });
 
   test('an object whose store is away keeps its number; one whose store serves does not wait for it', () => {
@@ -148,7 +148,7 @@ describe('the number', () => {
     counts.applied(told({ sharedLimiters: 4 }), [object, other], [OWN], []);
     counts.applied(told({ sharedLimiters: 2 }), [], [OWN], []);
     look(counts, SERVING);
-    expect([counts.of(object), counts.of(other)]).toEqual([2, 4]);
+    expect([counts.of(object.resourceName), counts.of(other.resourceName)]).toEqual([2, 4]);
     expect(counts.all()).toEqual({ [object.resourceName]: 2, [other.resourceName]: 4 });
     counts.applied(told({ sharedLimiters: 2 }), [], [], [other.resourceName]);
     expect(counts.all()).toEqual({ [object.resourceName]: 2 });
@@ -162,7 +162,7 @@ describe('trap 52: a share is a part of what the sharers of the object have, not
     let passed = 0;
     for (let sidecar = 0; sidecar < 3; sidecar++) {
       const counts = counting(told({ sharedLimiters: 0 }, { [OWN]: 3 }));
-      const kinds = await bench.kinds(bench.decider({ sharersOf: (each) => counts.of(each) }), object, 20);
+      const kinds = await bench.kinds(bench.decider({ sharersOf: ({ name }) => counts.of(name) }), object, 20);
       passed += kinds.filter((kind) => kind === 'allowed').length;
       expect(kinds.slice(2)).toEqual(Array.from({ length: 18 }, () => 'unavailable'));
     }
@@ -173,7 +173,7 @@ describe('trap 52: a share is a part of what the sharers of the object have, not
     const bench = new Bench();
     bench.store.isAway = true;
     const counts = counting(told({ sharedLimiters: 0 }, { [OWN]: 8 }));
-    const decision = await bench.ask(bench.decider({ sharersOf: (each) => counts.of(each) }), object);
+    const decision = await bench.ask(bench.decider({ sharersOf: ({ name }) => counts.of(name) }), object);
     expect(decision).toMatchObject({ kind: 'unavailable', degraded: 'Local' });
   });
 
@@ -195,7 +195,7 @@ describe('trap 52: a share is a part of what the sharers of the object have, not
         const make = (isReached: boolean) => {
           const counts = counting(told({ sharedLimiters: 0 }, { [OWN]: sharers }));
           look(counts, isReached ? SERVING : new Set());
-          const decider = bench.decider({ sharersOf: (each) => counts.of(each) });
+          const decider = bench.decider({ sharersOf: ({ name }) => counts.of(name) });
           return { counts, decider, isReached };
         };
         const limiters = Array.from({ length: sharers }, () => make(true));

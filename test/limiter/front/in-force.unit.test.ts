@@ -230,7 +230,8 @@ test('a server that speaks first is not waited for: its client is closed without
   running = await startSidecar(address.port, [route()], { requestHeadersTimeoutMs: 50 });
   const client = await WireClient.dial(running.traffic);
   expect(await client.ended()).toBe('');
-  expect(await handled('refused_silent')).toBe(1);
+  // The admin server has the same deadline for the head of a request: a busy machine may miss it.
+  await until(async () => (await handled('refused_silent').catch(() => 0)) === 1);
   client.socket.destroy();
   first.close();
 });

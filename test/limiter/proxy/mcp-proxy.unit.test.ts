@@ -3,7 +3,7 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import type { StandInModel } from '../../../src/cli/stand-in-model.ts';
+import type { StandInModel } from '../../../src/cli/stand-in/stand-in-model.ts';
 import type { LimitConfig, ResponseConfig } from '../../../src/contract/limiter-config.ts';
 import { HOUR, tokens } from '../store/fixtures.ts';
 import { startEverythingServer, type EverythingServer } from '../../rig/upstream/everything-server.ts';

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { request as httpRequest } from 'node:http';
 import { createServer } from 'node:net';
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
-import type { StandInModel } from '../../../src/cli/stand-in-model.ts';
+import type { StandInModel } from '../../../src/cli/stand-in/stand-in-model.ts';
 import type { LimitConfig, LimiterConfig } from '../../../src/contract/limiter-config.ts';
 import type { VersionedConfig } from '../../../src/limiter/config/config-source.ts';
 import { responseHeaders } from '../../../src/limiter/proxy/http-headers.ts';

@@ -3,7 +3,7 @@
 import Anthropic from '@anthropic-ai/sdk';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';
-import type { StandInModel } from '../../../src/cli/stand-in-model.ts';
+import type { StandInModel } from '../../../src/cli/stand-in/stand-in-model.ts';
 import { MINUTE, tokens } from '../store/fixtures.ts';
 import { limit } from '../fixtures.ts';
 import { routeTo, startLimiter, startUpstream, type Running } from '../running.ts';

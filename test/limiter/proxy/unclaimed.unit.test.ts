@@ -1,7 +1,7 @@
 // What a sidecar lets pass because no route claims it: counted by endpoint, and reported by name when the server
 // serves it.
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import type { StandInModel } from '../../../src/cli/stand-in-model.ts';
+import type { StandInModel } from '../../../src/cli/stand-in/stand-in-model.ts';
 import type { LimiterReport } from '../../../src/contract/limiter-report.ts';
 import { StaticConfigSource } from '../../../src/limiter/config/config-source.ts';
 import { LOOPBACK_FLEET, post, routeTo, startLimiter, startUpstream, versioned, type Running } from '../running.ts';

@@ -1,7 +1,7 @@
 // Trap 56: a path is limited as inference but refused in a form that its SDK cannot read. Every endpoint of the table,
 // called over HTTP until its limit refuses, answers in the dialect of that endpoint.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { StandInModel } from '../../../src/cli/stand-in-model.ts';
+import type { StandInModel } from '../../../src/cli/stand-in/stand-in-model.ts';
 import { endpointOf, examplePaths, type EndpointDialect } from '../../../src/limiter/request/endpoints.ts';
 import { limit } from '../fixtures.ts';
 import { post, routeTo, startLimiter, startUpstream, type Running } from '../running.ts';

@@ -5,7 +5,9 @@ import { createServer } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import type { StandInModel } from '../../../src/cli/stand-in-model.ts';
+import type { StandInModel } from '../../../src/cli/stand-in/stand-in-model.ts';
+import { ManualClock } from '../../../src/lib/clock.ts';
+import type { LimiterParts } from '../../../src/limiter/main.ts';
 import type { LimiterSettings } from '../../../src/limiter/settings.ts';
 import { config, mcpRouting } from '../fixtures.ts';
 import { post, routeTo, startLimiter, startUpstream, until, type Running } from '../running.ts';
@@ -27,10 +29,10 @@ afterEach(async () => {
   await upstream.close();
 });
 
-async function serve(settings: Partial<LimiterSettings>): Promise<void> {
+async function serve(settings: Partial<LimiterSettings>, parts: LimiterParts = {}): Promise<void> {
   const targets = [{ url: upstream.url, weight: 1 }];
   const mcp = config({ name: 'tools', routing: mcpRouting({ targets, pathPrefix: '/mcp' }) });
-  running = await startLimiter([routeTo(upstream.url), mcp], settings);
+  running = await startLimiter([routeTo(upstream.url), mcp], settings, parts);
 }
 
 /**
@@ -129,7 +131,8 @@ describe('a body that does not come', () => {
 
 describe('more bodies than there is room for', () => {
   test('503 with Retry-After for large ones, in their dialect; small ones pass', async () => {
-    await serve({ maxBodyBytes: 4 * MIB, bodyBudgetBytes: 12 * MIB });
+    // Time stands still: none of them is slow yet.
+    await serve({ maxBodyBytes: 4 * MIB, bodyBudgetBytes: 12 * MIB }, { clock: new ManualClock() });
     for (let count = 0; count < 8; count += 1) await stall(CHAT, 2 * MIB, MIB);
     await until(async () => (await held()) >= 8 * MIB);
     const large = JSON.stringify({ model: 'm', padding: 'x'.repeat(MIB) });

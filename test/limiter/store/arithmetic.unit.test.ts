@@ -4,13 +4,13 @@ import { describe, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
-import { MAX_DURATION_MICROS } from '../../../src/lib/duration.ts';
+import { MAX_DURATION_MICROS } from '../../../src/lib/values/duration.ts';
 import { ManualClock } from '../../../src/lib/clock.ts';
 import { MAX_WHOLE, multiplyDivide } from '../../../src/limiter/store/rule/exact.ts';
 import { MemoryStore } from '../../../src/limiter/store/memory-store.ts';
 import { ModelBucket } from './bigint-model.ts';
 import { START } from './contract.ts';
-import { bucket, newKey, take, tokens } from './fixtures.ts';
+import { bucket, newKey, take, tokens, truth } from './fixtures.ts';
 
 const whole = (max: number): fc.Arbitrary<number> =>
   fc.oneof(fc.integer({ min: 0, max }), fc.integer({ min: 0, max: Math.min(max, 1000) }), fc.constantFrom(0, 1, max));
@@ -57,7 +57,7 @@ describe('exact arithmetic', () => {
           else await store.report(asked);
           if (act !== 'reserve' || wait === 0n) model.charge(amount, now);
           if (act === 'refund') {
-            await store.settle({ reservation: asked, actual: [0] });
+            await store.settle(truth(asked, [0]));
             model.charge(-amount, now);
           }
           const [after] = (await store.peek(take([one, 0]))).states;

@@ -1,5 +1,5 @@
 // What holds for every history of the memory store (and so, by test/limiter/store/equality, for the Lua scripts):
-// nothing is admitted beyond capacity and refill, all claims are taken or none, and a refund gives back exactly what
+// nothing is admitted beyond capacity and refill, all takes are taken or none, and a refund gives back exactly what
 // was reserved.
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
@@ -7,7 +7,7 @@ import { ManualClock } from '../../../src/lib/clock.ts';
 import { MemoryStore } from '../../../src/limiter/store/memory-store.ts';
 import type { Reservation } from '../../../src/limiter/store/store.ts';
 import { START } from './contract.ts';
-import { bucket, SECOND, take, tokens } from './fixtures.ts';
+import { bucket, SECOND, take, tokens, truth } from './fixtures.ts';
 
 const amounts = fc.integer({ min: 0, max: 20 });
 const pauses = fc.integer({ min: 0, max: 3 * SECOND });
@@ -42,7 +42,7 @@ describe('conservation', () => {
     );
   });
 
-  test('all claims of a reservation are taken or none', async () => {
+  test('all takes of a reservation are taken or none', async () => {
     const history = fc.array(fc.tuple(amounts, amounts, amounts, pauses), { minLength: 1, maxLength: 40 });
     await fc.assert(
       fc.asyncProperty(history, async (steps) => {
@@ -79,7 +79,7 @@ describe('conservation', () => {
           const reservation = take([one, amount]);
           if ((await store.reserve(reservation)).outcome === 'admitted') taken.push(reservation);
         }
-        for (const reservation of taken) await store.settle({ reservation, actual: [0] });
+        for (const reservation of taken) await store.settle(truth(reservation, [0]));
         expect((await store.peek(take([one, 0]))).states[0]).toMatchObject({ remaining: 40, resetMicros: 0 });
       }),
       { numRuns: 200 },

@@ -1,8 +1,8 @@
 // Test part: what every store must do. Input: a store whose time the test sets; output: one suite, run for memory,
 // Redis, Redis Cluster and Redis Sentinel alike.
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import type { BucketRef, Store, StoreDecision } from '../../../src/limiter/store/store.ts';
-import { bucket, DAY, HOUR, MINUTE, newKey, SECOND, take, tokens, window } from './fixtures.ts';
+import { nextSerial, type BucketRef, type Store, type StoreDecision } from '../../../src/limiter/store/store.ts';
+import { bucket, DAY, HOUR, MINUTE, newKey, SECOND, take, tokens, window, truth } from './fixtures.ts';
 
 /** A store under test. Its buckets are in the namespace `team`. */
 export interface StoreUnderTest {
@@ -25,8 +25,8 @@ export function storeContract(name: string, underTest: () => StoreUnderTest): vo
       time += micros;
       await underTest().setTime(time);
     };
-    const admitted = async (...claims: readonly (readonly [BucketRef, number])[]): Promise<boolean> =>
-      (await store.reserve(take(...claims))).outcome === 'admitted';
+    const admitted = async (...takes: readonly (readonly [BucketRef, number])[]): Promise<boolean> =>
+      (await store.reserve(take(...takes))).outcome === 'admitted';
 
     beforeEach(async () => {
       ({ store } = underTest());
@@ -38,10 +38,12 @@ export function storeContract(name: string, underTest: () => StoreUnderTest): vo
       const one = bucket(tokens(10, MINUTE, 15));
       expect(await store.reserve(take([one, 10]))).toEqual({
         outcome: 'admitted',
+        atMicros: time,
         states: [{ limit: 15, remaining: 5, resetMicros: MINUTE, over: false, waitMicros: 0 }],
       });
       expect(await store.reserve(take([one, 6]))).toEqual({
         outcome: 'refused',
+        atMicros: time,
         refusedBy: 0,
         states: [{ limit: 15, remaining: 5, resetMicros: MINUTE, over: true, waitMicros: 6 * SECOND }],
       });
@@ -62,9 +64,9 @@ export function storeContract(name: string, underTest: () => StoreUnderTest): vo
     });
 
     test('of several refusals the longest wait is named', async () => {
-      const claims = [tokens(1, HOUR), tokens(1, DAY), tokens(1, MINUTE)].map((rule) => [bucket(rule), 1] as const);
-      await store.reserve(take(...claims));
-      expect(await store.reserve(take(...claims))).toMatchObject({ outcome: 'refused', refusedBy: 1 });
+      const takes = [tokens(1, HOUR), tokens(1, DAY), tokens(1, MINUTE)].map((rule) => [bucket(rule), 1] as const);
+      await store.reserve(take(...takes));
+      expect(await store.reserve(take(...takes))).toMatchObject({ outcome: 'refused', refusedBy: 1 });
     });
 
     test('trap 4: one per 30 days comes back after 30 days, not earlier and not never', async () => {
@@ -110,7 +112,7 @@ export function storeContract(name: string, underTest: () => StoreUnderTest): vo
       const one = bucket(tokens(10, 10 * SECOND));
       const reservation = take([one, 8]);
       await store.reserve(reservation);
-      expect(await store.settle({ reservation, actual: [25] })).toBe(true);
+      expect(await store.settle(truth(reservation, [25]))).toMatchObject({ applied: true });
       expect(await store.peek(take([one, 0]))).toMatchObject({
         outcome: 'refused',
         states: [{ remaining: 0, resetMicros: 25 * SECOND, waitMicros: 15 * SECOND }],
@@ -125,10 +127,36 @@ export function storeContract(name: string, underTest: () => StoreUnderTest): vo
       const one = bucket(tokens(10, HOUR));
       const reservation = take([one, 8]);
       await store.reserve(reservation);
-      expect(await store.settle({ reservation, actual: [3] })).toBe(true);
-      expect(await store.settle({ reservation, actual: [0] })).toBe(false);
-      expect(await store.settle({ reservation, actual: [10] })).toBe(false);
+      expect(await store.settle(truth(reservation, [3]))).toMatchObject({ applied: true });
+      expect(await store.settle(truth(reservation, [0]))).toMatchObject({ applied: false });
+      expect(await store.settle(truth(reservation, [10]))).toMatchObject({ applied: false });
       expect(left(await store.peek(take([one, 0])))).toEqual([7]);
+    });
+
+    test('trap 54: a settlement with a serial is applied once, whatever was settled beside it', async () => {
+      const one = bucket(window(100_000, 'Year'));
+      const reservations = Array.from({ length: 1500 }, () => ({ ...take([one, 3]), serial: nextSerial() }));
+      await Promise.all(reservations.map((reservation) => store.reserve(reservation)));
+      const twice = reservations.flatMap((reservation, index) => [
+        { reservation, actual: [index % 5] },
+        { reservation, actual: [0] },
+      ]);
+      const shuffled = twice.map((each, index) => [(index * 1009) % twice.length, each] as const);
+      shuffled.sort(([a], [b]) => a - b);
+      const first = new Map<unknown, number>();
+      for (const [, { reservation, actual }] of shuffled) {
+        if (!first.has(reservation)) first.set(reservation, actual[0] ?? 0);
+      }
+      const applied: boolean[] = [];
+      for (let from = 0; from < shuffled.length; from += 700) {
+        const settled = shuffled.slice(from, from + 700).map(([, { reservation, actual }]) => {
+          return store.settle(truth(reservation, actual));
+        });
+        applied.push(...(await Promise.all(settled)).map((each) => each.applied));
+      }
+      expect(applied.filter(Boolean)).toHaveLength(reservations.length);
+      const used = [...first.values()].reduce((sum, units) => sum + units, 0);
+      expect(left(await store.peek(take([one, 0])))).toEqual([100_000 - used]);
     });
 
     test('a refund into a bucket that has refilled meanwhile does not overfill it', async () => {
@@ -136,15 +164,15 @@ export function storeContract(name: string, underTest: () => StoreUnderTest): vo
       const reservation = take([one, 8]);
       await store.reserve(reservation);
       await advance(5 * SECOND);
-      await store.settle({ reservation, actual: [0] });
+      await store.settle(truth(reservation, [0]));
       expect(left(await store.peek(take([one, 0])))).toEqual([10]);
     });
 
     test('a report charges without asking, once per id', async () => {
       const one = bucket(tokens(10, HOUR));
       const reported = take([one, 15]);
-      expect(await store.report(reported)).toBe(true);
-      expect(await store.report(reported)).toBe(false);
+      expect(await store.report(reported)).toMatchObject({ applied: true });
+      expect(await store.report(reported)).toMatchObject({ applied: false });
       expect(waits(await store.peek(take([one, 1])))).toEqual([6 * (HOUR / 10)]);
     });
 
@@ -155,7 +183,7 @@ export function storeContract(name: string, underTest: () => StoreUnderTest): vo
       expect(decisions.slice(0, 12).map((decision) => left(decision)[0])).toEqual([9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0]);
     });
 
-    test('two claims of one reservation on one bucket are taken together or not at all', async () => {
+    test('two takes of one reservation on one bucket are taken together or not at all', async () => {
       const one = bucket(tokens(5, HOUR));
       expect(await store.reserve(take([one, 3], [one, 3]))).toMatchObject({ outcome: 'refused', refusedBy: 1 });
       const both = await store.reserve(take([one, 3], [one, 2]));
@@ -184,7 +212,7 @@ export function storeContract(name: string, underTest: () => StoreUnderTest): vo
       expect(await admitted([one, 0])).toBe(true);
       await store.report(take([one, 1]));
       expect(await admitted([one, 0])).toBe(false);
-      expect(await store.reserve(take())).toEqual({ outcome: 'admitted', states: [] });
+      expect(await store.reserve(take())).toMatchObject({ outcome: 'admitted', states: [] });
     });
 
     test('a shadow bucket never refuses, tells what it would do, and is charged only when the others pass', async () => {
@@ -228,6 +256,7 @@ export function storeContract(name: string, underTest: () => StoreUnderTest): vo
       await store.reserve(take([hour, 3]));
       expect(await store.reserve(take([hour, 1]))).toEqual({
         outcome: 'refused',
+        atMicros: time,
         refusedBy: 0,
         states: [{ limit: 3, remaining: 0, resetMicros: 40 * MINUTE, over: true, waitMicros: 40 * MINUTE }],
       });
@@ -258,35 +287,35 @@ export function storeContract(name: string, underTest: () => StoreUnderTest): vo
       const second = take([hour, 2]);
       const third = take([hour, 2]);
       for (const reservation of [first, second, third]) await store.reserve(reservation);
-      await store.settle({ reservation: first, actual: [1] });
+      await store.settle(truth(first, [1], START));
       expect(left(await store.peek(take([hour, 0])))).toEqual([5]);
       await advance(HOUR);
       await store.reserve(take([hour, 3]));
-      await store.settle({ reservation: second, actual: [0] });
+      await store.settle(truth(second, [0], START));
       expect(left(await store.peek(take([hour, 0])))).toEqual([7]);
-      await store.settle({ reservation: third, actual: [6] });
+      await store.settle(truth(third, [6], START));
       expect(left(await store.peek(take([hour, 0])))).toEqual([3]);
     });
 
-    test("a window's refund for a copy of its reservation needs the time of the reservation", async () => {
+    test("a window's refund counts by when its reservation was taken, also for a copy of it", async () => {
       const hour = bucket(window(10, 'Hour'));
       const known = take([hour, 4]);
       const unknown = take([hour, 4]);
       await store.reserve(known);
       await store.reserve(unknown);
-      await store.settle({ reservation: { ...unknown }, actual: [0] });
-      await store.settle({ reservation: { ...known }, actual: [0], reservedAtMicros: time });
+      await store.settle(truth({ ...unknown }, [0], START - 1));
+      await store.settle(truth({ ...known }, [0], time));
       expect(left(await store.peek(take([hour, 0])))).toEqual([6]);
     });
 
-    test('what cannot be a claim is a fault of the caller, not a decision', async () => {
+    test('what cannot be a take is a fault of the caller, not a decision', async () => {
       const one = bucket(tokens(1, HOUR));
       for (const amount of [-1, 0.5, NaN, 1e12 + 1])
         await expect(store.reserve(take([one, amount]))).rejects.toThrow(RangeError);
       const elsewhere = bucket(tokens(1, HOUR), newKey('other'));
       await expect(store.reserve(take([one, 1], [elsewhere, 1]))).rejects.toThrow('hash tag');
       await expect(store.report(take([bucket(tokens(1, HOUR), 'no-tag'), 1]))).rejects.toThrow('begins with');
-      await expect(store.settle({ reservation: take([one, 1]), actual: [] })).rejects.toThrow('one actual amount');
+      await expect(store.settle(truth(take([one, 1]), []))).rejects.toThrow('one actual amount');
     });
   });
 }

@@ -7,7 +7,7 @@ import {
   CODE,
   decodeReply,
   encodeCall,
-  markerKey,
+  markerOf,
   STATUS,
   type Operation,
 } from '../../../src/limiter/store/decide-script.ts';
@@ -37,7 +37,7 @@ const doubles = (bytes: Buffer): number[] =>
 
 describe('decide.lua', () => {
   test('is the text that was reviewed: a change of the script changes this line too', () => {
-    expect(sha).toBe('55f3ee6b8390fb2ebc26809892d82c9688a65b69');
+    expect(sha).toBe('591a465abb51b901b042d88c9cc86cebb8b60880');
   });
 
   test('has all its includes, and numbers codes and states as the typed side does', () => {
@@ -58,18 +58,20 @@ describe('decide.lua', () => {
     const reservation = take([one, 2], [day, 3]);
     const operations: Operation[] = [
       { kind: 'reserve', reservation },
-      { kind: 'settle', reservation, deltas: [-1, 4], reservedAt: START },
+      { kind: 'settle', reservation, deltas: [-1, 4], reservedAt: START, owner: 'o' },
     ];
     const { keys, program } = encodeCall('weir:{team}', operations, 123, START, new WindowCalendar());
     expect(keys).toEqual([one.key, day.key, `weir:{team}:settled:${reservation.id}`]);
     const edges = new WindowCalendar().edges({ kind: 'window', limit: 5, period: 'Day', timeZone: 'UTC' }, START);
     expect(doubles(program)).toEqual([
-      ...[123, 2, 2, 2],
+      ...[123, 2, 2, 3],
       ...[0, 7, 1, HOUR / 120],
       ...[1, 5, edges.length, ...edges],
       ...[5, -9],
       ...[CODE.reserve + 8 * 2, 1, 2, 2, 3],
-      ...[CODE.settle + 8 * 2, 3, START, 1, -1, 5, 2, 4, -9],
+      ...[CODE.settle + 8 * 2, 3, -1, START, 1, -1, 5, 2, 4, -9],
+      // What the buckets are after it.
+      ...[CODE.peek + 4 + 8 * 2, 1, 2, 5, 2, 3, -9],
     ]);
   });
 
@@ -77,28 +79,28 @@ describe('decide.lua', () => {
     const one = bucket(tokens(9, HOUR), 'weir:{team}:one');
     const edited = bucket(tokens(8, HOUR), one.key);
     const other = bucket(one.rule, 'weir:{team}:other');
-    const reserve = (...claims: (readonly [BucketRef, number])[]): Operation => ({
+    const reserve = (...takes: (readonly [BucketRef, number])[]): Operation => ({
       kind: 'reserve',
-      reservation: take(...claims),
+      reservation: take(...takes),
     });
     const report: Operation = { kind: 'report', reservation: take([one, 1], [other, 0]) };
     const heads = (...operations: Operation[]): boolean[] => {
       const { body } = encodeCall('weir:{team}', operations, 0, START, new WindowCalendar());
       const told: boolean[] = [];
       for (let at = 0; at < body.length;) {
-        const [code, claims] = [body[at]! % 8, Math.floor(body[at]! / 8)];
+        const [code, takes] = [body[at]! % 8, Math.floor(body[at]! / 8)];
         if (code < 2) told.push(false);
         if (code >= 4) told.push(true);
-        at += code < 2 ? 1 + 2 * claims : (code >= 4 ? 1 : 3) + 3 * claims;
+        at += code < 2 ? 1 + 2 * takes : (code >= 4 ? 1 : 4) + 3 * takes;
       }
       return told;
     };
     expect(heads(reserve([one, 1]), reserve([one, 1], [other, 1]))).toEqual([false, false]);
     expect(heads(reserve([one, 1]), reserve([edited, 1]), reserve([edited, 1]))).toEqual([false, true, false]);
     expect(heads(reserve([one, 1], [one, 1]), reserve([one, 1]))).toEqual([true, false]);
-    expect(heads(report, reserve([one, 1]), reserve([one, 1]))).toEqual([true, false]);
-    // What a report leaves out was not adjusted.
-    expect(heads(report, reserve([other, 1]))).toEqual([false]);
+    // A report is followed by a look at its buckets, which is told; what comes then counts on from there.
+    expect(heads(report, reserve([one, 1]), reserve([one, 1]))).toEqual([true, false, false]);
+    expect(heads(report, reserve([other, 1]))).toEqual([true, false]);
   });
 
   test('reads replies as the header says; a reply that is cut short is an error, not a decision', () => {
@@ -114,6 +116,7 @@ describe('decide.lua', () => {
       results: [
         {
           outcome: 'refused',
+          atMicros: START,
           refusedBy: 0,
           states: [{ limit: 5, remaining: 5, resetMicros: 0, over: true, waitMicros: Infinity }],
         },
@@ -126,7 +129,7 @@ describe('decide.lua', () => {
     expect(read(packed(STATUS.late, START))).toEqual({ status: 'late', nowMicros: START });
   });
 
-  test('what is ahead of the clock, and several claims on one bucket, are counted on as the header says', () => {
+  test('what is ahead of the clock, and several takes on one bucket, are counted on as the header says', () => {
     const one = bucket(tokens(5, HOUR));
     const shadow = bucket(one.rule, one.key, true);
     const operations: Operation[] = [{ kind: 'reserve', reservation: take([one, 2], [shadow, 3]) }];
@@ -161,11 +164,31 @@ describe('decide.lua', () => {
   });
 
   test('the marker of an unsafe id is a hash, and no two ids share one', () => {
-    expect(markerKey('weir:{a}', 'report', 'plain-1_A')).toBe('weir:{a}:reported:plain-1_A');
+    const plain = markerOf('weir:{a}', 'report', { id: 'plain-1_A', takes: [] });
+    expect(plain).toEqual({ key: 'weir:{a}:reported:plain-1_A', bit: -1 });
     const ids = ['h:x', 'a b', 'a}b', '', 'ü', 'x'.repeat(65)];
-    const keys = ids.map((id) => markerKey('weir:{a}', 'settle', id));
+    const keys = ids.map((id) => markerOf('weir:{a}', 'settle', { id, takes: [] }).key);
     expect(new Set(keys).size).toBe(ids.length);
     for (const key of keys) expect(key).toMatch(/^weir:\{a\}:settled:h:[\w-]{43}$/);
+  });
+
+  test('trap 54: settlements with serials share keys; each has a bit of its own', () => {
+    const one = bucket(tokens(5, HOUR));
+    const operations = [511, 512, 513].map((serial): Operation => ({
+      kind: 'settle',
+      reservation: { ...take([one, 1]), serial },
+      deltas: [-1],
+      reservedAt: START,
+      owner: 'o',
+    }));
+    const { keys, body } = encodeCall('weir:{team}', operations, 0, START, new WindowCalendar());
+    expect(keys).toEqual([one.key, 'weir:{team}:settled:o:0', 'weir:{team}:settled:o:1']);
+    const length = body.length / 3;
+    expect([0, 1, 2].map((index) => body.slice(index * length + 1, index * length + 3))).toEqual([
+      [2, 511],
+      [3, 0],
+      [3, 1],
+    ]);
   });
 
   test('trap 32: keys that differ are different buckets, however they are cut', () => {

@@ -15,7 +15,7 @@ import { plainClient, redisStore, timedScript, timeKey } from './redis-fixtures.
 
 const ROUNDS = 1000;
 const PER_ROUND = 100;
-/** Each bucket has several rules: they change from claim to claim, as limiters with an old and a new config would. */
+/** Each bucket has several rules: they change from take to take, as limiters with an old and a new config would. */
 const RULES: readonly (readonly BucketRef['rule'][])[] = [
   [tokens(10, SECOND)],
   [tokens(100, MINUTE), tokens(200, MINUTE), tokens(50, MINUTE)],
@@ -90,10 +90,10 @@ function randomAct(
   const what = random(10);
   if (what >= 8 && admitted.length > 0) {
     const [reservation] = admitted.splice(random(admitted.length), 1);
-    const actual = reservation!.claims.map(
+    const actual = reservation!.takes.map(
       ({ amount }) => [0, amount, Math.floor(amount / 2), amount + random(20)][random(4)]!,
     );
-    return (store) => store.settle({ reservation: reservation!, actual });
+    return (store) => store.settle({ reservation: reservation!, actual, takenAtMicros: Number.MAX_SAFE_INTEGER });
   }
   const reservation = take(
     ...Array.from({ length: 1 + random(3) }, () => {

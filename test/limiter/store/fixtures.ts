@@ -1,7 +1,7 @@
 // Test part: short ways to say a bucket, a window and a reservation.
 import { randomUUID } from 'node:crypto';
 import type { BucketRule, WindowPeriod, WindowRule } from '../../../src/contract/limiter-config.ts';
-import type { BucketRef, Claim, Reservation } from '../../../src/limiter/store/store.ts';
+import type { BucketRef, Take, Reservation, Settlement } from '../../../src/limiter/store/store.ts';
 
 export const SECOND = 1_000_000;
 export const MINUTE = 60 * SECOND;
@@ -25,6 +25,15 @@ export function bucket(rule: BucketRef['rule'], key = newKey(), shadow = false):
   return { key, rule, shadow };
 }
 
-export function take(...claims: readonly (readonly [BucketRef, number])[]): Reservation {
-  return { id: randomUUID(), claims: claims.map(([ref, amount]): Claim => ({ bucket: ref, amount })) };
+export function take(...takes: readonly (readonly [BucketRef, number])[]): Reservation {
+  return { id: randomUUID(), takes: takes.map(([ref, amount]): Take => ({ bucket: ref, amount })) };
+}
+
+/** A settlement to what was used; of the present window unless `takenAtMicros` says otherwise. */
+export function truth(
+  reservation: Reservation,
+  actual: readonly number[],
+  takenAtMicros = Number.MAX_SAFE_INTEGER,
+): Settlement {
+  return { reservation, actual, takenAtMicros };
 }

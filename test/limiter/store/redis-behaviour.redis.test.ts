@@ -8,9 +8,10 @@ import { systemClock } from '../../../src/lib/clock.ts';
 import { silentLogger } from '../../../src/lib/log.ts';
 import { StoreRegistry } from '../../../src/limiter/store/create-store.ts';
 import type { RedisStore } from '../../../src/limiter/store/redis-store.ts';
+import { nextSerial } from '../../../src/limiter/store/store.ts';
 import { describeOnRedis } from '../../rig/redis/describe-redis.ts';
 import { startRedis, type RedisServer } from '../../rig/redis/redis-server.ts';
-import { bucket, DAY, HOUR, MINUTE, newKey, SECOND, take, tokens, window } from './fixtures.ts';
+import { bucket, DAY, HOUR, MINUTE, newKey, SECOND, take, tokens, window, truth } from './fixtures.ts';
 import { plainClient, redisStore } from './redis-fixtures.ts';
 
 const WRITES = /cmdstat_(set|del|pexpire|pexpireat|expire|unlink|hset|incr\w*|persist):calls=(\d+)/g;
@@ -69,7 +70,7 @@ describeOnRedis('Redis store on one server', () => {
     expect(full - now).toBeLessThanOrEqual(42_001);
     expect(full % 1000).toBe(0);
     expect((await client.pexpiretime(day.key)) % (DAY / 1000)).toBe(0);
-    await store.settle({ reservation, actual: [0, 0] });
+    await store.settle(truth(reservation, [0, 0]));
     expect(await client.exists(one.key, day.key)).toBe(0);
   });
 
@@ -83,15 +84,52 @@ describeOnRedis('Redis store on one server', () => {
   test('ids of settlements are remembered 10 minutes, in the slot of the buckets, and are unreadable when unsafe', async () => {
     const one = bucket(tokens(10, HOUR));
     const plain = take([one, 1]);
-    await store.settle({ reservation: plain, actual: [1] });
+    await store.settle(truth(plain, [1]));
     const ttl = await client.pttl(`weir:{team}:settled:${plain.id}`);
     expect(ttl).toBeGreaterThan(595_000);
     expect(ttl).toBeLessThanOrEqual(600_000);
     const odd = { ...plain, id: 'a user name}{other}' };
-    expect(await store.report(odd)).toBe(true);
-    expect(await store.report(odd)).toBe(false);
+    expect(await store.report(odd)).toMatchObject({ applied: true });
+    expect(await store.report(odd)).toMatchObject({ applied: false });
     expect(await client.keys('*user name*')).toEqual([]);
     expect(await client.keys('weir:{team}:reported:h:*')).toHaveLength(1);
+  });
+
+  test('trap 54: what Redis remembers of settlements is less than a byte each, for 10 minutes after the last one', async () => {
+    const one = bucket(tokens(1e12, HOUR));
+    const [count, atOnce] = [1_000_000, 2_000];
+    const memory = async (): Promise<number> => Number(/used_memory:(\d+)/.exec(await client.info('memory'))?.[1]);
+    const settleAll = async (total: number): Promise<void> => {
+      for (let done = 0; done < total; done += atOnce) {
+        const reservations = Array.from({ length: atOnce }, () => ({ ...take([one, 2]), serial: nextSerial() }));
+        await Promise.all(reservations.map((reservation) => store.settle(truth(reservation, [1]))));
+      }
+    };
+    await settleAll(atOnce);
+    const before = await memory();
+    await settleAll(count);
+    expect((await memory()) - before).toBeLessThan(count);
+    const keys = await client.keys('weir:{team}:settled:*');
+    expect(keys.length).toBeLessThan(count / 400);
+    for (const ttl of await Promise.all(keys.map((key) => client.pttl(key)))) {
+      expect(ttl).toBeGreaterThan(0);
+      expect(ttl).toBeLessThanOrEqual(600_000);
+    }
+  });
+
+  test('trap 33: a marker that holds anything else is written anew', async () => {
+    const one = bucket(tokens(10, HOUR));
+    const reservation = { ...take([one, 5]), serial: nextSerial() };
+    await store.reserve(reservation);
+    expect(await store.settle(truth(reservation, [4]))).toMatchObject({ applied: true });
+    const keys = await client.keys('weir:{team}:settled:*');
+    for (const key of keys) {
+      await client.del(key);
+      await client.lpush(key, 'x');
+    }
+    const next = { ...take([one, 1]), serial: nextSerial() };
+    expect(await store.settle(truth(next, [0]))).toMatchObject({ applied: true });
+    expect(await store.settle(truth(next, [0]))).toMatchObject({ applied: false });
   });
 
   test('a settlement sent by two limiters is applied once', async () => {
@@ -99,9 +137,9 @@ describeOnRedis('Redis store on one server', () => {
     const one = bucket(tokens(10, HOUR));
     const reservation = take([one, 8]);
     await store.reserve(reservation);
-    const settlement = { reservation, actual: [3] };
+    const settlement = truth(reservation, [3]);
     const applied = await Promise.all([store, other, store, other].map((limiter) => limiter.settle(settlement)));
-    expect(applied.filter(Boolean)).toHaveLength(1);
+    expect(applied.filter(({ applied: isFirst }) => isFirst)).toHaveLength(1);
     expect((await other.peek(take([one, 0]))).states[0]?.remaining).toBe(7);
     await other.close();
   });

@@ -1,15 +1,15 @@
 // The Redis store on a real Redis Cluster of three: the contract again, and one slot per script call.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Cluster } from 'ioredis';
-import { hashTag } from '../../../src/limiter/store/claims.ts';
-import { markerKey } from '../../../src/limiter/store/decide-script.ts';
+import { hashTag } from '../../../src/limiter/store/takes.ts';
+import { markerOf } from '../../../src/limiter/store/decide-script.ts';
 import { loadScript } from '../../../src/limiter/store/lua-script.ts';
 import type { RedisStore } from '../../../src/limiter/store/redis-store.ts';
 import { waitFor } from '../../../tools/node-cluster/wait.ts';
 import { describeOnRedis } from '../../rig/redis/describe-redis.ts';
 import { startRedisCluster, type RedisServer } from '../../rig/redis/redis-server.ts';
 import { storeContract } from './contract.ts';
-import { bucket, HOUR, newKey, take, tokens } from './fixtures.ts';
+import { bucket, HOUR, newKey, take, tokens, truth } from './fixtures.ts';
 import { plainClient, redisStore, timedScript, timeKey } from './redis-fixtures.ts';
 
 describeOnRedis('Redis Cluster', () => {
@@ -53,12 +53,12 @@ describeOnRedis('Redis Cluster', () => {
     );
     const decisions = await Promise.all(reservations.map((reservation) => store.reserve(reservation)));
     expect(decisions.every(({ outcome }) => outcome === 'admitted')).toBe(true);
-    const settled = await Promise.all(reservations.map((reservation) => store.settle({ reservation, actual: [1, 0] })));
+    const settled = await Promise.all(reservations.map((reservation) => store.settle(truth(reservation, [1, 0]))));
     expect(settled.every(Boolean)).toBe(true);
     const keysOf = (args: string[]): string[] => args.slice(3, 3 + Number(args[2]));
-    const expected = reservations.flatMap(({ id, claims }) => [
-      ...claims.map(({ bucket: { key } }) => key),
-      markerKey(hashTag(claims[0]!.bucket.key), 'settle', id),
+    const expected = reservations.flatMap((reservation) => [
+      ...reservation.takes.map(({ bucket: { key } }) => key),
+      markerOf(hashTag(reservation.takes[0]!.bucket.key), 'settle', reservation).key,
     ]);
     const seen = await waitFor(
       'all calls in the monitors',

@@ -10,7 +10,7 @@ import { waitFor } from '../../../tools/node-cluster/wait.ts';
 import { capturingLogger } from '../../lib/capturing-logger.ts';
 import { describeOnRedis } from '../../rig/redis/describe-redis.ts';
 import { startRedis } from '../../rig/redis/redis-server.ts';
-import { bucket, HOUR, newKey, take, tokens } from './fixtures.ts';
+import { bucket, HOUR, newKey, take, tokens, truth } from './fixtures.ts';
 
 const SOON = { deadlineMs: 10_000, everyMs: 20 };
 const RIGHTS = 'on resetkeys ~weir:{team}:* +eval +evalsha +script|load +time +mget +exists +set +mset +pexpireat +del';
@@ -84,8 +84,8 @@ describeOnRedis('credentials of Redis', () => {
     const store = registry.storeFor(config, password('team-secret'));
     const reservation = take([bucket(tokens(5, HOUR)), 2]);
     expect((await store.reserve(reservation)).outcome).toBe('admitted');
-    expect(await store.settle({ reservation, actual: [1] })).toBe(true);
-    expect(await store.report(take([bucket(tokens(5, HOUR)), 1]))).toBe(true);
+    expect(await store.settle(truth(reservation, [1]))).toMatchObject({ applied: true });
+    expect(await store.report(take([bucket(tokens(5, HOUR)), 1]))).toMatchObject({ applied: true });
     const foreign = take([bucket(tokens(5, HOUR), newKey('other')), 1]);
     await expect(store.reserve(foreign)).rejects.toMatchObject({ name: 'StoreUnavailable' });
   });

@@ -6,7 +6,7 @@ import type { BucketRef } from '../../../src/limiter/store/store.ts';
 import { waitFor } from '../../../tools/node-cluster/wait.ts';
 import { describeOnRedis } from '../../rig/redis/describe-redis.ts';
 import { startRedis, type RedisServer } from '../../rig/redis/redis-server.ts';
-import { bucket, HOUR, take, tokens } from './fixtures.ts';
+import { bucket, HOUR, take, tokens, truth } from './fixtures.ts';
 import { redisStore } from './redis-fixtures.ts';
 
 const SOON = { deadlineMs: 10_000, everyMs: 20 };
@@ -90,11 +90,11 @@ describeOnRedis('Redis in trouble', () => {
     for (const reservation of reservations) await store.reserve(reservation);
     await server.kill();
     for (const reservation of reservations) {
-      expect(await store.settle({ reservation, actual: [2] })).toBe(true);
-      expect(await store.settle({ reservation, actual: [2] })).toBe(true);
+      expect(await store.settle(truth(reservation, [2]))).toMatchObject({ applied: true });
+      expect(await store.settle(truth(reservation, [2]))).toMatchObject({ applied: true });
     }
     const late = take([one, 7]);
-    expect(await store.report(late)).toBe(true);
+    expect(await store.report(late)).toMatchObject({ applied: true });
     await server.start();
     await waitFor('settled', async () => ((await left(store, one)) === 100 - 10 - 7 ? true : undefined), SOON);
     await store.close();
@@ -105,15 +105,15 @@ describeOnRedis('Redis in trouble', () => {
     const one = bucket(tokens(100, HOUR));
     const reservation = take([one, 50]);
     await store.reserve(reservation);
-    await store.settle({ reservation, actual: [20] });
+    await store.settle(truth(reservation, [20]));
     server.pause();
-    const settlement = { reservation, actual: [20] };
-    expect(await store.settle(settlement)).toBe(true); // waits in the queue, under the same id
+    const settlement = truth(reservation, [20]);
+    expect(await store.settle(settlement)).toMatchObject({ applied: true }); // waits in the queue, under the same id
     server.resume();
     expect(await left(store, one)).toBe(80);
     await store.close();
     const again = redisStore({ address: server.address });
-    expect(await again.settle(settlement)).toBe(false);
+    expect(await again.settle(settlement)).toMatchObject({ applied: false });
     expect(await left(again, one)).toBe(80);
     await again.close();
   });
@@ -136,8 +136,6 @@ describeOnRedis('Redis in trouble', () => {
     await store.close();
     expect(['connection', 'answered']).toContain(await pending);
     expect(await reasonOf(store.reserve(take([bucket(tokens(1, HOUR)), 1])))).toBe('connection');
-    expect(await reasonOf(store.settle({ reservation: take([bucket(tokens(1, HOUR)), 1]), actual: [0] }))).toBe(
-      'connection',
-    );
+    expect(await reasonOf(store.settle(truth(take([bucket(tokens(1, HOUR)), 1]), [0])))).toBe('connection');
   });
 });

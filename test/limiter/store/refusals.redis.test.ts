@@ -8,7 +8,7 @@ import { createStore } from '../../../src/limiter/store/create-store.ts';
 import type { Reservation } from '../../../src/limiter/store/store.ts';
 import { describeOnRedis } from '../../rig/redis/describe-redis.ts';
 import { startRedis, stopRedis, type RedisServer } from '../../rig/redis/redis-server.ts';
-import { bucket, DAY, take, tokens } from './fixtures.ts';
+import { bucket, DAY, take, tokens, truth } from './fixtures.ts';
 
 const REFUNDS = 1_500;
 /** Of one key; beside it the first question and the probes of the connection. */
@@ -33,7 +33,7 @@ describeOnRedis('trap 53: refusals under a stream of refunds, on a real Redis', 
     let refused = 0;
     for (const reservation of open) {
       // In turns of the event loop of their own, so that no refund and question share a call.
-      const refund = store.settle({ reservation, actual: [1] });
+      const refund = store.settle(truth(reservation, [1]));
       await nextTurn();
       const answers = await Promise.all([1, 2, 3].map((more) => store.reserve(take([spent, REFUNDS + more]))));
       refused += answers.filter(({ outcome }) => outcome === 'refused').length;

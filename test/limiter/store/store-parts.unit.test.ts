@@ -8,9 +8,16 @@ import { KeyBound } from '../../../src/limiter/store/key-bound.ts';
 import { MemoryStore } from '../../../src/limiter/store/memory-store.ts';
 import { SettlementQueue } from '../../../src/limiter/store/settlement-queue.ts';
 import { StoreClock } from '../../../src/limiter/store/store-clock.ts';
-import type { BucketRef, Reservation, Settlement, Store, StoreDecision } from '../../../src/limiter/store/store.ts';
+import type {
+  BucketRef,
+  Applied,
+  Reservation,
+  Settlement,
+  Store,
+  StoreDecision,
+} from '../../../src/limiter/store/store.ts';
 import { waitFor } from '../../../tools/node-cluster/wait.ts';
-import { bucket, HOUR, MINUTE, newKey, SECOND, take, tokens, window } from './fixtures.ts';
+import { bucket, HOUR, MINUTE, newKey, SECOND, take, tokens, window, truth } from './fixtures.ts';
 
 /** Counts what reaches the store behind a decorator. */
 class CountingStore implements Store {
@@ -27,8 +34,8 @@ class CountingStore implements Store {
   }
 
   peek = (reservation: Reservation): Promise<StoreDecision> => this.#inner.peek(reservation);
-  settle = (settlement: Settlement): Promise<boolean> => this.#inner.settle(settlement);
-  report = (reservation: Reservation): Promise<boolean> => this.#inner.report(reservation);
+  settle = (settlement: Settlement): Promise<Applied> => this.#inner.settle(settlement);
+  report = (reservation: Reservation): Promise<Applied> => this.#inner.report(reservation);
   close = (): Promise<void> => this.#inner.close();
 }
 
@@ -79,7 +86,7 @@ describe('exhausted cache', () => {
     const reservation = take([one, 1]);
     await cache.reserve(reservation);
     expect((await cache.reserve(take([one, 1]))).outcome).toBe('refused');
-    await cache.settle({ reservation, actual: [0] });
+    await cache.settle(truth(reservation, [0]));
     expect((await cache.reserve(take([one, 1]))).outcome).toBe('admitted');
   });
 
@@ -90,7 +97,7 @@ describe('exhausted cache', () => {
     await cache.reserve(reservation);
     clock.advance(1000);
     const onItsWay = cache.reserve(take([one, 1]));
-    await cache.settle({ reservation, actual: [0] });
+    await cache.settle(truth(reservation, [0]));
     expect((await onItsWay).outcome).toBe('refused');
     expect((await cache.reserve(take([one, 1]))).outcome).toBe('admitted');
   });
@@ -123,7 +130,7 @@ describe('trap 53: refusals under a stream of refunds', () => {
     inner: CountingStore;
     cache: ExhaustedCache;
     spent: BucketRef;
-    refund: () => Promise<boolean>;
+    refund: () => Promise<Applied>;
   }> {
     const clock = new ManualClock();
     const inner = new CountingStore(new MemoryStore(clock));
@@ -136,10 +143,10 @@ describe('trap 53: refusals under a stream of refunds', () => {
       open.push(reservation);
     }
     inner.asked = 0;
-    const refund = (): Promise<boolean> => {
+    const refund = (): Promise<Applied> => {
       const reservation = open.pop();
       if (reservation === undefined) throw new Error('no more reservations');
-      return cache.settle({ reservation, actual: [1] });
+      return cache.settle(truth(reservation, [1]));
     };
     return { clock, inner, cache, spent, refund };
   }
@@ -186,7 +193,7 @@ describe('trap 53: refusals under a stream of refunds', () => {
       const other = take([shared, 3]);
       await inner.reserve(other);
       inner.asked--;
-      await cache.settle({ reservation: other, actual: [1] });
+      await cache.settle(truth(other, [1]));
       expect((await cache.reserve(take([own, 1], [shared, 1 + (ms % 7)]))).outcome).toBe('refused');
       clock.advance(1_000);
     }
@@ -207,7 +214,7 @@ describe('trap 53: refusals under a stream of refunds', () => {
       );
     expect(new Set(await ask())).toEqual(new Set(['refused']));
     expect(inner.asked).toBe(1);
-    await cache.settle({ reservation: whole, actual: [0] });
+    await cache.settle(truth(whole, [0]));
     expect((await ask()).filter((outcome) => outcome === 'admitted')).toHaveLength(3);
   });
 

@@ -1,7 +1,7 @@
 // Bounds of one request in sidecars: the injection config and annotations take exactly what `weir limiter` takes, and
 // an annotation takes precedence.
 import { describe, expect, test } from '@jest/globals';
-import { complaintAboutBounds } from '../../../src/cli/limiter-bounds.ts';
+import { complaintAboutBounds } from '../../../src/cli/flags/limiter-bounds.ts';
 import { limiterCommand } from '../../../src/cli/limiter-command.ts';
 import {
   BOUND_ANNOTATIONS,

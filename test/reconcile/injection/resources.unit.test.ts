@@ -2,7 +2,7 @@
 // annotation named.
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { parseQuantityMillis } from '../../../src/lib/quantity.ts';
+import { parseQuantityMillis } from '../../../src/lib/values/quantity.ts';
 import {
   fitted,
   overlaid,

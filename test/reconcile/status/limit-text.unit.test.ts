@@ -212,8 +212,8 @@ describe('what the limiter does', () => {
         const object = compileRuntime(config, ownCapabilities(), { egressAllow: [] });
         config.limits.forEach((each, index) => {
           const applies = requests.map((facts) =>
-            applicableLimits(object, facts).some(
-              (runtime) => runtime === object.limits[index] && bucketKey(runtime, facts) !== undefined,
+            applicableLimits(object.limitSet, facts).some(
+              (runtime) => runtime === object.limitSet.limits[index] && bucketKey(runtime, facts) !== undefined,
             ),
           );
           const line = describeLimit(each, config);

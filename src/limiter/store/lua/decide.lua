@@ -1,7 +1,7 @@
 -- Decides what one event-loop tick asked of the buckets of one hash tag: all of it in one call, in the order asked.
 --
 -- KEYS[1..buckets]   keys of buckets, each once
--- KEYS[buckets+1..]  marker keys, each once: the ids of settlements and reports
+-- KEYS[buckets+1..]  marker keys, each once: what was settled and reported
 -- ARGV[1] string     the program: little-endian doubles (struct '<d'), one after the other:
 --   deadline         store time in µs after which nothing may happen any more
 --   buckets, rules, operations: how many of each follow
@@ -11,8 +11,8 @@
 --   each bucket:     rule (the place in the program where it begins; negative: a shadow claim) with which it is seen first
 --   each operation:  code + 8 * claims (0 reserve, 1 peek, 2 settle, 3 report, 6 probe; how many claims follow), + 4 for a reserve
 --                    or peek whose caller cannot count on: see Replies; then
---                    settle, report, probe: marker (place in KEYS), reserved at (settle: store time of the reservation in µs,
---                    -1 unknown; report, probe: 0)
+--                    settle, report, probe: marker (place in KEYS), bit (its place in the marker's value; -1: the key is the mark),
+--                    reserved at (settle: store time of the reservation in µs, -1 unknown; report, probe: 0)
 --   each claim:      bucket (place in KEYS), amount (settle: actual - reserved); of an operation with code >= 2: rule
 --
 -- Returns string     little-endian doubles:
@@ -23,7 +23,7 @@
 --   ahead: count, then place in KEYS and µs of the buckets that are ahead of the clock when seen first
 --   each operation:  reserve, peek: 0 admitted, 1 refused; with + 4 for each claim, before anything is taken: units used, carry, and
 --                    the µs by which the bucket's last change is ahead of the clock
---                    settle, report: 1 applied, 0 the id was known; probe: 1
+--                    settle, report: 1 applied, 0 it was marked before; probe: 1
 --   broken: count, then places in KEYS of the buckets that held no readable state (they now count as used up)
 --
 -- Replies. Who asks can count on from what was used first: each admitted reservation adds its amounts. It asks with + 4 where it cannot: a
@@ -105,9 +105,33 @@ local function reserve_telling(first, last, is_taking, reply, size)
   return place
 end
 
--- Applies a settlement or a report, once per marker. 1: applied.
-local function adjust(first, last, marker, reserved_at)
-  if not redis.call('SET', KEYS[marker], '1', 'NX', 'PX', REMEMBER_MS) then
+local marked = {} -- by place in KEYS: the bits of a marker, as they will be written
+
+-- Marks a settlement or a report. false: it was marked before.
+local function mark(marker, bit)
+  if bit < 0 then
+    return call('SET', KEYS[marker], '1', 'NX', 'PX', REMEMBER_MS)
+  end
+  local bytes = marked[marker] or call('MGET', KEYS[marker])[1] or ''
+  local at = (bit - bit % 8) / 8 + 1
+  local byte, weight = string.byte(bytes, at) or 0, 2 ^ (bit % 8)
+  if byte % (2 * weight) >= weight then
+    return false
+  end
+  bytes = bytes .. string.rep('\0', at - #bytes)
+  marked[marker] = string.sub(bytes, 1, at - 1) .. string.char(byte + weight) .. string.sub(bytes, at + 1)
+  return true
+end
+
+local function save_marks()
+  for marker, bytes in pairs(marked) do
+    call('SET', KEYS[marker], bytes, 'PX', REMEMBER_MS)
+  end
+end
+
+-- Applies a settlement or a report, once per mark. 1: applied.
+local function adjust(first, last, marker, bit, reserved_at)
+  if not mark(marker, bit) then
     return 0
   end
   for i = first, last, 3 do
@@ -193,17 +217,18 @@ local function decide()
       if code == 6 then
         size = size + 1
         reply[size] = probe(KEYS[program[cursor + 1]])
-        cursor = cursor + 3
+        cursor = cursor + 4
       elseif code >= 4 then
         size = reserve_telling(cursor + 1, cursor + length, code == 4, reply, size)
         cursor = cursor + 1 + length
       else
         size = size + 1
-        reply[size] = adjust(cursor + 3, cursor + 2 + length, program[cursor + 1], program[cursor + 2])
-        cursor = cursor + 3 + length
+        reply[size] = adjust(cursor + 4, cursor + 3 + length, program[cursor + 1], program[cursor + 2], program[cursor + 3])
+        cursor = cursor + 4 + length
       end
     end
   end
+  save_marks()
   save_states(buckets)
   size = size + 1
   reply[size] = #seen_broken

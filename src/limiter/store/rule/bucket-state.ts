@@ -6,7 +6,7 @@ import { greatestCommonDivisor, MAX_WHOLE, multiplyDivide, type Quotient } from 
 
 /** Largest debt that is remembered: beyond it a further charge is lost (4.5e15 units). */
 export const MAX_USED = 2 ** 52;
-/** The largest amount of one claim. */
+/** The largest amount of one take. */
 export const MAX_AMOUNT = 1e12;
 /**
  * A clock that stepped back by no more than this is waited for: negative elapsed counts as 0, and nothing is written. A
@@ -81,7 +81,7 @@ function compileBucket(rule: BucketRule): CompiledRule {
   };
 }
 
-/** The bucket at `now`, as a claim that is (not) `shadow` sees it. Changes nothing. */
+/** The bucket at `now`, as a take that is (not) `shadow` sees it. Changes nothing. */
 export function viewBucket(
   stored: StoredBucket | undefined,
   rule: CompiledRule,

@@ -1,7 +1,7 @@
 // Lib, HTTP servers: what is wrong with a request before a handler sees it. In: errors of the parser, heads
 // of requests; out: an error of the table, or undefined. Pure.
 import type { IncomingMessage } from 'node:http';
-import { WeirError, type ErrorName } from './errors.ts';
+import { WeirError, type ErrorName } from '../errors.ts';
 
 /** An error that Node's HTTP parser reports; `reason` is a constant text of the parser. */
 export interface ParserError extends Error {

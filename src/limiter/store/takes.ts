@@ -1,15 +1,15 @@
 // Limiter, store: what every store checks before it looks at a reservation or a settlement. Input: from the caller;
 // output: nothing, or a RangeError that says what is wrong (a fault of the caller, never a decision).
 import { MAX_AMOUNT } from './rule/bucket-state.ts';
-import type { BucketState, Claim, Reservation, Settlement } from './store.ts';
+import type { BucketState, Take, Reservation, Settlement } from './store.ts';
 
 /**
- * @returns the hash tag that all keys share; undefined when there are no claims.
+ * @returns the hash tag that all keys share; undefined when there are no takes.
  * @throws RangeError when an amount is no whole number in [0, 1e12] or the keys do not share one hash tag.
  */
 export function checkReservation(reservation: Reservation): string | undefined {
   let tag: string | undefined;
-  for (const { bucket, amount } of reservation.claims) {
+  for (const { bucket, amount } of reservation.takes) {
     checkAmount(amount);
     tag ??= hashTag(bucket.key);
     if (!bucket.key.startsWith(tag)) throw new RangeError('the keys of one reservation must share one hash tag');
@@ -17,11 +17,11 @@ export function checkReservation(reservation: Reservation): string | undefined {
   return tag;
 }
 
-/** @throws RangeError as {@link checkReservation}, and when there is not one actual amount per claim. */
+/** @throws RangeError as {@link checkReservation}, and when there is not one actual amount per take. */
 export function checkSettlement(settlement: Settlement): string | undefined {
   const tag = checkReservation(settlement.reservation);
-  if (settlement.actual.length !== settlement.reservation.claims.length)
-    throw new RangeError('a settlement needs one actual amount per claim');
+  if (settlement.actual.length !== settlement.reservation.takes.length)
+    throw new RangeError('a settlement needs one actual amount per take');
   settlement.actual.forEach(checkAmount);
   return tag;
 }
@@ -43,31 +43,14 @@ function checkAmount(amount: number): void {
     throw new RangeError(`an amount is a whole number from 0 to ${MAX_AMOUNT}`);
 }
 
-/** The first of the enforced claims with the longest wait: the one that refuses; -1: none does. */
-export function longestWait(claims: readonly Claim[], states: readonly Pick<BucketState, 'waitMicros'>[]): number {
+/** The first of the enforced takes with the longest wait: the one that refuses; -1: none does. */
+export function longestWait(takes: readonly Take[], states: readonly Pick<BucketState, 'waitMicros'>[]): number {
   let found = -1;
   let longest = 0;
   states.forEach(({ waitMicros }, index) => {
-    if ((claims[index]?.bucket.shadow ?? true) || waitMicros <= longest) return;
+    if ((takes[index]?.bucket.shadow ?? true) || waitMicros <= longest) return;
     found = index;
     longest = waitMicros;
   });
   return found;
-}
-
-/**
- * When reservations with windows were taken, by store time: a window's refund needs it. Kept with the reservation
- * object and gone with it; a settlement of a copy says it in `reservedAtMicros`.
- */
-export class ReservationTimes {
-  readonly #at = new WeakMap<Reservation, number>();
-
-  note(reservation: Reservation, atMicros: number): void {
-    if (reservation.claims.some(({ bucket }) => bucket.rule.kind === 'window')) this.#at.set(reservation, atMicros);
-  }
-
-  /** µs of store time; -1 = unknown, which counts as a window that is over. */
-  of(settlement: Settlement): number {
-    return settlement.reservedAtMicros ?? this.#at.get(settlement.reservation) ?? -1;
-  }
 }

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { listen, type HttpListener } from '../../src/lib/http-listener.ts';
+import { listen, type HttpListener } from '../../../src/lib/http/http-listener.ts';
 
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
 const last = 'GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';

@@ -3,10 +3,10 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { attempt } from './guarded.ts';
-import { ERRORS, WeirError, type ErrorName } from './errors.ts';
+import { attempt } from '../guarded.ts';
+import { ERRORS, WeirError, type ErrorName } from '../errors.ts';
 import { clientWaits } from './expect-continue.ts';
-import { Connections } from './http-connections.ts';
+import { Connections } from '../http-connections.ts';
 import { expectsBody, faultOfHead, type AnsweredRequest, type OwnAnswer } from './http-faults.ts';
 import { linger } from './lingering-close.ts';
 import { pace } from './paced-reading.ts';

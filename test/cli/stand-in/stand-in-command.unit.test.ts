@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import { request, type IncomingMessage } from 'node:http';
 import { expect, test } from '@jest/globals';
-import { startStandInModel } from '../../src/cli/stand-in-model.ts';
-import { standInCommand } from '../../src/cli/stand-in-command.ts';
+import { startStandInModel } from '../../../src/cli/stand-in/stand-in-model.ts';
+import { standInCommand } from '../../../src/cli/stand-in/stand-in-command.ts';
 
 test('counts calls, not health checks', async () => {
   const server = await startStandInModel({ host: '127.0.0.1', port: 0 });

@@ -1,6 +1,6 @@
 // Addresses and CIDRs: strict reading, IPv4-mapped addresses as IPv4, masks.
 import { describe, expect, test } from '@jest/globals';
-import { compileCidrs, maskedAddress, parseAddress } from '../../src/lib/address.ts';
+import { compileCidrs, maskedAddress, parseAddress } from '../../../src/lib/values/address.ts';
 
 function has(cidrs: readonly string[], text: string): boolean {
   const compiled = compileCidrs(cidrs);

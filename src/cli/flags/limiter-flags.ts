@@ -1,9 +1,9 @@
 // CLI: the values that only `weir limiter` takes. Input: text from the command line or the environment; output:
 // checked values with their unit; an invalid text is an InvalidArgumentError, which ends with exit code 2.
 import { InvalidArgumentError } from 'commander';
-import { CAPABILITIES } from '../contract/capabilities.ts';
-import { parseByteSize } from '../lib/byte-size.ts';
-import { parseDurationMicros } from '../lib/duration.ts';
+import { CAPABILITIES } from '../../contract/capabilities.ts';
+import { parseByteSize } from '../../lib/values/byte-size.ts';
+import { parseDurationMicros } from '../../lib/values/duration.ts';
 import { parseListen } from './flags.ts';
 
 /** Node's timers cannot wait longer than this. */

@@ -1,7 +1,7 @@
 // CLI: the flags of the default Redis of `weir operator`. Input: text. Output: settings, or what is wrong with them
 // together.
 import type { Command } from 'commander';
-import type { DefaultRedisSettings } from '../controller/credentials/default-redis.ts';
+import type { DefaultRedisSettings } from '../../controller/credentials/default-redis.ts';
 import { flag, listOf, parseHost, parseHostPort, parseNamespace } from './flags.ts';
 
 export interface DefaultRedisFlags {

@@ -1,7 +1,7 @@
 // Durations: the grammar of the CRD, its bounds, and how they are shown.
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { formatDuration, MAX_DURATION_MICROS, parseDurationMicros } from '../../src/lib/duration.ts';
+import { formatDuration, MAX_DURATION_MICROS, parseDurationMicros } from '../../../src/lib/values/duration.ts';
 
 describe('parseDurationMicros', () => {
   test.each([

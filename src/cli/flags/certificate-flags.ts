@@ -1,8 +1,8 @@
 // CLI: the flags of the operator's certificates. Input: text from the command line or the environment. Output: checked
 // settings; lifetimes that cannot be kept are refused together.
 import { InvalidArgumentError, type Command } from 'commander';
-import { complaintAboutPolicy, DEFAULT_POLICY } from '../controller/certificates/certificate-plan.ts';
-import type { CertificateSettings } from '../controller/certificates/operator-certificates.ts';
+import { complaintAboutPolicy, DEFAULT_POLICY } from '../../controller/certificates/certificate-plan.ts';
+import type { CertificateSettings } from '../../controller/certificates/operator-certificates.ts';
 import { flag, parseNamespace } from './flags.ts';
 
 export interface CertificateFlags {

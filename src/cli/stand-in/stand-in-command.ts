@@ -1,10 +1,10 @@
 // CLI: `weir stand-in`. Input: flags. Output: the stand-in model server on an address, until SIGTERM: a workload for
 // trials that says at /count and /ledger what reached it.
 import { Command } from 'commander';
-import { createLogger, type LogLevel } from '../lib/log.ts';
-import { flag, LOG_LEVELS, parseListen } from './flags.ts';
+import { createLogger, type LogLevel } from '../../lib/log.ts';
+import { flag, LOG_LEVELS, parseListen } from '../flags/flags.ts';
 import { startStandInModel } from './stand-in-model.ts';
-import { terminationSignal, whenAborted } from './termination.ts';
+import { terminationSignal, whenAborted } from '../termination.ts';
 
 interface StandInFlags {
   readonly listen: { readonly host: string; readonly port: number };

@@ -2,7 +2,7 @@
 // turn of the event loop that many bytes, or many pieces, of bodies make long; and no body in pieces of a few bytes,
 // which cost a thousand times theirs.
 import type { IncomingMessage } from 'node:http';
-import { nextTurn } from './turns.ts';
+import { nextTurn } from '../turns.ts';
 
 /** What of one body is taken before others have their turn: about a ms of work. */
 const BYTES_PER_TURN = 256 * 1024;

@@ -1,7 +1,7 @@
 // Quantities as Kubernetes reads them.
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { formatQuantityMillis, parseQuantityMillis } from '../../src/lib/quantity.ts';
+import { formatQuantityMillis, parseQuantityMillis } from '../../../src/lib/values/quantity.ts';
 
 test.each<[string, bigint]>([
   ['1', 1000n],

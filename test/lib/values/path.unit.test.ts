@@ -1,7 +1,7 @@
 // The normal form of paths: spellings that servers take for one path are one, what they disagree on is refused.
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { normalisePath, pathBelow, pathForms } from '../../src/lib/path.ts';
+import { normalisePath, pathBelow, pathForms } from '../../../src/lib/values/path.ts';
 
 describe('the normal form of a path', () => {
   test.each([

@@ -1,7 +1,7 @@
 // CLI: the flags of `weir limiter` that bound what clients and upstreams may do. Input: flags, each also from the
 // environment (WEIR_…); output: checked sizes and durations, with the limiter's defaults.
 import type { Command, Option } from 'commander';
-import { LIMITER_DEFAULTS, type LimiterSettings } from '../limiter/settings.ts';
+import { LIMITER_DEFAULTS, type LimiterSettings } from '../../limiter/settings.ts';
 import { flag, listOf, parseEgress } from './flags.ts';
 import {
   parseBytes,

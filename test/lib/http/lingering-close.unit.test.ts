@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { linger, type LingerBounds } from '../../src/lib/lingering-close.ts';
+import { linger, type LingerBounds } from '../../../src/lib/http/lingering-close.ts';
 
 const LONG = 60_000;
 const BOUNDS: LingerBounds = { idleMs: LONG, totalMs: LONG, bytes: Infinity };

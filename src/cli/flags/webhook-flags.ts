@@ -1,10 +1,10 @@
 // CLI: the flags of sidecar injection. Input: the command line or the environment. Output: settings of the webhook,
 // or what is missing.
 import type { Command } from 'commander';
-import type { OperatorSettings } from '../controller/settings.ts';
+import type { OperatorSettings } from '../../controller/settings.ts';
 import { flag } from './flags.ts';
 import { parseListenOrOff } from './limiter-flags.ts';
-import { ownVersion } from './version.ts';
+import { ownVersion } from '../version.ts';
 
 export interface WebhookFlags {
   readonly webhookListen?: { readonly host: string; readonly port: number };

@@ -1,7 +1,7 @@
 // Flags without a value, given by the environment: what the variable says counts, not that it is there.
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { Command } from 'commander';
-import { flag, readSwitches } from '../../src/cli/flags.ts';
+import { flag, readSwitches } from '../../../src/cli/flags/flags.ts';
 
 afterEach(() => {
   delete process.env.WEIR_TEST_SWITCH;

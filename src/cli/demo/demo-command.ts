@@ -2,12 +2,12 @@
 // minute, with traffic, refusals and an edit while it runs; exit code 0 when every count agrees with the upstream's.
 import { Command } from 'commander';
 import { fileURLToPath } from 'node:url';
-import { OBJECT_KINDS } from '../contract/limiter-config.ts';
-import { runDemo } from './demo/story.ts';
-import { flag } from './flags.ts';
-import { terminationSignal } from './termination.ts';
+import { OBJECT_KINDS } from '../../contract/limiter-config.ts';
+import { runDemo } from './story.ts';
+import { flag } from '../flags/flags.ts';
+import { terminationSignal } from '../termination.ts';
 
-const OWN_MANIFESTS = fileURLToPath(new URL('../../examples/demo', import.meta.url));
+const OWN_MANIFESTS = fileURLToPath(new URL('../../../examples/demo', import.meta.url));
 
 interface DemoFlags {
   readonly manifests: string;
