@@ -90,7 +90,7 @@ dev-up: build ## etcd, kube-apiserver, Redis, operator, two limiters, an upstrea
 dev-down: ## End exactly what dev-up started
 	@node test/rig/dev/cli.ts down
 
-bench: build ## Benchmarks: ROW=store|apply|push|memory|scale SECONDS=n; JSON to bench/results
+bench: build ## Benchmarks: ROW=store|apply|push|memory|scale|previous SECONDS=n; JSON to bench/results
 	@node bench/run.ts --row $(ROW) $(if $(SECONDS),--seconds $(SECONDS))
 
 bench-page: deps ## Write docs/benchmarks.md from bench/published

@@ -15,6 +15,7 @@ const ROWS: Readonly<Record<string, string>> = {
   hostile: 'hostile.ts',
   memory: 'memory.ts',
   pod: 'pod.ts',
+  previous: 'previous.ts',
   push: 'push.ts',
   scale: 'scale.ts',
   store: 'store.ts',

@@ -210,7 +210,7 @@ class OperatorProcess implements RunningOperator {
 
   #makeUnwatched(watched: readonly string[]): UnwatchedStatuses | undefined {
     const kube = this.#candidacy?.writes ?? this.#kube;
-    if (kube === undefined || watched.length === 0) return undefined;
+    if (kube === undefined) return undefined;
     return new UnwatchedStatuses({ kube, watched, leadership: this.#leadership, log: this.#log });
   }
 
@@ -228,7 +228,13 @@ class OperatorProcess implements RunningOperator {
       kube: this.#kube,
       log: this.#log,
       observer: this.#metrics,
-      notes: this.#parting,
+      notes: {
+        read: (annotations) => {
+          this.#parting.read(annotations);
+          this.#unwatched?.read(annotations);
+        },
+        wanted: () => ({ ...this.#parting.wanted(), ...this.#unwatched?.wanted() }),
+      },
       prepare,
     });
   }

@@ -1,36 +1,66 @@
 // Reconcile: the path on one screen. Input: an object as read and the world around it; output: what must be in force
 // for it, and its status. Pure: equal inputs give equal outcomes, and no input makes it throw.
 //
-//   forms (parse, validate, compile) -> precedence -> in force -> references, limiters -> verdicts -> status
+//   edit                      -> forms (parse, validate, compile)
+//   forms, rivals, Secrets    -> what is in force
+//   in force, limiters' words -> references, verdicts, status
+//
+// `ObjectTable` remembers what the first two make.
 import { valuesAt } from '../contract/capabilities.ts';
-import { resourceName, type LimiterConfig } from '../contract/limiter-config.ts';
+import { resourceName } from '../contract/limiter-config.ts';
 import { storeIdOf } from '../contract/limiter-report.ts';
-import { toVersioned, type VersionedResource } from '../contract/snapshot.ts';
+import { toVersioned } from '../contract/snapshot.ts';
 import { notesOn, type SpecFacts } from './status/notes.ts';
 import { degradedVerdict } from './status/degraded.ts';
-import { type Form, presentForm, refOf } from './form.ts';
+import { formsOf, refOf } from './form.ts';
 import { given } from './optional.ts';
-import { type Standing, standingOf } from './precedence.ts';
+import { standingOf } from './precedence.ts';
 import { type Problem, summarise } from './problems.ts';
 import { type Verdict, programmedVerdict } from './status/programmed.ts';
 import { secretRefsOf, unresolved } from './references.ts';
 import { changedReasons, differs, statusOf } from './status/status.ts';
 import { withSecrets } from './secrets.ts';
-import type { InForce, LastGood, ReconcileInput, ReconcileOutcome, World } from './types.ts';
+import type { Form, Forms, InForce, LastGood, ReconcileInput, ReconcileOutcome, Rival, World } from './types.ts';
 
 const SERVICES_THERE = 'every referenced Service exists and has the port';
 
+/** What of an object is in force, and why its present form is not. Changes with its forms, its rivals and Secrets. */
+export interface Ruling {
+  /** The form that is in force, before the Secrets that it names. */
+  readonly form?: Form;
+  readonly inForce?: InForce;
+  readonly conflict?: Problem;
+}
+
+/** All of the path, without a memory. */
+export function reconcile({ object, lastGood, world, now }: ReconcileInput): ReconcileOutcome {
+  const forms = formsOf(object, lastGood, world.settings);
+  const ruling = rulingOf({ object, forms }, world);
+  return outcomeOf({ object, forms, ruling, world, now, ...given('lastGood', lastGood) });
+}
+
 /**
- * Decides what of an object is in force. The present form is, unless something is wrong with it or an older object
- * takes the same requests; then the last good form goes on; else nothing is.
+ * The present form is in force, unless something is wrong with it or an older object takes the same requests; then the
+ * last good form goes on; else nothing is.
  */
-export function reconcile(input: ReconcileInput): ReconcileOutcome {
-  const { object, lastGood, world } = input;
+export function rulingOf(object: Rival, world: Pick<World, 'rivalsOf' | 'secretOf'>): Ruling {
+  const { inForce: form, conflict } = standingOf(object, world);
+  return {
+    ...given('form', form),
+    ...given('inForce', form === undefined ? undefined : toInForce(form, world)),
+    ...given('conflict', conflict),
+  };
+}
+
+/** The status of an object, by what its limiters say now. */
+export function outcomeOf(
+  input: ReconcileInput & { readonly forms: Forms; readonly ruling: Ruling },
+): ReconcileOutcome {
+  const { object, lastGood, world, forms, ruling } = input;
+  const [present] = forms;
+  const { inForce } = ruling;
   const ref = refOf(object);
-  const present = presentForm(object, world.settings);
-  const standing = standingOf(object, lastGood, world);
-  const inForce = toInForce(standing.inForce, world);
-  const problems = problemsOf(present, standing);
+  const problems = problemsOf(present, ruling);
   const workloadSelector = inForce === undefined ? present.workloadSelector : inForce.workloadSelector;
   const tally = world.limitersOf({
     ref,
@@ -57,30 +87,19 @@ export function reconcile(input: ReconcileInput): ReconcileOutcome {
   };
 }
 
-/** Without secrets, as long as somebody holds the config: most looks at an object are for its limiters' answers. */
-const plainResources = new WeakMap<LimiterConfig, VersionedResource>();
-
-function plainResource(config: LimiterConfig): VersionedResource {
-  const known = plainResources.get(config);
-  if (known !== undefined) return known;
-  const resource = toVersioned(resourceName(config), config);
-  plainResources.set(config, resource);
-  return resource;
-}
-
-function toInForce(form: Form | undefined, world: World): InForce | undefined {
-  if (form?.config === undefined) return undefined;
+function toInForce(form: Form, world: Pick<World, 'secretOf'>): InForce | undefined {
+  if (form.config === undefined || form.resource === undefined) return undefined;
   const { config, secrets } = withSecrets(form.config, world);
   return {
     config,
-    resource: secrets.size === 0 ? plainResource(config) : toVersioned(resourceName(config), config, secrets),
+    resource: secrets.size === 0 ? form.resource : toVersioned(resourceName(config), config, secrets),
     generation: form.generation,
     ...given('workloadSelector', form.workloadSelector),
     isLastGood: form.isKept === true,
   };
 }
 
-function problemsOf(present: Form, { conflict }: Standing): readonly Problem[] {
+function problemsOf(present: Form, { conflict }: Ruling): readonly Problem[] {
   return present.problems.length === 0 && conflict !== undefined ? [conflict] : present.problems;
 }
 
@@ -96,7 +115,7 @@ function acceptedVerdict(problems: readonly Problem[], present: Form, inForce: I
     return {
       holds: true,
       reason: 'Accepted',
-      message: ['the spec is valid and all of it is enforced', ...notes].join('; '),
+      message: ['the spec is valid and every field of it is supported', ...notes].join('; '),
     };
   }
   const { reason, message } = summarise([first, ...rest]);

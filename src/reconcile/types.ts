@@ -2,6 +2,7 @@
 // must be in force, and the status that tells the truth about it.
 import type { LimiterConfig, ObjectKind, ObjectRef, StoreConfig } from '../contract/limiter-config.ts';
 import type { Condition, LimitStatus, WorkloadSelector } from '../crd/types.ts';
+import type { Problem } from './problems.ts';
 import type { SkipReason } from './injection/skips.ts';
 import type { VersionedResource } from '../contract/snapshot.ts';
 
@@ -71,10 +72,41 @@ export interface SecretFacts {
   readonly account?: string;
 }
 
+/** The requests that a form takes, and where. Two forms can conflict only when they share a key. */
+export interface RequestClaim {
+  readonly namespace: string;
+  /** Keys of what it takes on shared limiters. */
+  readonly shared: readonly string[];
+  /** Keys of what it takes on sidecars; empty without a selector. */
+  readonly sidecar: readonly string[];
+  /** Absent: shared limiters only. */
+  readonly workloadSelector?: WorkloadSelector;
+}
+
+/** A form that schema and CEL admit is compiled, even when it must not be in force. */
+export interface Form {
+  readonly generation: number;
+  /** The spec as it was read. */
+  readonly spec: unknown;
+  /** Empty: only a conflict can keep it from being in force. */
+  readonly problems: readonly Problem[];
+  readonly config?: LimiterConfig;
+  /** Present with `config`: the config as it is pushed when it names no Secrets. */
+  readonly resource?: VersionedResource;
+  /** Present with `config`. */
+  readonly claim?: RequestClaim;
+  readonly workloadSelector?: WorkloadSelector;
+  /** Present: it was in force before, whatever the present spec is. */
+  readonly isKept?: true;
+}
+
+/** The forms of an object that may be in force, in order of preference: the present one, then the last good one. */
+export type Forms = readonly [present: Form, ...kept: Form[]];
+
 /** An object that could conflict with the one at hand. */
 export interface Rival {
   readonly object: ObjectAsRead;
-  readonly lastGood?: LastGood;
+  readonly forms: Forms;
 }
 
 /** Which limiters are meant: those of the pods that the selector matches, and every shared limiter of the namespace. */
@@ -138,6 +170,8 @@ export interface LimiterTally {
   readonly rejected: readonly { readonly limiter: string; readonly message: string }[];
   /** Pods that the selector matches and that are not terminating, with or without a limiter; 0 without a selector. */
   readonly matchingPods: number;
+  /** Names of the pods that the selector matches and that have ended, as those of a Job do; sorted. */
+  readonly finishedPods: readonly string[];
   /**
    * The pods that the selector matches and that carry no limiter, the terminating ones too: they may still answer. By
    * name.
@@ -167,7 +201,7 @@ export interface World {
   /** undefined: there is no such Service. */
   serviceOf(namespace: string, name: string): ServiceFacts | undefined;
   secretOf(namespace: string, name: string): SecretFacts;
-  /** Objects that have at least one of these keys (see `conflictKeys`); the object itself may be among them. */
+  /** Objects that have at least one of these keys (see `RequestClaim`); the object itself may be among them. */
   rivalsOf(keys: readonly string[]): readonly Rival[];
   limitersOf(query: LimiterQuery): LimiterTally;
 }

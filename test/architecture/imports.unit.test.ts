@@ -86,3 +86,13 @@ test('no folder of src has more than 20 files', () => {
   expect(larger).toEqual([]);
   expect(sizes.size).toBeGreaterThan(20);
 });
+
+test('reconcile keeps nothing beside its table: what is remembered by identity, or by a module, outlives its reason', () => {
+  const wrong = globSync('src/reconcile/**/*.ts').filter((path) => {
+    const text = readFileSync(path, 'utf8');
+    return (
+      /\bWeak(?:Map|Set|Ref)\b/.test(text) || /^(?:export )?(?:const|let) \w+ = new Map(?:<[^>]*>)?\(\);/m.test(text)
+    );
+  });
+  expect(wrong).toEqual([]);
+});

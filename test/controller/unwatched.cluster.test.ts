@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { describeOnControlPlane } from '../../tools/node-cluster/describe-cluster.ts';
 import { freePorts } from '../../tools/node-cluster/ports.ts';
 import { waitFor } from '../../tools/node-cluster/wait.ts';
+import { ELECTION_TIMING } from '../../src/controller/election/leader-election.ts';
 import type { OperatorSettings } from '../../src/controller/settings.ts';
 import { capturingLogger } from '../lib/capturing-logger.ts';
 import { RawLimiter } from '../contract/raw-limiter.ts';
@@ -22,6 +23,8 @@ import {
 const ROUTE = 'modelroutes.weir.dev';
 const ACCOUNT = 'system:serviceaccount:weir-system:weir-operator';
 const SOON = { deadlineMs: 20_000, everyMs: 100 };
+const watchesAll: readonly string[] = [];
+const watchesBoth = ['kept', 'dropped'];
 const name = (namespace: string): string => `ModelRoute/${namespace}/chat`;
 
 describeOnControlPlane('what is not watched', {}, (cluster) => {
@@ -67,6 +70,13 @@ describeOnControlPlane('what is not watched', {}, (cluster) => {
   const inForce = (limiter: TestLimiter, namespace: string, version: string | undefined): Promise<true> =>
     waitFor('the config', () => (versionAt(limiter, namespace) === version ? true : undefined), SOON);
 
+  const leaseAnnotations = (): Promise<string> =>
+    kubectl('-n', 'weir-system', 'get', 'lease', 'unwatched', '-o', 'jsonpath={.metadata.annotations}');
+  const noted = (annotations: string, namespaces: readonly string[]): true | undefined => {
+    const text = namespaces.length === 0 ? '*' : namespaces.toSorted().join(',');
+    return annotations.includes(`"weir.dev/watched-namespaces":"${text}"`) ? true : undefined;
+  };
+
   test('a namespace that is no longer watched: its limiters keep their configs, and its statuses say that nobody looks', async () => {
     await rig.start(watching());
     const sidecars = { kept: await rig.sidecar('kept', 'web'), dropped: await rig.sidecar('dropped', 'web') };
@@ -103,6 +113,30 @@ describeOnControlPlane('what is not watched', {}, (cluster) => {
     await rig.start(watching());
     await until('dropped', isWhole);
   }, 120_000);
+
+  test.each([
+    ['all', watchesAll],
+    ['it and others', watchesBoth],
+  ])(
+    'a namespace without limiters, no longer watched by the holder of the Lease that watched %s',
+    async (_of, before) => {
+      const noLimiter = (status: Status): boolean => verdict(status) === 'False Pending';
+      const elected = { election: { namespace: 'weir-system', leaseName: 'unwatched', ...ELECTION_TIMING } };
+      await rig.start({ ...watching(...before), ...elected });
+      await until('dropped', noLimiter);
+      await waitFor('what is watched, in the Lease', async () => noted(await leaseAnnotations(), before), SOON);
+      await rig.operator!.stop();
+
+      await rig.start({ ...watching('kept'), ...elected });
+      await until('dropped', (status) => verdict(status) === 'Unknown NotWatched');
+      await waitFor('what is watched now', async () => noted(await leaseAnnotations(), ['kept']), SOON);
+      await rig.operator!.stop();
+
+      await rig.start({ ...watching(), ...elected });
+      await until('dropped', noLimiter);
+    },
+    120_000,
+  );
 
   test('what it does watch is taken away when it is gone, also while nobody looked', async () => {
     await rig.start(watching());

@@ -37,8 +37,8 @@ export const OPERATOR_FAULTS: readonly Fault[] = [
   {
     name: 'both-in-conflict-accepted',
     file: 'src/reconcile/precedence.ts',
-    find: 'return inForce !== undefined && conflicts(inForce, form);',
-    replace: 'return inForce === form;',
+    find: '.find((rival) => meet(this.decide(rival).inForce, form))?.object;',
+    replace: '.find((rival) => this.decide(rival).inForce === form)?.object;',
     tests: ['test/reconcile/precedence.unit.test.ts'],
     caughtBy: 'trap 14: the older one is accepted and the younger one says Conflicted',
   },

@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { parseResourceName } from '../../src/contract/limiter-config.ts';
 import { reconcile } from '../../src/reconcile/reconcile.ts';
-import { RivalIndex } from '../../src/reconcile/rival-index.ts';
+import { ObjectTable } from '../../src/reconcile/object-table.ts';
 import type { ObjectAsRead, ReconcileOutcome, ReconcileSettings } from '../../src/reconcile/types.ts';
 import { type Fleet, NOW, worldOf } from './world.ts';
 
@@ -98,7 +98,7 @@ describe('compile', () => {
 
   test('1.3: an empty global is refused, and a delete of what was never seen affects nobody', () => {
     expect(run({ rateLimiting: { global: {} } }, 'MCPServer').inForce).toBeUndefined();
-    expect(new RivalIndex(REDIS).remove({ kind: 'ModelRoute', namespace: 'n', name: 'never' })).toEqual([]);
+    expect(new ObjectTable(REDIS).remove({ kind: 'ModelRoute', namespace: 'n', name: 'never' })).toEqual([]);
   });
 
   test('a label or a re-apply changes nothing: the version speaks of the spec alone', () => {

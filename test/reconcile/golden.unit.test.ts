@@ -5,14 +5,14 @@ import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { reconcile } from '../../src/reconcile/reconcile.ts';
-import { RivalIndex } from '../../src/reconcile/rival-index.ts';
-import type { LastGood, ObjectAsRead, ReconcileOutcome, Rival, ServiceFacts } from '../../src/reconcile/types.ts';
+import { ObjectTable } from '../../src/reconcile/object-table.ts';
+import type { LastGood, ObjectAsRead, ReconcileOutcome, ServiceFacts } from '../../src/reconcile/types.ts';
 import { type Fleet, NOW, type SecretAsWritten, worldOf } from './world.ts';
 
 interface Golden extends Fleet {
   readonly object: ObjectAsRead;
   readonly lastGood?: LastGood;
-  readonly rivals?: readonly Rival[];
+  readonly rivals?: readonly { readonly object: ObjectAsRead; readonly lastGood?: LastGood }[];
   readonly services?: Readonly<Record<string, ServiceFacts>>;
   readonly secrets?: Readonly<Record<string, SecretAsWritten>>;
   readonly settings?: Parameters<typeof worldOf>[0];
@@ -25,8 +25,8 @@ const inputs = globSync(`${FOLDER}/*.in.yaml`).sort();
 
 function run(golden: Golden): ReconcileOutcome {
   const settings = golden.settings ?? {};
-  const rivals = new RivalIndex(settings);
-  for (const rival of golden.rivals ?? []) rivals.put(rival);
+  const rivals = new ObjectTable(settings);
+  for (const rival of golden.rivals ?? []) rivals.put(rival.object, rival.lastGood);
   const world = worldOf(settings, {
     fleet: golden,
     rivals,

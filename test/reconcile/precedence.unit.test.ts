@@ -1,8 +1,9 @@
 // Precedence: who gets requests that several objects want, and who must look again when something changes.
 import { describe, expect, test } from '@jest/globals';
 import type { ObjectKind } from '../../src/contract/limiter-config.ts';
+import { ObjectTable } from '../../src/reconcile/object-table.ts';
 import { reconcile } from '../../src/reconcile/reconcile.ts';
-import { RivalIndex } from '../../src/reconcile/rival-index.ts';
+
 import type { ObjectAsRead, ReconcileOutcome } from '../../src/reconcile/types.ts';
 import { NOW, worldOf } from './world.ts';
 
@@ -42,7 +43,7 @@ function sketch(name: string, { kind = 'ModelRoute', namespace = 'n', day, spec 
 
 /** Some objects, reconciled as a controller does it: whoever is affected is reconciled again. */
 class Cluster {
-  readonly index = new RivalIndex(SETTINGS);
+  readonly table = new ObjectTable(SETTINGS);
   readonly outcomes = new Map<string, ReconcileOutcome>();
   readonly #objects = new Map<string, ObjectAsRead>();
   reconciles = 0;
@@ -51,8 +52,7 @@ class Cluster {
     for (const object of objects) {
       const name = `${object.kind}/${object.metadata.namespace ?? ''}/${object.metadata.name}`;
       this.#objects.set(name, object);
-      const lastGood = this.outcomes.get(name)?.lastGood;
-      this.index.put({ object, ...(lastGood === undefined ? {} : { lastGood }) });
+      this.table.put(object, this.outcomes.get(name)?.lastGood);
       this.#work([name]);
     }
   }
@@ -60,7 +60,7 @@ class Cluster {
   remove(kind: ObjectKind, namespace: string, name: string): void {
     this.#objects.delete(`${kind}/${namespace}/${name}`);
     this.outcomes.delete(`${kind}/${namespace}/${name}`);
-    this.#work(this.index.remove({ kind, namespace, name }));
+    this.#work(this.table.remove({ kind, namespace, name }));
   }
 
   /** Names of the objects of which something is in force. */
@@ -82,13 +82,14 @@ class Cluster {
       const object = this.#objects.get(name);
       if (object === undefined) continue;
       const lastGood = this.outcomes.get(name)?.lastGood;
-      const world = worldOf(SETTINGS, { rivals: this.index });
-      const outcome = reconcile({ object, world, now: NOW, ...(lastGood === undefined ? {} : { lastGood }) });
+      const world = worldOf(SETTINGS, { rivals: this.table });
+      const { outcome, affected } = this.table.reconcile(object, world, NOW)!;
+      // What the table remembers is what the pure function says.
+      expect(outcome).toEqual(reconcile({ object, world, now: NOW, ...(lastGood === undefined ? {} : { lastGood }) }));
       this.reconciles += 1;
       this.outcomes.set(name, outcome);
-      this.index.put({ object, ...(outcome.lastGood === undefined ? {} : { lastGood: outcome.lastGood }) });
-      const [kind, namespace, own] = name.split('/') as [ObjectKind, string, string];
-      queue.push(...this.index.hold({ kind, namespace, name: own }, outcome.inForce));
+      this.table.put(object, outcome.lastGood);
+      queue.push(...affected);
     }
   }
 }
@@ -154,6 +155,27 @@ describe('two objects that want the same requests', () => {
     expect(all.inForce()).toEqual(['two']);
     all.remove('ModelRoute', 'n', 'two');
     expect(all.inForce()).toEqual(['three']);
+  });
+
+  test.each<[string, (table: ObjectTable) => readonly string[]]>([
+    ['goes', (table) => table.remove({ kind: 'ModelRoute', namespace: 'n', name: 'old' })],
+    [
+      'moves away',
+      (table) => {
+        const moved = sketch('old', { day: 1, spec: { pathPrefix: '/moved' } });
+        const object = { ...moved, metadata: { ...moved.metadata, generation: 2 } };
+        table.put(object, undefined);
+        return table.reconcile(object, worldOf(SETTINGS, { rivals: table }), NOW)!.affected;
+      },
+    ],
+  ])('the loser takes over when a winner that was not reconciled yet %s', (_how, act) => {
+    const both = cluster();
+    both.table.put(sketch('old', { day: 1 }), undefined);
+    both.apply(sketch('young', { day: 2 }));
+    expect(both.accepted('young')).toBe('Conflicted');
+    expect(act(both.table)).toEqual(['ModelRoute/n/young']);
+    both.apply(sketch('young', { day: 2 }));
+    expect(both.accepted('young')).toBe('Accepted');
   });
 
   test('a hundred of them: one is in force, and each is reconciled a bounded number of times', () => {

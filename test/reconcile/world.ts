@@ -26,6 +26,7 @@ export interface Fleet {
     /** Those of them that are terminating. */
     readonly ending?: readonly string[];
     readonly notRunning?: LimiterTally['notRunning'];
+    readonly finished?: readonly string[];
   };
   readonly troubles?: LimiterTally['troubles'];
   readonly unclaimed?: readonly string[];
@@ -91,6 +92,7 @@ function tally(fleet: Fleet, isInForce: boolean, matchingPods: number): LimiterT
     synced: inState('synced').length,
     rejected: inState('rejected').map(({ name, message }) => ({ limiter: name, message: message ?? '' })),
     matchingPods,
+    finishedPods: fleet.pods?.finished ?? [],
     unlimited: unlimited.map((each) => {
       const pod = typeof each === 'string' ? { pod: each, ...NOT_SEEN } : each;
       return { ...pod, isEnding: ending.includes(pod.pod) };

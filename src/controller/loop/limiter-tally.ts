@@ -47,6 +47,7 @@ export function tallyLimiters(query: LimiterQuery, acks: AckTable, world: TallyW
     synced: meant.filter((state) => isSynced(state, version)).length,
     rejected: meant.flatMap((state) => rejectionOf(state, version)),
     matchingPods: living.length,
+    finishedPods: workloadSelector === undefined ? [] : finishedPods(ref.namespace, workloadSelector.matchLabels, pods),
     unlimited: unlimited.map((pod) => unlimitedPod(pod, world.injection)).sort((a, b) => (a.pod < b.pod ? -1 : 1)),
     notRunning,
     silent: silentOf(
@@ -62,6 +63,13 @@ export function tallyLimiters(query: LimiterQuery, acks: AckTable, world: TallyW
     ...given('creationFailure', creationFailureOf(query, world)),
     connected: meant.filter(({ limiter }) => limiter.connected).length,
   };
+}
+
+function finishedPods(namespace: string, labels: Readonly<Record<string, string>>, pods: PodIndex): string[] {
+  return pods
+    .selectFinished(namespace, labels)
+    .map(({ metadata }) => metadata.name)
+    .sort();
 }
 
 function unlimitedPod(pod: Pod, injection: InjectionScope): UnlimitedPod {

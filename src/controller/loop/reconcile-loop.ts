@@ -5,8 +5,7 @@ import { storeIdOf } from '../../contract/limiter-report.ts';
 import { canonicalJson } from '../../contract/snapshot.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { InjectionScope } from '../../reconcile/injection/unlimited.ts';
-import { reconcile } from '../../reconcile/reconcile.ts';
-import { RivalIndex } from '../../reconcile/rival-index.ts';
+import { ObjectTable } from '../../reconcile/object-table.ts';
 import type { LastGood, ReconcileOutcome, ReconcileSettings, World } from '../../reconcile/types.ts';
 import type { Parting } from '../install/parting.ts';
 import type { AckTable, ReportChange } from '../push/ack-table.ts';
@@ -61,7 +60,7 @@ export class Operator {
   readonly #queue: WorkQueue;
   readonly #writer: StatusWriter;
   readonly #reporter: EventReporter;
-  readonly #rivals: RivalIndex;
+  readonly #table: ObjectTable;
   readonly #surroundings: Surroundings;
   /** `<namespace>/<service>` -> objects that name it. */
   readonly #byService = new ReverseIndex();
@@ -78,7 +77,7 @@ export class Operator {
   constructor(parts: OperatorParts) {
     this.#parts = parts;
     const { provider, leadership, metrics, log, reconcileSettings } = parts;
-    this.#rivals = new RivalIndex(reconcileSettings);
+    this.#table = new ObjectTable(reconcileSettings);
     this.#surroundings = new Surroundings({
       provider,
       injector: parts.injector,
@@ -165,6 +164,7 @@ export class Operator {
       if (facesOf(before) !== facesOf(after)) this.#enqueue(this.#byService.namesOf(key));
     });
     secrets.onChange((names) => {
+      this.#table.outdate(names);
       this.#enqueue(names);
     });
     this.#ends.push(
@@ -204,7 +204,7 @@ export class Operator {
     const name = nameOf(object);
     const lastGood = this.#parts.provider.lastGood.get(object.metadata.uid ?? '');
     const specs = [object.spec, lastGood?.spec];
-    this.#rivals.put({ object: withoutStatus(object), ...(lastGood === undefined ? {} : { lastGood }) });
+    this.#table.put(object, lastGood);
     this.#byService.set(name, servicesOf(object.metadata.namespace, specs));
     this.#bySelector.set(name, selectorPair(object.metadata.namespace, specs));
     this.#parts.secrets.want(name, secretsOf(object.metadata.namespace, specs));
@@ -256,17 +256,13 @@ export class Operator {
     // A config without its credentials would cut off what works: what is heard of the Secret brings the object back
     // here.
     if (!this.#parts.secrets.isKnown(name)) return DONE;
-    const lastGood = this.#parts.provider.lastGood.get(object.metadata.uid ?? '');
-    const outcome = reconcile({
-      object,
-      world: this.#world,
-      now: new Date().toISOString(),
-      ...(lastGood === undefined ? {} : { lastGood }),
-    });
+    const reconciled = this.#table.reconcile(object, this.#world, new Date().toISOString());
+    if (reconciled === undefined) return DONE;
+    const { outcome, affected } = reconciled;
     this.#push(name, object, outcome);
     this.#keepLastGood(object, outcome);
     this.#parts.metrics.objects?.set(name, outcome.status, outcome.tally);
-    this.#enqueue(this.#rivals.hold({ kind: object.kind, ...namesOf(object) }, outcome.inForce));
+    this.#enqueue(affected);
     const { status, changedReasons } = outcome;
     if (outcome.statusChanged) this.#writer.submit(name, { object, status, changedReasons });
     else this.#writer.cancel(name);
@@ -312,7 +308,7 @@ export class Operator {
     this.#parts.secrets.forget(name);
     this.#byStore.set(name, []);
     this.#answeredAt.delete(name);
-    if (ref !== undefined) this.#enqueue(this.#rivals.remove(ref));
+    if (ref !== undefined) this.#enqueue(this.#table.remove(ref));
   }
 
   #makeWorld(): World {
@@ -324,15 +320,10 @@ export class Operator {
         return service === undefined ? undefined : serviceFacts(service);
       },
       secretOf: (namespace, name) => secrets.factsOf(namespace, name),
-      rivalsOf: (keys) => this.#rivals.rivalsOf(keys),
+      rivalsOf: (keys) => this.#table.rivalsOf(keys),
       limitersOf: (query) => tallyLimiters(query, acks, this.#surroundings),
     };
   }
-}
-
-/** Whoever keeps an object until its next edit must not keep the status that it had then: there are many in between. */
-function withoutStatus(object: StoredObject): StoredObject {
-  return { ...object, status: undefined };
 }
 
 function namesOf({ metadata }: ObjectIdentity): { namespace: string; name: string } {

@@ -246,7 +246,7 @@ function trimObject(kind: StoredObject['kind'], { metadata, ...rest }: StoredObj
 }
 
 /**
- * A spec is the same as long as its generation: kept once, and what was made of it stays known by it. A status is
+ * A spec is the same as long as its generation: kept once, and what was made of it stays known. A status is
  * written far more often than a spec.
  */
 function shareSpec<T extends KubeObject>(object: T, held: T): T {

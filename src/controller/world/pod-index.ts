@@ -26,13 +26,22 @@ export class PodIndex {
 
   /** The pods of the namespace that carry every label and are not finished; a selector without labels selects none. */
   select(namespace: string, matchLabels: Readonly<Record<string, string>>): Pod[] {
+    return this.#matching(namespace, matchLabels).filter((pod) => lifeOf(pod) !== 'finished');
+  }
+
+  /** The pods of the namespace that carry every label and are finished. */
+  selectFinished(namespace: string, matchLabels: Readonly<Record<string, string>>): Pod[] {
+    return this.#matching(namespace, matchLabels).filter((pod) => lifeOf(pod) === 'finished');
+  }
+
+  #matching(namespace: string, matchLabels: Readonly<Record<string, string>>): Pod[] {
     const pairs = Object.entries(matchLabels).map(([key, value]) => pairOf(namespace, key, value));
     const candidates = pairs.map((pair) => this.#byLabel.namesOf(pair)).sort((a, b) => a.size - b.size);
     const [rarest, ...others] = candidates;
     return [...(rarest ?? [])]
       .filter((key) => others.every((names) => names.has(key)))
       .map((key) => this.#pods.get(key))
-      .filter((pod): pod is Pod => pod !== undefined && lifeOf(pod) !== 'finished');
+      .filter((pod) => pod !== undefined);
   }
 }
 

@@ -20,13 +20,13 @@ export function parseDurationMicros(text: string): number | undefined {
   return micros > 0 && micros <= MAX_DURATION_MICROS ? micros : undefined;
 }
 
-/** Formats µs as people read them: the two largest units that matter ("6m0s", "1h2m", "250ms"). */
+/** Formats µs exactly and without units of which there are none ("6m", "1h2m3s", "1s500ms"): it parses to the same. */
 export function formatDuration(micros: number): string {
-  const ms = Math.ceil(micros / 1000);
-  if (ms < 1000) return `${ms}ms`;
-  const seconds = Math.ceil(ms / 1000);
-  if (seconds < 60) return `${seconds}s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes}m${seconds % 60}s`;
-  return `${Math.floor(minutes / 60)}h${minutes % 60}m`;
+  let rest = Math.ceil(micros / 1000) * 1000;
+  const parts = Object.entries(UNIT_MICROS).map(([unit, unitMicros]) => {
+    const count = Math.floor(rest / unitMicros);
+    rest -= count * unitMicros;
+    return count === 0 ? '' : `${count}${unit}`;
+  });
+  return parts.join('');
 }

@@ -34,7 +34,7 @@ export function programmedVerdict(inForce: InForce | undefined, tally: LimiterTa
   if (tally.rejected.length > 0) return not('Rejected', rejectionText(tally));
   if (inForce.workloadSelector !== undefined && tally.matchingPods === 0) {
     const failed = failureText(tally, '');
-    return not('NoMatchingPods', [failed ?? noPods(inForce), ...missedTexts(tally)].join('; '));
+    return not('NoMatchingPods', [failed ?? noPods(inForce, tally), ...missedTexts(tally)].join('; '));
   }
   return syncVerdict(inForce, tally);
 }
@@ -75,10 +75,13 @@ function not(reason: ProgrammedReason, message: string): Verdict<ProgrammedReaso
   return { holds: false, reason, message };
 }
 
-function noPods({ workloadSelector, config: { namespace } }: InForce): string {
+function noPods({ workloadSelector, config: { namespace } }: InForce, { finishedPods }: LimiterTally): string {
   const labels = Object.entries(workloadSelector?.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`);
   const text = cut(labels.join(','), LONGEST_WORDS);
-  return `spec.workloadSelector ${text} matches no pod that runs in namespace ${namespace}: compare it with the labels that "kubectl get pods -n ${namespace} --show-labels" shows`;
+  const none = `spec.workloadSelector ${text} matches no pod that runs in namespace ${namespace}`;
+  if (finishedPods.length > 0)
+    return `${none}: ${countOf(finishedPods.length, 'pod')} that it matches ended (${namesOf(finishedPods)})`;
+  return `${none}: compare it with the labels that "kubectl get pods -n ${namespace} --show-labels" shows`;
 }
 
 function noLimiters({ workloadSelector }: InForce): string {

@@ -55,6 +55,14 @@ describe('a selected pod', () => {
     expect(told(tally())).toEqual([0, 0, []]);
   });
 
+  test('that has ended, as those of a Job do, is named', () => {
+    pods.put(pod('b', { status: { phase: 'Succeeded' } }));
+    pods.put(pod('a', { status: { phase: 'Failed' } }));
+    pods.put(pod('c', { deleted: true }));
+    pods.put(pod('d'));
+    expect(tally()).toMatchObject({ matchingPods: 1, finishedPods: ['a', 'b'] });
+  });
+
   test('a pod without a limiter that is ending may still answer: it is unlimited until it has finished or is gone', () => {
     pods.put(pod('x', { injected: false, deleted: true }));
     pods.put(pod('y', { injected: false }));

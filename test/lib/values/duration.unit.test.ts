@@ -1,5 +1,6 @@
 // Durations: the grammar of the CRD, its bounds, and how they are shown.
 import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import { formatDuration, MAX_DURATION_MICROS, parseDurationMicros } from '../../../src/lib/values/duration.ts';
 
 describe('parseDurationMicros', () => {
@@ -25,9 +26,21 @@ describe('parseDurationMicros', () => {
 test.each([
   [1, '1ms'],
   [250_000, '250ms'],
-  [59_000_001, '1m0s'],
-  [360_000_000, '6m0s'],
+  [1_500_000, '1s500ms'],
+  [59_000_001, '59s1ms'],
+  [360_000_000, '6m'],
+  [3_600_000_000, '1h'],
   [3_720_000_000, '1h2m'],
+  [5_415_000_000, '1h30m15s'],
+  [MAX_DURATION_MICROS, '8784h'],
 ])('%d µs is shown as %s', (micros, text) => {
   expect(formatDuration(micros)).toBe(text);
+});
+
+test('what is shown is the duration itself: it parses to the same', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: MAX_DURATION_MICROS / 1000 }), (ms) => {
+      expect(parseDurationMicros(formatDuration(ms * 1000))).toBe(ms * 1000);
+    }),
+  );
 });

@@ -83,7 +83,7 @@ describe('an amount', () => {
     [
       'bucket',
       { bucket: BUCKET },
-      '60 per 1m0s for all callers together, at most 60 at once; up to 120 may pass in the first period',
+      '60 per 1m for all callers together, at most 60 at once; up to 120 may pass in the first period',
     ],
     [
       'window',
@@ -126,7 +126,7 @@ describe('an amount', () => {
     [
       'too small, in Shadow, with when',
       { cost: 9, when: WHEN, enforcement: 'Shadow', bucket: BUCKET },
-      'for every request that its `when` matches; 60 per 1m0s for all callers together, at most 60 at once, 9 for each request; up to 120 may pass in the first period; counts and reports, and never refuses',
+      'for every request that its `when` matches; 60 per 1m for all callers together, at most 60 at once, 9 for each request; up to 120 may pass in the first period; counts and reports, and never refuses',
     ],
     [
       'too small, in Shadow',
@@ -141,8 +141,8 @@ describe('an amount', () => {
     const shared = { maxTokens: 10, refillPeriod: '1m' };
     const lines = linesOf({ scope: 'Local', shared, tools: [{ name: 'search', perUser: shared }] }, 'MCPServer');
     expect(lines).toEqual([
-      '10 per 1m0s for all callers together, at most 10 at once; up to 20 may pass in the first period',
-      'for every call of tool "search"; 10 per 1m0s for each user, at most 10 at once; up to 20 may pass in the first period',
+      '10 per 1m for all callers together, at most 10 at once; up to 20 may pass in the first period',
+      'for every call of tool "search"; 10 per 1m for each user, at most 10 at once; up to 20 may pass in the first period',
     ]);
   });
 });
