@@ -94,7 +94,7 @@ describeOnControlPlane('what is not watched', {}, (cluster) => {
       'Unknown NotWatched',
       'True Accepted',
     ]);
-    expect(condition(after, 'Programmed')!.message).toMatch(/does not watch namespace dropped.*watchNamespaces/);
+    expect(condition(after, 'Programmed')!.message).toMatch(/no longer watches namespace dropped.*watchNamespaces/);
     expect(after).toMatchObject({ configVersion: before.configVersion, limiters: { summary: 'unknown' } });
     expect(after.unlimitedPods?.count).toBeUndefined();
 

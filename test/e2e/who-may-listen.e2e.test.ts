@@ -197,7 +197,7 @@ describeEndToEnd('who may listen', { limiters: 1 }, (e2e) => {
       const ofGone = await makeToken('mine', { pod: 'gone' });
       await deletePod('mine', 'gone');
       const bad: readonly (readonly [string, string, RegExp])[] = [
-        ['no-token', '', /holds no token/],
+        ['no-token', '', /contains no token/],
         ['wrong-audience', await makeToken('mine', { pod: 'idle', audience: 'somebody.else' }), /UNAUTHENTICATED: /],
         ['expired', await expiring(bound, Date.now() - 5_000), /UNAUTHENTICATED: /],
         ['deleted-pod', ofGone, /UNAUTHENTICATED: /],

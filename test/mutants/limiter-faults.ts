@@ -222,7 +222,7 @@ export const LIMITER_FAULTS: readonly Fault[] = [
   {
     name: 'unsettled-after-a-throw',
     file: 'src/limiter/proxy/proxy.ts',
-    find: "await decision?.reserved.settle('nothing');",
+    find: 'await admission?.settle(REFUND);',
     replace: '',
     tests: ['test/limiter/throws.unit.test.ts'],
     caughtBy: 'in allowedHeaders of',

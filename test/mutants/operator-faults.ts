@@ -134,8 +134,8 @@ export const OPERATOR_FAULTS: readonly Fault[] = [
   {
     name: 'advice-turns-tokens-into-requests',
     file: 'src/reconcile/unsupported.ts',
-    find: "'measure.total-tokens': 'limit',",
-    replace: "'measure.total-tokens': 'field',",
+    find: "[capability, 'limit' as const]",
+    replace: "[capability, 'field' as const]",
     tests: ['test/reconcile/unsupported.unit.test.ts'],
     caughtBy: 'a limit goes as a whole where one field less would make another of it: tokens',
   },

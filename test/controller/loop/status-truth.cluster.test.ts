@@ -134,7 +134,9 @@ describeOnControlPlane('status truth', { audit: true }, (cluster) => {
     // Stands for a kubelet that has not yet ended it.
     await patch(['test.weir.dev/kubelet']);
     await remove('bare');
-    const ending = await until(({ conditions = [] }) => conditions.some(({ message }) => message.includes('ending')));
+    const ending = await until(({ conditions = [] }) =>
+      conditions.some(({ message }) => message.includes('terminating')),
+    );
     expect([verdict(ending), ending.unlimitedPods]).toEqual(['False UnlimitedPods', { count: 1, names: ['bare'] }]);
     expect(condition(ending, 'Programmed')!.message).not.toContain('restart');
     await setStatus('bare', { phase: 'Succeeded' });
