@@ -11,7 +11,7 @@ const PIECE_COST_BYTES = 512;
 /** So many pieces may be as short as they like; then a body has to bring more with each of them. */
 const FREE_PIECES = 1024;
 const MIN_BYTES_PER_PIECE = 16;
-/** What is gathered of a chunked body before its connection is not read from for the rest of the turn. */
+/** What is gathered of a chunked body, or was handed on and is not read yet, before its connection has to wait. */
 const GATHERED_BYTES = 64 * 1024;
 const GATHERED_PIECES = 1024;
 
@@ -56,7 +56,7 @@ export function gather(request: IncomingMessage): void {
     if (pieces.length === 0) setImmediate(handOn);
     pieces.push(chunk);
     bytes += chunk.length;
-    return pieces.length < GATHERED_PIECES && bytes < GATHERED_BYTES;
+    return pieces.length < GATHERED_PIECES && bytes + request.readableLength < GATHERED_BYTES;
   };
 }
 

@@ -85,3 +85,30 @@ test('an empty body ends', async () => {
   socket.write(`${HEAD}0\r\n\r\n`);
   expect((await read).pieces).toEqual([]);
 });
+
+test.each([100, 4_000, 16_000, 60_000])(
+  'chunks of %d bytes that come slowly to a reader that rests: no more than one buffer is held, and all is read later',
+  async (size) => {
+    const { promise, resolve } = Promise.withResolvers<IncomingMessage>();
+    server.removeAllListeners('request');
+    server.on('request', (request: IncomingMessage) => {
+      gather(request);
+      resolve(request);
+    });
+    socket.write(HEAD);
+    const request = await promise;
+    const count = Math.ceil(2_000_000 / size);
+    let most = 0;
+    for (let sent = 0; sent < count; sent += 1) {
+      socket.write(chunk('x'.repeat(size)));
+      // Less than a buffer comes in a turn.
+      if (sent % Math.ceil(16_000 / size) === 0) await new Promise((pause) => setTimeout(pause, 1));
+      most = Math.max(most, request.readableLength);
+    }
+    socket.write('0\r\n\r\n');
+    expect(most).toBeLessThan(3 * 64 * 1024);
+    let bytes = 0;
+    for await (const piece of request) bytes += (piece as Buffer).length;
+    expect(bytes).toBe(count * size);
+  },
+);
