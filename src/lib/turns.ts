@@ -48,6 +48,11 @@ export class Starts {
     }
   }
 
+  /** Nobody needs the tasks of this group any more: those that wait never begin, and are in nobody's way. */
+  forget(group: object): void {
+    this.#waiting.delete(group);
+  }
+
   #run(task: () => void): void {
     this.#left -= 1;
     task();

@@ -82,6 +82,20 @@ describe('tasks that come many at once', () => {
     ).toEqual(['aaa', 'abc', 'aba', 'a']);
   });
 
+  test('of a group that is forgotten never begin, and others do not wait for them', async () => {
+    const starts = new Starts(1);
+    const [gone, other] = [{}, {}];
+    const seen: string[] = [];
+    for (let task = 0; task < 1000; task += 1) starts.begin(gone, () => seen.push('gone'));
+    starts.begin(other, () => seen.push('other'));
+    starts.forget(gone);
+    await new Promise(setImmediate);
+    expect(seen).toEqual(['gone', 'other']);
+    starts.begin(gone, () => seen.push('again'));
+    await new Promise(setImmediate);
+    expect(seen).toEqual(['gone', 'other', 'again']);
+  });
+
   test('that begin more of them go on in a later turn', async () => {
     const starts = new Starts(2);
     const seen: number[] = [];

@@ -315,4 +315,20 @@ export const LIMITER_FAULTS: readonly Fault[] = [
     tests: ['test/limiter/proxy/unclaimed-upgrades.unit.test.ts'],
     caughtBy: 'an offer of h2c is passed over',
   },
+  {
+    name: 'ended-connections-wait',
+    file: 'src/lib/http/http-listener.ts',
+    find: 'starts.forget(socket);',
+    replace: 'void socket;',
+    tests: ['test/lib/http/pipelining.unit.test.ts'],
+    caughtBy: 'those of connections that have ended',
+  },
+  {
+    name: 'gathered-without-bound',
+    file: 'src/lib/http/paced-reading.ts',
+    find: 'bytes + request.readableLength < GATHERED_BYTES',
+    replace: 'bytes < GATHERED_BYTES',
+    tests: ['test/lib/http/paced-reading.unit.test.ts'],
+    caughtBy: 'that come slowly to a reader that rests',
+  },
 ];

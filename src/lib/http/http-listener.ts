@@ -122,6 +122,11 @@ function boundedServer(settings: ServerSettings, upgrades: UpgradeHandler): Serv
     shouldUpgradeCallback: (request) => faultOfHead(request, maxHeaders) === undefined && upgrades.accepts(request),
   });
   server.maxHeadersCount = 0;
+  server.on('connection', (socket: Socket) => {
+    socket.once('close', () => {
+      starts.forget(socket);
+    });
+  });
   return server;
 }
 

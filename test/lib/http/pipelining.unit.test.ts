@@ -84,6 +84,25 @@ describe('pipelined requests', () => {
     expect(begun).toBeLessThanOrEqual(atOnce + 8);
   });
 
+  test('those of connections that have ended are in nobody’s way', async () => {
+    for (let count = 0; count < 20; count += 1) dial().write(get('/slow').repeat(60));
+    const sockets = (): Set<unknown> => new Set(waiting.map(({ socket }) => socket));
+    while (sockets().size < 20) await new Promise(setImmediate);
+    const ended = [...waiting].map((response) => new Promise((resolve) => response.once('close', resolve)));
+    for (const response of waiting) response.socket?.destroy();
+    await Promise.all(ended);
+    const socket = dial();
+    const text = textOf(socket);
+    const before = begun;
+    socket.write(get('/quick').repeat(39) + last);
+    while (begun === before) await new Promise(setImmediate);
+    let turns = 0;
+    for (; begun < before + 40; turns += 1) await new Promise(setImmediate);
+    // Eight in a turn, where one of each connection would come in a turn.
+    expect(turns).toBeLessThanOrEqual(15);
+    expect(await text).toContain('/last');
+  });
+
   test.each([
     ['that wait', '/slow'],
     ['that are answered at once', '/quick'],
