@@ -52,3 +52,18 @@ test('a process that becomes another program is not taken for one that ended', a
   }
   expect(isGone(member.pid)).toBe(true);
 });
+
+test('a process that becomes another program again and again is ended, whenever that is asked', async () => {
+  const script = join(folder, 'restless.sh');
+  await writeFile(script, 'exec /bin/sh "$0"');
+  for (let round = 0; round < 100; round += 1) {
+    const options = { folder, run: '1', name: `restless-${round}`, logFile: join(folder, 'restless.log') };
+    const member = await startMember({ ...options, program: '/bin/sh', args: [script] });
+    const end = performance.now() + (round % 10) / 3;
+    while (performance.now() < end);
+    await endMember(folder, member, { signal: 'SIGKILL' });
+    const isEnded = isGone(member.pid);
+    if (!isEnded) process.kill(member.pid, 'SIGKILL');
+    expect([round, isEnded]).toEqual([round, true]);
+  }
+});

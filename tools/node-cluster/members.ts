@@ -84,7 +84,7 @@ export async function endMember(
   member: Member,
   { signal = 'SIGTERM', graceMs = 15_000 }: EndOptions = {},
 ): Promise<void> {
-  if (!isAlive(folder, member)) return;
+  if (!(await isThere(folder, member))) return;
   const gone = endOf(member.pid);
   signalMember(member, signal);
   signalMember(member, 'SIGCONT'); // a paused process would never see the signal
@@ -94,6 +94,15 @@ export async function endMember(
     signalMember(member, 'SIGKILL');
     await waitFor(`end of ${member.name} after SIGKILL`, gone, { deadlineMs: 10_000, everyMs: 20 });
   }
+}
+
+/** Waits while the process is becoming another program: for that moment it has no environment, and so no name. */
+async function isThere(folder: string, member: Member): Promise<boolean> {
+  const known = (): boolean | undefined => {
+    if (isAlive(folder, member)) return true;
+    return environmentOf(member.pid) === '' && !isGone(member.pid) ? undefined : isAlive(folder, member);
+  };
+  return await waitFor('the environment', known, { deadlineMs: 2_000, everyMs: 1 }).catch(() => false);
 }
 
 export interface Guard {
@@ -197,18 +206,21 @@ function statOf(entry: string): readonly string[] | undefined {
 /** A process that ends has an empty environment, and so no name. */
 function memberName(pid: number, folder: string): string | undefined {
   const start = `${marker}=${prefix(folder)}`;
-  let environment: string;
-  try {
-    environment = readFileSync(`/proc/${pid}/environ`, 'utf8');
-  } catch {
-    return undefined;
-  }
-  const name = environment
-    .split('\0')
+  const name = environmentOf(pid)
+    ?.split('\0')
     .find((line) => line.startsWith(start))
     ?.slice(start.length)
     .split('/')[1];
   return name === 'containerd' && isShim(pid) ? 'containerd-shim' : name;
+}
+
+/** Empty: it has none, or not yet. undefined: there is no such process, or it is not ours to read. */
+function environmentOf(pid: number): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8');
+  } catch {
+    return undefined;
+  }
 }
 
 /** One for each pod; it outlives containerd, whose environment it was given. */
